@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "secret.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+
+int secret_alloc(struct secret *s, size_t len)
+{
+	uint8_t *p;
+
+	if (len > SECRET_MAX)
+		return -EINVAL;
+	p = OPENSSL_zalloc(len ? len : 1);
+	if (!p)
+		return -ENOMEM;
+	secret_clear(s);
+	s->data = p;
+	s->len = len;
+	return 0;
+}
+
+int secret_set(struct secret *s, const void *data, size_t len)
+{
+	struct secret fresh = { 0 };
+	int rc = secret_alloc(&fresh, len);
+
+	if (rc)
+		return rc;
+	if (len)
+		memcpy(fresh.data, data, len);
+	secret_move(s, &fresh);
+	return 0;
+}
+
+void secret_clear(struct secret *s)
+{
+	if (s->data)
+		OPENSSL_clear_free(s->data, s->len ? s->len : 1);
+	s->data = NULL;
+	s->len = 0;
+}
+
+void secret_move(struct secret *to, struct secret *from)
+{
+	if (to == from)
+		return;
+	secret_clear(to);
+	*to = *from;
+	from->data = NULL;
+	from->len = 0;
+}
+
+bool secret_equal(const void *a, size_t alen, const void *b, size_t blen)
+{
+	return alen == blen && (!alen || CRYPTO_memcmp(a, b, alen) == 0);
+}
+
+void secret_wipe(void *p, size_t len)
+{
+	if (len)
+		OPENSSL_cleanse(p, len);
+}
+
+int secret_random(void *p, size_t len)
+{
+	return RAND_bytes(p, (int)len) == 1 ? 0 : -EIO;
+}
+
+void secret_process_harden(void)
+{
+	struct rlimit none = { 0, 0 };
+
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	setrlimit(RLIMIT_CORE, &none);
+}
