@@ -22,6 +22,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 CLONE_NEWNS = 0x00020000
@@ -34,6 +35,7 @@ MS_REC, MS_PRIVATE, MS_BIND = 16384, 1 << 18, 4096
 
 libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
 ENTERED = "POSTERN_LAB"
+WORKDIR = "POSTERN_LAB_DIR"
 
 
 def _check(rc, what):
@@ -58,6 +60,7 @@ def enter():
         return
     if os.geteuid() != 0:
         sys.exit("this needs root: namespaces with 65536 mapped ids cannot be made without it")
+    os.environ[WORKDIR] = tempfile.mkdtemp(prefix="postern-lab-")
     unshared_r, unshared_w = os.pipe()
     mapped_r, mapped_w = os.pipe()
     pid = os.fork()
@@ -92,10 +95,12 @@ def enter():
 
     def forward(signo, _frame):
         os.kill(pid, signal.SIGKILL)
+        os.rmdir(os.environ[WORKDIR])
         sys.exit(128 + signo)
     signal.signal(signal.SIGTERM, forward)
     signal.signal(signal.SIGINT, forward)
     _, status = os.waitpid(pid, 0)
+    os.rmdir(os.environ[WORKDIR])  # a tmpfs lay over it inside; what it held is gone with the namespace
     sys.exit(os.waitstatus_to_exitcode(status) & 0xff)
 
 

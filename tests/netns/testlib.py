@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the namespace tests share: where binaries are, checks that count, exit 0 / 1 / 77."""
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import lab as lablib  # noqa: E402
+from lab import Failed, wait_for  # noqa: E402,F401
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("POSTERN_BUILD", os.path.join(TOP, "build"))
+SCRATCH = os.environ.get("POSTERN_SCRATCH", os.path.join(TOP, "build-lab", "root"))
+POSTERND = os.path.join(BUILD, "daemon", "posternd")
+POSTERN = os.path.join(BUILD, "daemon", "postern")
+POSTERN_MTA = os.path.join(BUILD, "mta", "postern-mta")
+POSTERN_DELIVER = os.path.join(BUILD, "mta", "postern-deliver")
+
+_failed = 0
+_lab = None
+
+
+def skip(why):
+    print("SKIP:", why)
+    sys.exit(77)
+
+
+def check(what, ok, seen=None):
+    """One assertion with a sentence; a failure is told and counted, the test goes on."""
+    global _failed
+    print(("ok   " if ok else "FAIL ") + what + ("" if ok or seen is None else f": saw {seen!r}"), flush=True)
+    if not ok:
+        _failed += 1
+    return ok
+
+
+def require(what, ok, seen=None):
+    """As check(), but the test ends here when it does not hold."""
+    if not check(what, ok, seen):
+        done()
+
+
+def need_scratch():
+    if not os.path.isdir(SCRATCH):
+        skip(f"no foreign servers in {SCRATCH}: tests/netns/fetch makes them")
+
+
+def start(hosts=(), topology=True):
+    """Enter the namespaces and build the cast of lab.Internet; gives (lab, internet)."""
+    global _lab
+    lablib.enter()
+    _lab = lablib.Lab(os.environ[lablib.WORKDIR], SCRATCH if os.path.isdir(SCRATCH) else None)
+    return _lab, (lablib.Internet(_lab, hosts) if topology else None)
+
+
+def show_logs(lines=40):
+    for name in sorted(os.listdir(_lab.logs)):
+        path = os.path.join(_lab.logs, name)
+        with open(path, errors="replace") as f:
+            text = f.readlines()
+        if text:
+            print(f"--- {name} (last {min(lines, len(text))} of {len(text)} lines)")
+            print("".join(text[-lines:]))
+
+
+def sanitizer_reports():
+    """Lines of the logs in which a sanitizer speaks; none is what a test wants."""
+    out = []
+    for name in sorted(os.listdir(_lab.logs)):
+        with open(os.path.join(_lab.logs, name), errors="replace") as f:
+            out += [f"{name}: {line.strip()}" for line in f
+                    if "ERROR: AddressSanitizer" in line or "runtime error:" in line
+                    or "ERROR: LeakSanitizer" in line]
+    return out
+
+
+def done():
+    global _failed
+    if _lab:
+        reports = sanitizer_reports()
+        check("no sanitizer has anything to say", not reports, reports[:5])
+        if _failed:
+            show_logs()
+        keep = os.environ.get("POSTERN_KEEP_LOGS")
+        if keep:
+            _lab.save_logs(keep)
+        _lab.close()
+    sys.stdout.flush()
+    os._exit(1 if _failed else 0)
