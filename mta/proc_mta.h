@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef MTA_PROC_MTA_H
+#define MTA_PROC_MTA_H
+
+/*
+ * Theory: the processes of postern-mta and what the parent tells them.
+ *
+ *	            parent (user postern-mta, may bind low ports; reads keys and certificates)
+ *	   CONFIG, PEER, LISTENER, KEY, TUNNEL, CONTROL |  READY, CONTROL_REPLY
+ *	 +-----------+-----------+----------------------+
+ *	smtpd ---- queue ---- relay         siblings talk over their own pairs; when
+ *	   \___ lookup ___/                 either end restarts the parent makes a new pair for both
+ *
+ * child_run() does the common part of a child: fd 3, first CONFIG, becoming the right user, loop,
+ * SIGTERM. A child's main is one call with its table of callbacks.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bundle.h"
+#include "config.h"
+#include "ipc.h"
+#include "loop.h"
+#include "proc.h"
+#include "tunnel.h"
+
+enum mta_proc { MTA_PROC_SMTPD, MTA_PROC_QUEUE, MTA_PROC_RELAY, MTA_PROC_LOOKUP, MTA_PROCS };
+
+/* Types on fd 3. Messages between siblings are 100 and up, in their own headers. */
+enum mta_parent_msg {
+	MTA_CONFIG = 1,	   /* fd: bundle; the first starts the child, a later one is a reload */
+	MTA_PEER,	   /* id: enum mta_proc of the sibling; fd: our end of the pair */
+	MTA_LISTENER,	   /* id: index in config.listeners; data: struct mta_listen_fd; fd */
+	MTA_LISTENERS_END, /* the set is complete: sockets of older generations are closed */
+	MTA_KEY,	   /* id: see enum mta_key; data: be32 chain length, PEM chain, PEM key */
+	MTA_TUNNEL,	   /* fd: memfd of tunnel_encode() */
+	MTA_CONTROL,	   /* id: request; data: JSON {"verb":..,"args":{..}} to queue */
+	MTA_CONTROL_REPLY, /* id: request; data: JSON; child to parent; last part has "last":true */
+	MTA_READY,	   /* child to parent: started */
+};
+
+/* Which key a MTA_KEY message holds. */
+enum mta_key {
+	MTA_KEY_CLIENT = 0x10000, /* relay: our own certificate towards next hops */
+	MTA_KEY_PASSWORD = 0x20000, /* relay: + route index; data: the password alone */
+	/* below 0x10000: certificate and key of config.listeners[id], to smtpd */
+};
+
+struct mta_listen_fd {
+	uint8_t tunnel; /* bound to the TUN: the client is a peer */
+	struct endpoint bound;
+};
+
+struct child;
+
+/* All run on the loop's thread. Those that do not concern a process are NULL. */
+struct child_ops {
+	/*
+	 * Configuration is there, privileges are dropped, siblings not yet. Open files now; the
+	 * sandbox follows when this returns. 0 or -errno (then the process exits and is restarted).
+	 */
+	int (*start)(struct child *ch);
+	/* Reload: ch->config and ch->bundle are the new ones, @old is freed when this returns. */
+	void (*reload)(struct child *ch, const struct mta_config *old);
+	/* A sibling's end; the callee owns @fd and drops the older one of the same sibling. */
+	void (*peer)(struct child *ch, enum mta_proc who, int fd);
+	void (*listener)(struct child *ch, uint32_t index, const struct mta_listen_fd *at, int fd);
+	void (*listeners_end)(struct child *ch);
+	/* @chain and @key are wiped when this returns; @chain_len 0 with MTA_KEY_PASSWORD. */
+	void (*key)(struct child *ch, uint32_t id, const char *chain, size_t chain_len,
+		    const char *key, size_t key_len);
+	void (*tunnel)(struct child *ch); /* ch->tunnel changed */
+	void (*control)(struct child *ch, uint32_t id, const char *json, size_t len);
+	/* SIGTERM: finish what can be finished, then loop_stop(); NULL: stop at once. */
+	void (*stop)(struct child *ch);
+};
+
+struct child {
+	struct loop *loop;
+	struct ipc *parent;
+	struct mta_config *config;
+	struct bundle *bundle; /* named public files: bundle_file() */
+	struct tunnel_table tunnel;
+	const struct child_ops *ops;
+	void *state; /* the process's own */
+	const char *name;
+	enum mta_proc who;
+	bool started, stopping;
+};
+
+/** child_run() - Whole life of a child; returns its exit status. @state goes to ch->state. */
+int child_run(enum mta_proc who, const struct child_ops *ops, void *state);
+/** child_reply() - Answer a control request; @json is one object without newline. */
+int child_reply(struct child *ch, uint32_t id, const char *json, size_t len);
+
+/* One for each child, in its own folder; the value is the exit status. */
+int smtpd_main(void);
+int queue_main(void);
+int relay_main(void);
+int lookup_main(void);
+
+#endif
