@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DAEMON_NET_NET_H
+#define DAEMON_NET_NET_H
+
+/*
+ * Theory: the kernel's side of the tunnel, through libmnl, in the root parent only. struct net holds
+ * what shall stand (the wish); every call records the wish and carries it out, and net_reconcile()
+ * makes the kernel equal to it: what bears our mark of ownership and is not wished for goes, what
+ * is wished for and missing comes. It runs at start, and again (debounced) when anyone else
+ * touches links, addresses, routes, rules or our nft table.
+ *
+ * What bears our mark of ownership:
+ *	link	the TUN of our name; other TUNs whose alias is ours (renamed in the configuration)
+ *	address	all on the TUN but link-local ones
+ *	route	protocol NET_PROTO in our two tables
+ *	rule	protocol NET_PROTO that names our tables, our mark, or our place in the order
+ *	nft	table `inet postern`
+ *
+ * Routes live in tables of their own, looked up before main, and past which the marked outer sockets
+ * and the daemon's own users are sent, so that no tunnel route ever captures the way to the peer:
+ *
+ *	15700	fwmark MARK		goto 15705
+ *	15701	uidrange U-U		goto 15705	one per user of the daemon
+ *	15702	from all		lookup TABLE	all routes but 0/0
+ *	15703	from all		lookup main suppress_prefixlength 0	} only with a
+ *	15704	from all		lookup TABLE+1				} default route
+ *	15705	from all		nop
+ *
+ * A local subnet that lies inside a tunnel route gets a `throw` route in TABLE: the LAN stays
+ * reachable when 10/8 is tunnelled. Beneath each tunnel route lies an unreachable one with a worse
+ * metric, so nothing leaks when the TUN's carrier drops and such routes are skipped.
+ */
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "addr.h"
+#include "loop.h"
+
+#define NET_PROTO	   157 /* rtm_protocol, fra_protocol: "postern" in /etc/iproute2/rt_protos */
+#define NET_TABLE	   15700  /* routing table; TABLE + 1 has 0/0 */
+#define NET_MARK	   0x3d54 /* fwmark of all outer sockets */
+#define NET_RULE_FIRST	   15700
+#define NET_RULE_LAST	   15705
+#define NET_METRIC	   157
+#define NET_METRIC_UNREACH 1570000
+#define NET_BYPASS_MAX	   4
+#define NET_NFT_TABLE	   "postern"
+
+struct net_params {
+	char tun[IFNAMSIZ];
+	char alias[64]; /* "postern RUN-DIR": tells our TUNs from those of another instance */
+	uint32_t table; /* NET_TABLE */
+	uint32_t mark;	/* NET_MARK */
+	uid_t bypass_uid[NET_BYPASS_MAX]; /* whose traffic never enters the tunnel tables */
+	size_t bypass_count;
+};
+
+/* A route through the TUN. */
+struct net_route {
+	struct prefix dst;
+	struct addr src; /* preferred source, one of our tunnel addresses; family 0: none */
+};
+
+/* What the kernel would do with a packet of a marked socket. */
+struct net_path {
+	uint32_t ifindex;
+	struct addr src;
+	struct addr gateway; /* family 0: on link */
+	uint32_t mtu;	     /* of the route or the link; 0: not told */
+};
+
+struct net;
+
+/**
+ * net_tun_open() - Create or attach to the persistent multi-queue TUN (IFF_TUN | IFF_NO_PI | IFF_VNET_HDR).
+ * @fds: gets @queues descriptors, close-on-exec, non-blocking; all or none.
+ * -EBUSY for a second when a killed predecessor still holds it: tried again inside.
+ */
+int net_tun_open(const char *name, unsigned queues, int *fds);
+/** net_tun_remove() - Take the persistent device away; 0 also when there is none. */
+int net_tun_remove(const char *name);
+
+/** net_new() - Opens netlink; changes nothing. NULL and errno. */
+struct net *net_new(struct loop *l, const struct net_params *p);
+void net_free(struct net *n);
+/** net_start() - Take link, addresses, routes, rules and nft table to the wish; then watch. 0, -errno. */
+int net_start(struct net *n);
+/** net_reconcile() - One pass; 0 or the first error. */
+int net_reconcile(struct net *n);
+
+/* Wishes. An error means: not done now; the wish stays and the next reconcile tries again, but
+ * for -EINVAL (nonsense) and -ENOSPC (too many), which record nothing. */
+int net_link_set(struct net *n, uint32_t mtu, uint32_t gso_max_size,
+		 uint32_t gso_max_segs); /* 0: leave */
+int net_addr_add(struct net *n, const struct addr *a);
+int net_addr_del(struct net *n, const struct addr *a);
+int net_route_add(struct net *n, const struct net_route *r);
+int net_route_del(struct net *n, const struct prefix *dst);
+bool net_has_addr(const struct net *n, const struct addr *a);
+bool net_has_route(const struct net *n, const struct prefix *dst);
+/** net_keep_only() - Drop all wishes for which the functions say no (after a reload); NULL keeps. */
+void net_keep_only(struct net *n, bool (*addr)(const struct addr *a, void *arg),
+		   bool (*route)(const struct net_route *r, void *arg), void *arg);
+
+/** net_path_lookup() - For a packet of a marked socket to @dst; 0, -ENETUNREACH, -errno. */
+int net_path_lookup(struct net *n, const struct addr *dst, struct net_path *out);
+/** net_local_subnet() - A subnet of another interface that overlaps @p; false when none. */
+bool net_local_subnet(struct net *n, const struct prefix *p, struct prefix *which);
+/** net_on_change() - @fn is called, at most every 100 ms, when links, addresses or routes changed. */
+void net_on_change(struct net *n, void (*fn)(void *arg), void *arg);
+uint32_t net_tun_ifindex(const struct net *n);
+
+/** net_cleanup() - Remove all that bears our mark of ownership (`posternd --cleanup`). */
+int net_cleanup(const struct net_params *p);
+
+#endif

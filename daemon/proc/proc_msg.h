@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DAEMON_PROC_PROC_MSG_H
+#define DAEMON_PROC_PROC_MSG_H
+
+/*
+ * Theory: what the processes of posternd say to each other, over base/ipc.h. Each type has one
+ * struct of fixed size, in host order (same machine, same build); a message of another length, with
+ * a name not terminated, a number out of range or descriptors that do not belong is refused and logged
+ * by the receiver, never acted on in part. The three octet strings (what to sign, the result, the
+ * text of an error) follow a fixed header that tells their length, which must be exact.
+ *
+ *	parent ──PM_──► child, keys, resolver		inventory at start, links, events
+ *	child ──PQ_──► parent ──PR_REPLY──► child	privileged requests
+ *	child ──KQ_──► keys ──KR_REPLY──► child		private keys, by a socketpair made by the parent
+ *	child ──RQ_──► resolver ──RR_REPLY──► child	names, the same
+ *
+ * The id of a request is a token of the child's choice; its one reply bears the same. The
+ * functions that senders and receivers use are in priv.h (child); receivers check by proc_check_*().
+ */
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "ipc.h"
+
+enum proc_id { PROC_CHILD, PROC_KEYS, PROC_RESOLVER };
+
+#define PROC_NAME_MAX	 64    /* peer name in the configuration, terminated */
+#define PROC_HOST_MAX	 256   /* DNS name, terminated */
+#define PROC_OCTETS_MAX	 66000 /* AUTH octets: an IKE_SA_INIT, a nonce, a MAC */
+#define PROC_RESULT_MAX	 1100  /* RSA 8192 */
+#define PROC_TEXT_MAX	 2048
+#define PROC_ADDRS_MAX	 16
+#define PROC_WORKERS_MAX 32
+#define PROC_HOPS	 2 /* outer sockets with other source ports, for the start side */
+#define PROC_STATE_FILES 2
+#define PROC_REQUEST_FDS 0 /* no request carries a descriptor */
+
+enum proc_type {
+	/* parent -> any */
+	PM_CONFIG =
+	    1,	 /* struct pm_config, fd: bundle; first message, and again after each reload */
+	PM_LINK, /* struct pm_link, fd: ipc to a sibling; again when that one was restarted */
+	PM_GO,	 /* no payload: the inventory is complete */
+	/* parent -> child */
+	PM_TUN,	     /* struct pm_tun, fd: one queue; queue 0 first, count of them */
+	PM_SOCKET,   /* struct pm_socket, fd */
+	PM_LISTENER, /* struct pm_listener, fd: listening Unix socket */
+	PM_STATE,    /* struct pm_state, fd: regular file in the state directory, read and write */
+	PM_PATH_CHANGED, /* no payload: links, addresses or routes changed; look paths up again */
+	PM_STOP,	 /* no payload: say goodbye to the peers and end; SIGTERM comes 3 s later */
+
+	/* child -> parent */
+	PQ_ADDR_ADD = 32, /* struct pq_addr */
+	PQ_ADDR_DEL,	  /* struct pq_addr */
+	PQ_ROUTE_ADD,	  /* struct pq_route */
+	PQ_ROUTE_DEL,	  /* struct pq_route */
+	PQ_LINK_SET,	  /* struct pq_link_set */
+	PQ_PATH,	  /* struct pq_path -> struct pr_path */
+	PQ_HOP,		  /* struct pq_hop -> struct pr_hop, fd: the new socket */
+	PQ_RELOAD,	  /* no payload -> struct pr_reload with text */
+	/* parent -> child */
+	PR_REPLY = 48, /* struct pr_reply, alone or as head of one of the above */
+
+	/* child -> keys */
+	KQ_SIGN = 64, /* struct kq_sign + octets */
+	KQ_PSK_AUTH,  /* struct kq_psk + octets */
+	/* keys -> child */
+	KR_REPLY = 80, /* struct kr_reply + result */
+
+	/* child -> resolver */
+	RQ_LOOKUP = 96, /* struct rq_lookup */
+	RQ_FLUSH,	/* no payload, no reply: forget what waits; the network changed */
+	/* resolver -> child */
+	RR_REPLY = 112, /* struct rr_reply */
+};
+
+/* ---- parent -> child ---- */
+
+struct pm_config {
+	uint64_t generation; /* 1 at start, plus one with each reload */
+};
+
+struct pm_link {
+	uint32_t to; /* enum proc_id */
+};
+
+struct pm_tun {
+	uint32_t index, count;
+	uint32_t ifindex;
+	uint32_t mtu;
+	char name[IFNAMSIZ];
+};
+
+enum proc_socket {
+	PROC_SOCKET_OUTER, /* reuseport group at `port`, one per worker, index = place in the group */
+	PROC_SOCKET_PORT500, /* waiting side: IKE_SA_INIT of foreign initiators */
+	PROC_SOCKET_HOP,     /* another source port, ephemeral */
+};
+
+struct pm_socket {
+	uint32_t kind; /* enum proc_socket */
+	uint32_t index, count;
+	uint32_t
+	    family; /* AF_INET6 takes both (v4 as mapped); AF_INET where the machine has no IPv6 */
+	uint32_t port; /* local, host order */
+};
+
+enum proc_listener { PROC_LISTENER_CONTROL, PROC_LISTENER_EVENTS };
+
+struct pm_listener {
+	uint32_t kind; /* enum proc_listener */
+	uint32_t pad;
+};
+
+/*
+ * The child has no file system. What it keeps across restarts (last endpoints, addresses of names)
+ * it writes into two preopened files by turns, each with a serial and a checksum of its own.
+ */
+struct pm_state {
+	uint32_t index, count; /* count is PROC_STATE_FILES */
+};
+
+/* ---- child -> parent ---- */
+
+/*
+ * A virtual address that a peer assigned to us (CP), to stand on the TUN as /32 or /128. Refused
+ * (-EPROTO) unless that peer is configured and the address is inside the peer's accept-assigned, not
+ * inside a local subnet, not a peer's outer address, and not a configured inner address of another.
+ */
+struct pq_addr {
+	char peer[PROC_NAME_MAX];
+	struct prefix addr;
+};
+
+/* Refused (-EPROTO) unless dst is inside the peer's `networks` or `assign`; src: ours or none. */
+struct pq_route {
+	char peer[PROC_NAME_MAX];
+	struct prefix dst;
+	struct addr src;
+};
+
+struct pq_link_set {
+	uint32_t mtu;	       /* 1280..65535, 0: leave */
+	uint32_t gso_max_size; /* 0: leave; 1280..65536 */
+	uint32_t gso_max_segs; /* 0: leave; 1..65535 */
+	uint32_t pad;
+};
+
+struct pq_path {
+	struct addr dst;
+};
+
+struct pq_hop {
+	uint32_t index; /* below PROC_HOPS: which is replaced */
+	uint32_t pad;
+};
+
+struct pr_reply {
+	int32_t status;	  /* 0 or -errno; -EPROTO: forbidden by the configuration */
+	uint32_t request; /* PQ_* */
+};
+
+struct pr_path {
+	struct pr_reply head;
+	uint32_t ifindex;
+	uint32_t mtu;
+	struct addr src;
+	struct addr gateway;
+};
+
+struct pr_hop {
+	struct pr_reply head;
+	struct pm_socket socket;
+};
+
+struct pr_reload {
+	struct pr_reply head;
+	uint32_t text_len; /* bytes that follow; the reason when status is not 0 */
+	uint32_t pad;
+};
+
+/* ---- child <-> keys ---- */
+
+enum keys_scheme {
+	KEYS_ED25519, /* RFC 8420; no prehash */
+	KEYS_ECDSA_256, /* P-256 with SHA-256, DER (RFC 7427); the caller makes r||s for methods 9-11 */
+	KEYS_ECDSA_384,	  /* P-384 with SHA-384 */
+	KEYS_ECDSA_521,	  /* P-521 with SHA-512 */
+	KEYS_RSA_PSS_256, /* salt as long as the hash (RFC 7427 s4, RFC 8247) */
+	KEYS_RSA_PSS_384,
+	KEYS_RSA_PSS_512,
+	KEYS_RSA_PKCS1_1, /* method 1, SHA-1, for peers without RFC 7427; refused by default builds */
+	KEYS_RSA_PKCS1_256,
+	KEYS_RSA_PKCS1_384,
+	KEYS_RSA_PKCS1_512,
+	KEYS_SCHEMES
+};
+
+/* Sign with the private key that peer's section names, or else the one of [posternd]. */
+struct kq_sign {
+	char peer[PROC_NAME_MAX];
+	uint32_t scheme; /* enum keys_scheme; -EPROTO when the key is of another kind */
+	uint32_t len;	 /* octets that follow: RFC 7296 s2.15 <SignedOctets> */
+};
+
+/* prf(prf(PSK, "Key Pad for IKEv2"), octets), RFC 7296 s2.15; for both directions. */
+struct kq_psk {
+	char peer[PROC_NAME_MAX];
+	uint32_t prf; /* transform id: 5 HMAC-SHA2-256, 6 -384, 7 -512 */
+	uint32_t len;
+};
+
+struct kr_reply {
+	int32_t status;	  /* 0; -ENOENT: no such key; -EPROTO: key of another kind; -EIO */
+	uint32_t request; /* KQ_* */
+	uint32_t len;	  /* bytes that follow, at most PROC_RESULT_MAX */
+	uint32_t pad;
+};
+
+/* ---- child <-> resolver ---- */
+
+struct rq_lookup {
+	char name[PROC_HOST_MAX]; /* letters, digits, '-', '_', '.' */
+	uint32_t timeout_ms;	  /* 100..60000 */
+	uint32_t pad;
+};
+
+struct rr_reply {
+	int32_t
+	    status; /* 0; -ENOENT: no such name; -EAGAIN: no answer now; -ETIMEDOUT; -EBUSY: full */
+	uint32_t count;
+	struct addr addr[PROC_ADDRS_MAX]; /* as the system's resolver orders them (RFC 6724) */
+};
+
+/* ---- checks by the receiver ---- */
+
+/**
+ * proc_check_request() - Is @m a well-formed PQ_ request: type, exact length, no descriptor,
+ * terminated names, canonical addresses, numbers in range?
+ * @why: on failure what is wrong, for the log.
+ * Returns 0 or -EBADMSG. Whether it is *allowed* is policy.h's question.
+ */
+int proc_check_request(const struct ipc_msg *m, const char **why);
+/** proc_check_keys() - The same for KQ_. */
+int proc_check_keys(const struct ipc_msg *m, const char **why);
+/** proc_check_resolver() - The same for RQ_. */
+int proc_check_resolver(const struct ipc_msg *m, const char **why);
+/** proc_check_reply() - The same for PR_, KR_, RR_ replies and PM_ messages, in the child. */
+int proc_check_reply(const struct ipc_msg *m, const char **why);
+
+/** proc_name_set() - Copy a name into a field of @cap bytes, zero padded; -ENAMETOOLONG. */
+int proc_name_set(char *field, size_t cap, const char *name);
+
+#endif
