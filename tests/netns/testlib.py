@@ -48,8 +48,18 @@ def start(hosts=(), topology=True):
     """Enter the namespaces and build the cast of lab.Internet; gives (lab, internet)."""
     global _lab
     lablib.enter()
+    sys.excepthook = _on_exception
     _lab = lablib.Lab(os.environ[lablib.WORKDIR], SCRATCH if os.path.isdir(SCRATCH) else None)
     return _lab, (lablib.Internet(_lab, hosts) if topology else None)
+
+
+def _on_exception(kind, value, trace):
+    """A surprise ends the test as a failure, with the logs that explain it."""
+    global _failed
+    import traceback
+    traceback.print_exception(kind, value, trace, file=sys.stdout)
+    _failed += 1
+    done()
 
 
 def show_logs(lines=40):
