@@ -36,9 +36,9 @@ enum sandbox_calls {
 	SANDBOX_RING = 1 << 9,	/* io_uring_enter; io_uring_register as struct sandbox_role says */
 	SANDBOX_TUN = 1 << 10,	/* ioctl TUNSETOFFLOAD, TUNGETIFF, TUNSETVNETHDRSZ */
 	SANDBOX_FORK = 1 << 11, /* fork, exec, wait, kill: parents */
-	SANDBOX_DENY_ONLY =
-	    1 << 12, /* all but the deadly calls: for a parent whose children inherit
-				      * the filter and add their own */
+	SANDBOX_LIBS = 1 << 12, /* map executable pages: libraries loaded late (getaddrinfo) */
+	/* All but the deadly calls: a parent, whose children inherit its filter and add their own. */
+	SANDBOX_DENY_ONLY = 1 << 13,
 };
 
 #define SANDBOX_LIST_MAX 24
@@ -72,7 +72,8 @@ struct sandbox_path {
  * @keep: highest descriptor that stays open; those above it are closed (children: 3).
  *
  * Drops: supplementary groups, user, all capabilities but caps_start (bounding and ambient sets
- * too), new privileges, core dumps, tracing by others, inherited descriptors; umask is 077.
+ * too), new privileges, core dumps, tracing by others, inherited descriptors; umask is 077. A
+ * process with @keep above 2 is a child and dies with its parent.
  * Still held: caps_start, for what the process opens itself; every system call, to load libraries
  * and name services; the file system as the user sees it, to read its own files.
  *

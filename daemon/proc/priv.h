@@ -32,7 +32,7 @@ struct priv_socket {
 
 /* What the parent gave at start. The child owns all of it (descriptors and bundle). */
 struct priv_inventory {
-	struct bundle bundle;
+	struct bundle *bundle; /* parsed from what the parent read; bundle_free() */
 	uint64_t generation;
 	char tun_name[IFNAMSIZ];
 	uint32_t tun_ifindex;

@@ -52,6 +52,9 @@ enum proc_type {
 	PM_STATE,    /* struct pm_state, fd: regular file in the state directory, read and write */
 	PM_PATH_CHANGED, /* no payload: links, addresses or routes changed; look paths up again */
 	PM_STOP,	 /* no payload: say goodbye to the peers and end; SIGTERM comes 3 s later */
+	/* parent -> keys */
+	PM_SECRET, /* payload: path as the configuration names it (absolute), fd: sealed memfd; all
+		    * of them between a PM_CONFIG and its PM_GO, which makes them valid together */
 
 	/* child -> parent */
 	PQ_ADDR_ADD = 32, /* struct pq_addr */
