@@ -17,8 +17,9 @@
  *
  * The language: "[kind]" or "[kind NAME]", "key = value", "# comment" and "; comment" on a line of
  * their own or after white space. A list is separated by commas, and a list key may stand several
- * times. A value (or list element, or NAME) with any of  ; # , " = [ ]  or spaces at its edges
- * stands in double quotes, where \" and \\ are the only escapes. Sections keep their file order.
+ * times. A value (or list element) with any of  ; # , "  or spaces at its edges, and a NAME with
+ * any of those or  [ ]  stands in double quotes, where \" and \\ are the only escapes. Sections
+ * keep their file order.
  *
  * Errors are collected, not fatal, so that `check` shows all of them; each is one line
  *

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "bundle.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "secret.h"
+#include "wire.h"
+
+#define ENTRIES_MAX 4096
+#define PATH_LEN_MAX 4096
+
+struct bundle {
+	size_t count;
+	struct bundle_entry {
+		char *path;
+		char *text;
+		size_t len;
+	} *entries; /* texts are terminated copies */
+};
+
+/* ---- making ---- */
+
+struct maker {
+	struct conf *c;
+	int fd;
+	size_t total;
+	int rc;
+	char **seen;
+	size_t seen_count;
+};
+
+static int put(struct maker *m, const void *p, size_t len)
+{
+	const char *at = p;
+
+	m->total += len;
+	if (m->total > BUNDLE_SIZE_MAX)
+		return -EFBIG;
+	while (len) {
+		ssize_t n = write(m->fd, at, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		at += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int put_entry(struct maker *m, const char *path, const char *text, size_t len)
+{
+	uint8_t b[4];
+	struct wr w = wr_init(b, 4);
+	int rc;
+
+	wr_be32(&w, (uint32_t)strlen(path));
+	rc = put(m, b, 4);
+	if (!rc)
+		rc = put(m, path, strlen(path));
+	w = wr_init(b, 4);
+	wr_be32(&w, (uint32_t)len);
+	if (!rc)
+		rc = put(m, b, 4);
+	return rc ? rc : put(m, text, len);
+}
+
+static int remember(struct maker *m, const char *path)
+{
+	char **grown;
+
+	for (size_t i = 0; i < m->seen_count; i++)
+		if (!strcmp(m->seen[i], path))
+			return 1;
+	grown = realloc(m->seen, (m->seen_count + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	m->seen = grown;
+	m->seen[m->seen_count] = strdup(path);
+	return m->seen[m->seen_count++] ? 0 : -ENOMEM;
+}
+
+static int put_path(const struct conf_section *s, const struct conf_key *k,
+		    const struct conf_value *v, void *arg)
+{
+	struct maker *m = arg;
+	char *text, why[CONF_WHY_MAX];
+	size_t len;
+	int rc = remember(m, v->text);
+
+	(void)s;
+	if (rc)
+		return rc < 0 ? rc : 0;
+	rc = conf_file_read(v->text, k->flags, &text, &len, why, sizeof(why));
+	if (rc) {
+		conf_error(m->c, v->line, "%s = %s: %s", k->name, v->text, why);
+		m->rc = rc; /* go on: all faults are told at once */
+		return 0;
+	}
+	if (k->flags & CONF_SECRET_FILE)
+		secret_wipe(text, len);
+	else
+		rc = put_entry(m, v->text, text, len);
+	free(text);
+	return rc;
+}
+
+int bundle_make(struct conf *c, const char *text, size_t len)
+{
+	struct maker m = { .c = c };
+	const char *base = strrchr(c->path, '/');
+	char *full = NULL;
+
+	m.fd = memfd_create("postern-bundle", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (m.fd < 0) {
+		m.rc = -errno;
+		conf_error(c, 0, "no memory file: %s", strerror(errno));
+		return m.rc;
+	}
+	if (asprintf(&full, "%s/%s", c->dir, base ? base + 1 : c->path) < 0)
+		full = NULL;
+	m.rc = full ? put_entry(&m, full, text, len) : -ENOMEM;
+	if (!m.rc) {
+		int rc = conf_paths(c, put_path, &m);
+
+		m.rc = rc ? rc : m.rc;
+	}
+	if (!m.rc && fcntl(m.fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE))
+		m.rc = -errno;
+	if (m.rc && conf_ok(c))
+		conf_error(c, 0, "cannot be handed to the children: %s", strerror(-m.rc));
+	for (size_t i = 0; i < m.seen_count; i++)
+		free(m.seen[i]);
+	free(m.seen);
+	free(full);
+	if (m.rc) {
+		close(m.fd);
+		return m.rc;
+	}
+	return m.fd;
+}
+
+/* ---- reading ---- */
+
+static char *take_text(struct rd *r, size_t *len)
+{
+	const uint8_t *p;
+	char *s;
+
+	*len = rd_be32(r);
+	p = rd_take(r, *len);
+	if (!p)
+		return NULL;
+	s = malloc(*len + 1);
+	if (!s)
+		return NULL;
+	memcpy(s, p, *len);
+	s[*len] = '\0';
+	return s;
+}
+
+struct bundle *bundle_parse(const void *data, size_t len)
+{
+	struct rd r = rd_init(data, len);
+	struct bundle *b = calloc(1, sizeof(*b));
+	size_t n;
+
+	if (!b)
+		return NULL;
+	while (rd_left(&r)) {
+		struct bundle_entry *grown = realloc(b->entries, (b->count + 1) * sizeof(*grown)), *e;
+
+		if (!grown)
+			goto bad;
+		b->entries = grown;
+		e = &grown[b->count++];
+		*e = (struct bundle_entry){ 0 };
+		e->path = take_text(&r, &n);
+		if (!e->path || !n || n > PATH_LEN_MAX || strlen(e->path) != n)
+			goto bad;
+		e->text = take_text(&r, &e->len);
+		if (!e->text || b->count > ENTRIES_MAX)
+			goto bad;
+	}
+	if (b->count)
+		return b;
+bad:
+	bundle_free(b);
+	errno = EBADMSG;
+	return NULL;
+}
+
+struct bundle *bundle_open(int fd)
+{
+	struct bundle *b;
+	struct stat st;
+	size_t at = 0, len;
+	char *data;
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	/* Sealed: it cannot change while it is read, nor shrink under us. */
+	if (seals < 0 || (seals & (F_SEAL_WRITE | F_SEAL_SHRINK)) != (F_SEAL_WRITE | F_SEAL_SHRINK) ||
+	    fstat(fd, &st) || st.st_size <= 0 || st.st_size > BUNDLE_SIZE_MAX) {
+		errno = EBADMSG;
+		return NULL;
+	}
+	len = (size_t)st.st_size;
+	data = malloc(len);
+	if (!data)
+		return NULL;
+	while (at < len) {
+		ssize_t n = pread(fd, data + at, len - at, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			free(data);
+			errno = EBADMSG;
+			return NULL;
+		}
+		at += (size_t)n;
+	}
+	b = bundle_parse(data, len);
+	free(data);
+	return b;
+}
+
+void bundle_free(struct bundle *b)
+{
+	if (!b)
+		return;
+	for (size_t i = 0; i < b->count; i++) {
+		free(b->entries[i].path);
+		free(b->entries[i].text);
+	}
+	free(b->entries);
+	free(b);
+}
+
+struct conf *bundle_conf(const struct bundle *b, const struct conf_schema *schema)
+{
+	return conf_parse(schema, b->entries[0].path, b->entries[0].text, b->entries[0].len);
+}
+
+const char *bundle_file(const struct bundle *b, const char *path, size_t *len)
+{
+	for (size_t i = 1; i < b->count; i++) {
+		if (strcmp(b->entries[i].path, path))
+			continue;
+		if (len)
+			*len = b->entries[i].len;
+		return b->entries[i].text;
+	}
+	return NULL;
+}
+
+static int files_read(void *arg, const char *path, unsigned flags, char **data, size_t *len,
+		      char *why, size_t cap)
+{
+	const char *text = bundle_file(arg, path, len);
+
+	(void)flags;
+	if (!text) {
+		snprintf(why, cap, "is not in the bundle");
+		return -ENOENT;
+	}
+	*data = malloc(*len + 1);
+	if (!*data)
+		return -ENOMEM;
+	memcpy(*data, text, *len + 1);
+	return 0;
+}
+
+struct conf_files bundle_files(const struct bundle *b)
+{
+	return (struct conf_files){ .read = files_read, .arg = (void *)b };
+}

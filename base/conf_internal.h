@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef BASE_CONF_INTERNAL_H
+#define BASE_CONF_INTERNAL_H
+
+#include "conf.h"
+
+/* Between conf.c (lines, sections, keys) and conf_value.c (text to typed values). */
+
+/**
+ * conf_value_parse() - One unquoted value of key @k.
+ * @v: @v->text is set by the caller (malloc'd) and may be replaced; the rest is filled.
+ * @dir: what a relative CONF_PATH is joined to.
+ * 0, or -EINVAL with @why a clause ("out of range"), or -ENOMEM.
+ */
+int conf_value_parse(const struct conf_key *k, const char *dir, struct conf_value *v, char *why,
+		     size_t why_cap);
+
+/**
+ * conf_value_unquote() - Copy one element, edge spaces gone, quotes and escapes undone.
+ * @len of @s. NULL with @why on a fault.
+ */
+char *conf_value_unquote(const char *s, size_t len, char *why, size_t why_cap);
+
+#endif
