@@ -39,16 +39,11 @@
 #include <stdint.h>
 
 #include "addr.h"
+#include "engine_path.h"
 #include "engine_peer.h"
 
 struct engine;
 
-struct engine_path {
-	uint32_t sock; /* the caller's number of the socket, given back in FX_SEND */
-	struct endpoint local, remote;
-};
-
-#define ENGINE_KEY_MAX	 64 /* cipher key with salt, or integrity key */
 #define ENGINE_TS_MAX	 8  /* selectors per direction and CHILD that we negotiate */
 #define ENGINE_TEXT_MAX	 480
 #define ENGINE_MSG_MAX	 16384 /* largest IKE message, whole or joined */
@@ -58,26 +53,21 @@ enum engine_dir {
 	ENGINE_OUT,
 };
 
-/* All that the data plane needs for one direction of a CHILD SA. Keys are wiped after the call. */
+/* All that the data plane needs for one direction of a CHILD SA. Keys are valid during the call. */
 struct engine_child {
 	uint32_t peer;	   /* engine_peer.id */
 	uint32_t ike;	   /* handle of the IKE SA it belongs to now */
 	uint32_t spi_in;   /* host order; ours, names the CHILD SA in every call here */
 	uint32_t spi_out;  /* host order; the peer's */
 	uint32_t replaces; /* spi_in of the CHILD SA that this one rekeys, or 0 */
-	uint16_t encr;	   /* IANA transform numbers, as in struct engine_encr */
-	uint16_t key_bits;
-	uint16_t integ; /* 0 with an AEAD */
-	bool esn;
+	struct esp_suite suite; /* IANA transform numbers (suite.h) */
 	bool postern; /* peer sent our Vendor ID: dummies are understood */
-	/* Key of this direction. AEAD: key then salt (4 bytes), as RFC 4106 s8.1, RFC 7634 s2. */
-	uint8_t key[ENGINE_KEY_MAX];
-	uint8_t key_len;
-	uint8_t integ_key[ENGINE_KEY_MAX];
-	uint8_t integ_key_len;
+	/* Keys of this direction, views. AEAD: key then salt (4 bytes), as RFC 4106 s8.1, RFC 7634 s2. */
+	struct span key;
+	struct span integ_key; /* empty with an AEAD */
 	/* Negotiated selectors, from our point of view. */
-	struct engine_ts local_ts[ENGINE_TS_MAX];
-	struct engine_ts remote_ts[ENGINE_TS_MAX];
+	struct ts local_ts[ENGINE_TS_MAX];
+	struct ts remote_ts[ENGINE_TS_MAX];
 	uint8_t local_ts_count, remote_ts_count;
 	struct engine_path path; /* of the IKE SA, where ESP goes at first */
 };
@@ -134,6 +124,7 @@ enum fx_kind {
 	FX_ADDRESSES,	     /* .addresses: CP reply gave us these */
 	FX_REPLY,	     /* .reply: authenticated response to a request of ours: t_reply, path proof */
 	FX_REQUEST_FROM,     /* .reply: fresh authenticated request came from a path that is not the SA's */
+	FX_HINT,	     /* .reply: somebody (unauthenticated) says that the peer lost this IKE SA */
 	FX_UNANSWERED,	     /* .unanswered: a request was retransmitted once more */
 	FX_FAILED,	     /* .failed: a negotiation failed, explained */
 	FX_PRIVATE,	     /* .private_notify: a Postern notify in an authenticated INFORMATIONAL request */
@@ -142,21 +133,6 @@ enum fx_kind {
 enum fx_auth_op {
 	FX_AUTH_SIGN,	 /* signature over octets with key_ref by scheme */
 	FX_AUTH_PSK_MAC, /* prf(prf(PSK of key_ref, "Key Pad for IKEv2"), octets), RFC 7296 s2.15 */
-};
-
-/* Signature schemes; the values are those of RFC 7427/8420 meaning, not IANA numbers. */
-enum engine_scheme {
-	ENGINE_SIGN_NONE,
-	ENGINE_SIGN_ED25519,
-	ENGINE_SIGN_ECDSA_P256_SHA256,
-	ENGINE_SIGN_ECDSA_P384_SHA384,
-	ENGINE_SIGN_ECDSA_P521_SHA512,
-	ENGINE_SIGN_RSA_PKCS1_SHA256,
-	ENGINE_SIGN_RSA_PKCS1_SHA384,
-	ENGINE_SIGN_RSA_PKCS1_SHA512,
-	ENGINE_SIGN_RSA_PSS_SHA256,
-	ENGINE_SIGN_RSA_PSS_SHA384,
-	ENGINE_SIGN_RSA_PSS_SHA512,
 };
 
 enum engine_why {
@@ -195,7 +171,7 @@ struct fx {
 			uint64_t token; /* to be given back */
 			enum fx_auth_op op;
 			uint32_t key_ref; /* 0: no such secret; answer like any other, after the same work */
-			enum engine_scheme scheme; /* SIGN */
+			enum sig_scheme scheme; /* SIGN */
 			uint16_t prf;		   /* PSK_MAC: IANA transform type 2 */
 			uint8_t *octets;	   /* owned by the effect */
 			size_t len;
@@ -298,8 +274,7 @@ void engine_on_timer(struct engine *e, uint64_t now_ms, struct fx_list *fx);
 
 /**
  * engine_on_auth_result() - Answer of the keys process to an FX_AUTH.
- * @result: signature (raw: Ed25519 64 bytes, ECDSA as DER Ecdsa-Sig-Value, RSA) or MAC; NULL with
- *	    len 0: it failed. Borrowed. A token that is no longer known is ignored.
+ * @result: what sig_make() gave for the scheme, or auth_psk(); NULL with len 0: it failed. Borrowed. A token that is no longer known is ignored.
  */
 void engine_on_auth_result(struct engine *e, uint64_t now_ms, uint64_t token,
 			   const uint8_t *result, size_t len, struct fx_list *fx);

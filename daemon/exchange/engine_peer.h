@@ -14,45 +14,17 @@
 #include <stdint.h>
 
 #include "addr.h"
-
-struct engine_blob {
-	const uint8_t *data;
-	size_t len;
-};
+#include "cert.h"
+#include "ike_num.h"
+#include "proposal.h"
+#include "selector.h"
+#include "sign.h"
 
 /* RFC 7296 s3.5. IPv4/IPv6 addresses in network order; text without a terminating zero. */
 struct engine_id {
-	uint8_t type; /* 1 IPv4, 2 FQDN, 3 RFC822, 5 IPv6, 9 DER DN, 11 KEY_ID; 0: none */
+	uint8_t type; /* enum id_type; 0: none */
 	const uint8_t *data;
 	size_t len; /* <= 255 */
-};
-
-/* One selector of RFC 7296 s3.13.1; a prefix is the range of its addresses. */
-struct engine_ts {
-	uint8_t proto; /* 0: any */
-	uint16_t port_from, port_to; /* host order; 0 and 65535: any (ICMP: type << 8 | code) */
-	struct addr from, to;	     /* of one family, inclusive */
-};
-
-#define ENGINE_ALGS_MAX 12
-
-struct engine_encr {
-	uint16_t id;	   /* IANA IKEv2 transform type 1: 20 AES-GCM-16, 28 ChaCha20-Poly1305, 12 AES-CBC */
-	uint16_t key_bits; /* 128, 256; 0 where the cipher has one size */
-};
-
-/*
- * What we offer and accept, each list in order of preference. Offered as one proposal for all AEAD
- * ciphers and one for the others; an empty prf list means "not for ESP".
- */
-struct engine_suites {
-	struct engine_encr encr[ENGINE_ALGS_MAX];
-	uint16_t prf[ENGINE_ALGS_MAX];	 /* type 2; IKE only */
-	uint16_t integ[ENGINE_ALGS_MAX]; /* type 3; only with ciphers that are no AEAD */
-	uint16_t ke[ENGINE_ALGS_MAX];	 /* type 4; for ESP: PFS groups of a rekey, none means no PFS */
-	uint8_t encr_count, prf_count, integ_count, ke_count;
-	bool ke_required; /* ESP: refuse a rekey without KE (key `pfs = required`) */
-	bool esn, no_esn; /* ESP: which of the two we take; ESN first when both */
 };
 
 enum engine_auth_kind {
@@ -65,20 +37,18 @@ enum engine_auth_kind {
 struct engine_auth_local {
 	enum engine_auth_kind kind;
 	uint32_t key_ref; /* of the private key or PSK, resolved by the keys process */
-	/* RAW, CERT: SubjectPublicKeyInfo (DER) that belongs to key_ref: tells which schemes fit. */
-	struct engine_blob public_key;
-	const struct engine_blob *chain; /* CERT: end entity first, DER */
-	size_t chain_count;
+	enum key_type key_type; /* RAW, CERT: of key_ref; tells which schemes fit */
+	struct cert *const *chain; /* CERT: end entity first */
+	size_t chain_count;	   /* <= CERT_CHAIN_MAX */
 };
 
 /* How the peer has to prove itself. */
 struct engine_auth_remote {
 	enum engine_auth_kind kind;
-	uint32_t psk_ref;		      /* PSK */
-	const struct engine_blob *public_key; /* RAW: any of these SubjectPublicKeyInfo, DER */
+	uint32_t psk_ref;		  /* PSK */
+	struct pubkey *const *public_key; /* RAW: any of these */
 	size_t public_key_count;
-	const struct engine_blob *ca; /* CERT: trust anchors, DER */
-	size_t ca_count;
+	const struct ca_store *ca; /* CERT: trust anchors */
 };
 
 struct engine_lifetime {
@@ -93,13 +63,17 @@ struct engine_peer {
 	struct engine_id remote_id;
 	struct engine_auth_local local_auth;
 	struct engine_auth_remote remote_auth;
-	struct engine_suites ike;
-	struct engine_suites esp;
+	/*
+	 * What we offer and accept, without SPIs, in order of preference; may be shared by peers. KE
+	 * transforms in esp are the PFS groups of a rekey; KE_NONE among them makes PFS optional.
+	 */
+	const struct proposals *ike;
+	const struct proposals *esp;
 
 	/* What lies on our side and what on theirs. The responder narrows a peer's wish against all. */
-	const struct engine_ts *local_ts;
+	const struct ts *local_ts;
 	size_t local_ts_count;
-	const struct engine_ts *remote_ts;
+	const struct ts *remote_ts;
 	size_t remote_ts_count;
 
 	/* Configuration payload. A requested address replaces local_ts for this peer. */

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SA_ENGINE_PATH_H
+#define SA_ENGINE_PATH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "addr.h"
+
+/* How a datagram travels: the caller's number of a socket and both ends. */
+struct engine_path {
+	uint32_t sock;
+	struct endpoint local, remote;
+};
+
+static inline bool engine_path_eq(const struct engine_path *a, const struct engine_path *b)
+{
+	return a->sock == b->sock && endpoint_eq(&a->local, &b->local) &&
+	       endpoint_eq(&a->remote, &b->remote);
+}
+
+#endif
