@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "config.h"
+#include "config_build.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool strv_has(const struct strv *s, const char *word)
@@ -39,4 +40,143 @@ int pin_parse(const char *hex, uint8_t sha256[static 32])
 		hex += 2;
 	}
 	return *hex ? -EINVAL : 0;
+}
+
+void cb_strv_clear(struct strv *s)
+{
+	for (size_t i = 0; i < s->count; i++)
+		free(s->v[i]);
+	free(s->v);
+	*s = (struct strv){ 0 };
+}
+
+static void free_listener(struct mta_listener *l)
+{
+	free(l->addresses);
+	free(l->hostname);
+	free(l->certificate);
+	free(l->private_key);
+	free(l->networks);
+}
+
+static void free_route(struct mta_route *r)
+{
+	free(r->peer);
+	cb_strv_clear(&r->domains);
+	cb_strv_clear(&r->addresses);
+	free(r->tls_name);
+	cb_strv_clear(&r->tls_pins);
+	free(r->username);
+	free(r->password_file);
+}
+
+static void free_rule(struct mta_rule *r)
+{
+	cb_strv_clear(&r->listeners);
+	free(r->clients);
+	cb_strv_clear(&r->peers);
+	cb_strv_clear(&r->senders);
+	cb_strv_clear(&r->recipients);
+	free(r->route);
+	free(r->message);
+}
+
+void config_free(struct mta_config *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < c->listener_count; i++)
+		free_listener(&c->listeners[i]);
+	for (size_t i = 0; i < c->home_count; i++) {
+		free(c->homes[i].peer);
+		cb_strv_clear(&c->homes[i].domains);
+		free(c->homes[i].recipients);
+		cb_strv_clear(&c->homes[i].tls_pins);
+	}
+	for (size_t i = 0; i < c->route_count; i++)
+		free_route(&c->routes[i]);
+	for (size_t i = 0; i < c->rule_count; i++)
+		free_rule(&c->rules[i]);
+	free(c->listeners);
+	free(c->homes);
+	free(c->routes);
+	free(c->rules);
+	cb_strv_clear(&c->deliver.domains);
+	free(c->deliver.users);
+	free(c->deliver.aliases);
+	free(c->deliver.maildir);
+	free(c->deliver.socket);
+	free(c->deliver.catch_all);
+	free(c->dns_servers);
+	free(c->dns_root_hints);
+	free(c->dns_trust_anchor);
+	free(c->path);
+	free(c->hostname);
+	free(c->run_dir);
+	free(c->state_dir);
+	free(c->events);
+	free(c->user);
+	free(c->queue_user);
+	free(c->admin_group);
+	free(c->edge);
+	free(c->users);
+	free(c->certificate);
+	free(c->private_key);
+	free(c->ca_file);
+	free(c->log_level);
+	free(c);
+}
+
+const struct mta_route *config_route(const struct mta_config *c, const char *name)
+{
+	for (size_t i = 0; i < c->route_count; i++) {
+		if (!strcmp(c->routes[i].name, name))
+			return &c->routes[i];
+	}
+	return NULL;
+}
+
+const struct mta_home *config_home(const struct mta_config *c, const char *name)
+{
+	for (size_t i = 0; i < c->home_count; i++) {
+		if (!strcmp(c->homes[i].name, name))
+			return &c->homes[i];
+	}
+	return NULL;
+}
+
+const struct mta_home *config_home_by_peer(const struct mta_config *c, const char *peer)
+{
+	for (size_t i = 0; i < c->home_count; i++) {
+		if (!strcmp(c->homes[i].peer, peer))
+			return &c->homes[i];
+	}
+	return NULL;
+}
+
+const struct mta_home *config_home_by_domain(const struct mta_config *c, const char *domain)
+{
+	for (size_t i = 0; i < c->home_count; i++) {
+		if (strv_has(&c->homes[i].domains, domain))
+			return &c->homes[i];
+	}
+	return NULL;
+}
+
+const struct mta_route *config_route_for_domain(const struct mta_config *c, const char *domain)
+{
+	const struct mta_route *rest = NULL;
+
+	for (size_t i = 0; i < c->route_count; i++) {
+		if (strv_has(&c->routes[i].domains, domain))
+			return &c->routes[i];
+		if (strv_has(&c->routes[i].domains, "*"))
+			rest = &c->routes[i];
+	}
+	return rest;
+}
+
+bool config_is_local(const struct mta_config *c, const char *domain)
+{
+	return strv_has(&c->deliver.domains, domain);
 }

@@ -86,7 +86,7 @@ struct mta_home {
 	char *peer;		/* [peer NAME] of postern.conf; default: the section's name */
 	struct strv domains;	/* lower case */
 	char *recipients;	/* table file; NULL: the set that home publishes by XPOSTERN */
-	bool recipients_any;	/* "recipients = any": no check at the edge */
+	bool recipients_any;	/* "check-recipients = no": no check at the edge */
 	uint64_t queue_max_bytes; /* of mail that waits for it; 1 GiB; at 100 % 452 */
 	uint32_t rate_per_hour;	  /* letters that it may send outward; 0: no limit (1000) */
 	char subaddress;	  /* '+' or 0 */
@@ -190,7 +190,9 @@ struct mta_config {
 	char *events;	 /* posternd's events.sock; RUN/events.sock */
 	bool tunnel;	 /* "no": never connect to posternd */
 	char *user, *queue_user, *admin_group;
-	char *users;	     /* table of those who may submit: "login:crypt-hash:sender sender"; or NULL */
+	char *edge;	     /* home, workstation: [peer NAME] that takes all outgoing mail; or NULL */
+	char *users;	     /* table of those who may submit: "login:crypt-hash:sender sender"; or NULL.
+			      * Not in the bundle: the hashes go to lookup alone */
 	char *certificate;   /* default of the listeners and of tunnel and smarthost routes */
 	char *private_key;
 	char *ca_file;	     /* roots for tls = verify; NULL: the system's */

@@ -45,6 +45,7 @@ enum mta_parent_msg {
 enum mta_key {
 	MTA_KEY_CLIENT = 0x10000, /* relay: our own certificate towards next hops */
 	MTA_KEY_PASSWORD = 0x20000, /* relay: + route index; data: the password alone */
+	MTA_KEY_USERS = 0x30000,    /* lookup: the users table; fd: memfd with it */
 	/* below 0x10000: certificate and key of config.listeners[id], to smtpd */
 };
 
@@ -68,7 +69,7 @@ struct child_ops {
 	void (*peer)(struct child *ch, enum mta_proc who, int fd);
 	void (*listener)(struct child *ch, uint32_t index, const struct mta_listen_fd *at, int fd);
 	void (*listeners_end)(struct child *ch);
-	/* @chain and @key are wiped when this returns; @chain_len 0 with MTA_KEY_PASSWORD. */
+	/* @chain and @key are wiped when this returns; @chain_len is 0 for PASSWORD and USERS. */
 	void (*key)(struct child *ch, uint32_t id, const char *chain, size_t chain_len,
 		    const char *key, size_t key_len);
 	void (*tunnel)(struct child *ch); /* ch->tunnel changed */

@@ -35,6 +35,7 @@ struct tunnel_peer {
 	struct prefix inner[TUNNEL_INNER_MAX]; /* what lies behind it */
 	size_t inner_count;
 	uint64_t changed_ms; /* CLOCK_BOOTTIME of the last change of state */
+	bool seen;	     /* since the last hello; only while the list is read */
 };
 
 struct tunnel_table {
@@ -45,6 +46,7 @@ struct tunnel_table {
 	uint32_t serial;  /* grows with each change */
 	struct tunnel_peer *peers;
 	size_t peer_count;
+	size_t peer_cap;
 };
 
 /**
