@@ -36,6 +36,7 @@ MS_REC, MS_PRIVATE, MS_BIND = 16384, 1 << 18, 4096
 libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
 ENTERED = "POSTERN_LAB"
 WORKDIR = "POSTERN_LAB_DIR"
+DISKDIR = "POSTERN_LAB_DISK"  # /var/lib of the machines: a real disk, for queues that fsync
 
 
 def _check(rc, what):
@@ -61,6 +62,12 @@ def enter():
     if os.geteuid() != 0:
         sys.exit("this needs root: namespaces with 65536 mapped ids cannot be made without it")
     os.environ[WORKDIR] = tempfile.mkdtemp(prefix="postern-lab-")
+    os.environ[DISKDIR] = tempfile.mkdtemp(prefix="postern-lab-", dir="/var/tmp")
+    os.chmod(os.environ[DISKDIR], 0o755)
+
+    def tidy():
+        os.rmdir(os.environ[WORKDIR])  # a tmpfs lay over it inside; what it held is gone with the namespace
+        shutil.rmtree(os.environ[DISKDIR], ignore_errors=True)
     unshared_r, unshared_w = os.pipe()
     mapped_r, mapped_w = os.pipe()
     pid = os.fork()
@@ -95,12 +102,13 @@ def enter():
 
     def forward(signo, _frame):
         os.kill(pid, signal.SIGKILL)
-        os.rmdir(os.environ[WORKDIR])
+        os.waitpid(pid, 0)
+        tidy()
         sys.exit(128 + signo)
     signal.signal(signal.SIGTERM, forward)
     signal.signal(signal.SIGINT, forward)
     _, status = os.waitpid(pid, 0)
-    os.rmdir(os.environ[WORKDIR])  # a tmpfs lay over it inside; what it held is gone with the namespace
+    tidy()
     sys.exit(os.waitstatus_to_exitcode(status) & 0xff)
 
 
@@ -125,8 +133,9 @@ class Machine:
         self.lab, self.name = lab, name
         self.dir = os.path.join(lab.dir, name)
         self.procs = []
-        for d in ("etc", "run", "varlib", "home", "spool", "tmp"):
-            os.makedirs(os.path.join(self.dir, d), exist_ok=True)
+        self.varlib = os.path.join(os.environ[DISKDIR], name)
+        for d in [os.path.join(self.dir, d) for d in ("etc", "run", "home", "spool", "tmp")] + [self.varlib]:
+            os.makedirs(d, exist_ok=True)
         r, w = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -149,8 +158,8 @@ class Machine:
         os.makedirs(own, exist_ok=True)
         os.makedirs(work, exist_ok=True)
         mount("overlay", "/etc", "overlay", 0, f"lowerdir=/etc,upperdir={own},workdir={work}")
-        for d, target in (("run", "/run"), ("varlib", "/var/lib"), ("home", "/home"),
-                          ("spool", "/var/spool"), ("tmp", "/tmp")):
+        mount(self.varlib, "/var/lib", None, MS_BIND)
+        for d, target in (("run", "/run"), ("home", "/home"), ("spool", "/var/spool"), ("tmp", "/tmp")):
             mount(os.path.join(self.dir, d), target, None, MS_BIND)
         os.chmod("/tmp", 0o1777)
         mount("sysfs", "/sys", "sysfs")
