@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "replay.h"
+
+#include <stdlib.h>
+
+struct replay *replay_new(uint32_t window, bool esn)
+{
+	uint32_t words = 2;
+	struct replay *r;
+
+	if (!window)
+		window = REPLAY_WINDOW_DEFAULT;
+	if (window > REPLAY_WINDOW_MAX)
+		return NULL;
+	window = (window + 63) & ~63u;
+	while (words < window / 64 + 1)
+		words *= 2;
+	r = calloc(1, sizeof(*r) + words * sizeof(r->bits[0]));
+	if (!r)
+		return NULL;
+	r->window = window;
+	r->mask = words - 1;
+	r->esn = esn;
+	return r;
+}
+
+void replay_free(struct replay *r)
+{
+	free(r);
+}
+
+uint64_t replay_infer(const struct replay *r, uint32_t seq_lo)
+{
+	uint32_t tl = (uint32_t)r->top;
+	uint64_t th = r->top >> 32;
+	uint32_t bl = tl - r->window + 1; /* lower edge, modulo 2^32 */
+
+	if (!r->esn)
+		return seq_lo;
+	if (tl >= r->window - 1) {
+		/* Case A: the window lies within one subspace; below it means the next one. */
+		if (seq_lo < bl)
+			th++;
+	} else if (seq_lo >= bl) {
+		/* Case B: the window began in the subspace before. */
+		if (!th)
+			return 0;
+		th--;
+	}
+	return th << 32 | seq_lo;
+}
+
+enum replay_result replay_check(const struct replay *r, uint64_t seq)
+{
+	if (!seq)
+		return REPLAY_STALE;
+	if (seq > r->top)
+		return REPLAY_NEW;
+	if (r->top - seq >= r->window)
+		return REPLAY_STALE;
+	return r->bits[(seq >> 6) & r->mask] >> (seq & 63) & 1 ? REPLAY_SEEN : REPLAY_NEW;
+}
+
+bool replay_commit(struct replay *r, uint64_t seq)
+{
+	bool newest = seq > r->top;
+
+	if (newest) {
+		uint64_t from = r->top >> 6, to = seq >> 6;
+
+		if (to - from > r->mask)
+			from = to - r->mask - 1;
+		while (from < to)
+			r->bits[++from & r->mask] = 0;
+		r->top = seq;
+	}
+	r->bits[(seq >> 6) & r->mask] |= 1ull << (seq & 63);
+	return newest;
+}
