@@ -206,3 +206,64 @@ def maildir_letters(m, path):
         except FileNotFoundError:
             pass
     return out
+
+
+STRONGSWAN_CONF = """charon-systemd {{
+}}
+charon {{
+  load = random nonce openssl pem pkcs1 pkcs8 pubkey x509 constraints revocation hmac kdf curve25519 gcm aes sha2 sha1 chapoly vici kernel-libipsec kernel-netlink socket-default updown
+  plugins {{
+    kernel-libipsec {{
+      load = yes
+      allow_peer_ts = yes
+    }}
+    vici {{
+      socket = unix:///run/charon.vici
+    }}
+    openssl {{
+      load = 10
+    }}
+  }}
+  install_routes = yes
+  port = 500
+  port_nat_t = 4500
+  filelog {{
+    stderr {{
+      default = 1
+      ike = 2
+      cfg = 2
+      knl = 1
+      esp = 1
+    }}
+  }}
+{extra}
+}}
+swanctl {{
+  load = pem pkcs1 pkcs8 pubkey x509 openssl random
+  plugins {{
+    vici {{
+      socket = unix:///run/charon.vici
+    }}
+  }}
+}}
+"""
+
+
+def strongswan(m, connections, files=(), extra=""):
+    """charon with the kernel-libipsec plugin on @m. @connections: text of swanctl.conf; @files: (path below
+    /etc/swanctl, text). Gives its Popen; `swanctl(m, ...)` talks to it."""
+    m.write("/etc/strongswan.conf", STRONGSWAN_CONF.format(extra=extra))
+    for d in ("private", "pubkey", "x509", "x509ca", "conf.d"):
+        m.run(["mkdir", "-p", f"/etc/swanctl/{d}"])
+    m.write("/etc/swanctl/swanctl.conf", connections)
+    for path, text in files:
+        m.write(f"/etc/swanctl/{path}", text, mode=0o600)
+    p = m.start(["/usr/lib/ipsec/charon"], log="charon", env={"STRONGSWAN_CONF": "/etc/strongswan.conf"})
+    wait_for("charon answers", lambda: swanctl(m, "--stats", check=False).returncode == 0)
+    swanctl(m, "--load-all")
+    return p
+
+
+def swanctl(m, *args, check=True, timeout=30):
+    return m.run(["/usr/sbin/swanctl", *args], check=check, timeout=timeout,
+                 env={"STRONGSWAN_CONF": "/etc/strongswan.conf"})
