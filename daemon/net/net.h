@@ -102,7 +102,7 @@ int net_route_add(struct net *n, const struct net_route *r);
 int net_route_del(struct net *n, const struct prefix *dst);
 bool net_has_addr(const struct net *n, const struct addr *a);
 bool net_has_route(const struct net *n, const struct prefix *dst);
-/** net_keep_only() - Drop all wishes for which the functions say no (after a reload); NULL keeps. */
+/** net_keep_only() - Drop the wishes for which a function says no (NULL keeps); net_reconcile() follows. */
 void net_keep_only(struct net *n, bool (*addr)(const struct addr *a, void *arg),
 		   bool (*route)(const struct net_route *r, void *arg), void *arg);
 

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DAEMON_NET_NET_INT_H
+#define DAEMON_NET_NET_INT_H
+
+/* Inside daemon/net only. */
+
+#include "hash.h"
+#include "net.h"
+#include "nl.h"
+
+#define NET_ADDRS_MAX	64
+#define NET_ROUTES_MAX	65536
+#define NET_SUBNETS_MAX 256
+
+struct wish_route {
+	struct hash_node node;
+	struct net_route r;
+};
+
+/* A route as the kernel has it, or shall have it. */
+struct kernel_route {
+	struct prefix dst;
+	uint32_t table, metric, oif; /* oif 0: unreachable, throw */
+	uint8_t type;		     /* RTN_UNICAST, RTN_UNREACHABLE, RTN_THROW */
+	struct addr src;
+	bool seen;
+};
+
+struct net {
+	struct loop *loop;
+	struct net_params p;
+	struct nl rt, nf;
+	struct mnl_socket *ev_rt, *ev_nf;
+	struct loop_fd lf_rt, lf_nf;
+	struct timer settle;
+	bool redo, nft_dirty, nft_failed, path_changed;
+	bool v6_missing;  /* said once */
+	uint32_t ifindex; /* of the TUN, 0: absent */
+	uint32_t mtu, gso_max_size, gso_max_segs;
+	struct addr addrs[NET_ADDRS_MAX];
+	size_t addr_count;
+	struct hash_table routes;
+	struct prefix subnets[NET_SUBNETS_MAX]; /* of other interfaces */
+	size_t subnet_count;
+	void (*change)(void *arg);
+	void *change_arg;
+};
+
+/* link.c */
+int net_link_find(struct nl *nl, const char *name, uint32_t *ifindex, bool *is_tun);
+int net_link_apply(struct net *n);
+int net_link_remove_stale(struct nl *nl, const struct net_params *p, bool all);
+/* address.c */
+int net_address_change(struct net *n, bool add, const struct addr *a);
+int net_address_apply(struct net *n);
+int net_subnets_read(struct net *n);
+/* route.c */
+int net_route_install(struct net *n, const struct net_route *r);
+int net_route_remove(struct net *n, const struct prefix *dst);
+int net_route_apply(struct net *n);
+int net_route_flush(struct nl *nl, const struct net_params *p);
+bool net_wants_default(const struct net *n);
+/** net_default_changed() - The first 0/0 route came or the last went: other rules, other nft table. */
+void net_default_changed(struct net *n);
+/* rule.c */
+int net_rule_apply(struct net *n);
+int net_rule_flush(struct nl *nl, const struct net_params *p);
+/* nft.c */
+int net_nft_apply(struct net *n);
+int net_nft_remove(struct nl *nf);
+
+/** net_no_family() - Errors that mean "this machine has no such family", told apart once. */
+bool net_no_family(int rc);
+
+#endif
