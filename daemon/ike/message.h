@@ -94,7 +94,7 @@ struct pld_notify {
 };
 
 struct pld_delete {
-	uint8_t proto;
+	uint8_t proto;	 /* PROTO_NONE: inconsistent, deletes nothing */
 	uint8_t spi_len; /* 0 for IKE, 4 for ESP */
 	uint16_t count;
 	const uint8_t *spis;

@@ -22,6 +22,9 @@ struct transform {
 	uint16_t bits; /* Key Length attribute; 0: none */
 };
 
+/* ID of a parsed transform that nobody can choose: bad or unknown attribute. Its type counts. */
+#define TRANSFORM_UNUSABLE 0xffff
+
 struct proposal {
 	uint8_t number; /* 1..n */
 	uint8_t proto;	/* enum ike_protocol */
@@ -46,7 +49,10 @@ struct sa_choice {
 	uint16_t encr, encr_bits, integ, prf, ke, esn;
 };
 
-/** sa_parse() - Body of an SA payload. 0 or -EBADMSG (framing, numbering, last flags). */
+/**
+ * sa_parse() - Body of an SA payload. 0 or -EBADMSG (framing, numbering, last flags).
+ * Several proposals are numbered 1..n; a single one, such as a responder's answer, as it likes.
+ */
 int sa_parse(struct span body, struct proposals *out);
 /** sa_add() - An SA payload; numbers are given 1..n in order. The SPIs are those in @p. */
 void sa_add(struct ike_build *b, const struct proposals *p);
