@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DAEMON_CONFIG_H
+#define DAEMON_CONFIG_H
+
+/*
+ * Theory: postern.conf as an immutable structure that every process of posternd makes for itself
+ * from the same text (the bundle) by the same code. Nothing here opens a file or touches a key: paths
+ * stay paths. A new file gives a new structure; config_reloadable() says whether a running daemon
+ * can go over to it, and config_peer_diff() what changed for a peer.
+ */
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "bundle.h"
+#include "conf.h"
+#include "log.h"
+
+#define CONFIG_DEFAULT_PATH "/etc/postern/postern.conf"
+#define CONFIG_WORKERS_MAX  16
+#define CONFIG_ADDRS_MAX    8 /* tunnel addresses of our own; addresses assigned to a peer */
+#define CONFIG_PEERS_MAX    20000
+#define CONFIG_PORT_ESP	    4500 /* RFC 3948 */
+#define CONFIG_PORT_IKE	    500
+
+enum config_start { CONFIG_START_ALWAYS, CONFIG_START_ON_DEMAND, CONFIG_START_NO };
+enum config_auth { CONFIG_AUTH_PSK, CONFIG_AUTH_RAW, CONFIG_AUTH_CERT };
+enum config_io { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_EPOLL };
+
+/* An IKE identity: the text as written (names in lower case); an address has .addr.family set. */
+struct config_id {
+	const char *text;
+	struct addr addr;
+};
+
+/* Where to call: a name that is resolved again at every attempt, or an address (.addr.family set). */
+struct config_host {
+	const char *name;
+	struct addr addr;
+};
+
+/* One selector: "10.99.0.1[tcp/25]". */
+struct config_ts {
+	struct prefix prefix;
+	uint8_t proto; /* 0: any */
+	uint16_t port_lo, port_hi; /* ICMP: type << 8 | code; 0..65535: any */
+};
+
+struct config_peer {
+	uint32_t id; /* 1.., stable over reloads as long as the section's name is: config_adopt_ids() */
+	const char *name;
+	unsigned line;
+
+	struct config_host *address;
+	size_t address_count;
+	uint16_t port; /* where it listens */
+	enum config_start start;
+
+	struct config_id local_id; /* ours towards this peer */
+	struct config_id remote_id;
+	enum config_auth auth;
+	const char *private_key; /* path, its own or that of [posternd]; NULL with a PSK */
+	const char *psk;	 /* path; NULL unless CONFIG_AUTH_PSK */
+	const char **public_key; /* paths; CONFIG_AUTH_RAW */
+	size_t public_key_count;
+	const char *certificate; /* path of our chain; CONFIG_AUTH_CERT */
+	const char *ca;		 /* path of trust anchors; CONFIG_AUTH_CERT */
+
+	struct prefix *networks; /* what lies there: routes; without the assigned addresses */
+	size_t network_count;
+	struct addr *assign; /* given to it by CP */
+	size_t assign_count;
+	struct prefix *accept_assigned; /* in which an address that it gives us must lie */
+	size_t accept_assigned_count;
+	bool request_address; /* ask it for addresses by CP */
+	struct prefix *from;  /* waiting side: from where it may come; none: from anywhere */
+	size_t from_count;
+
+	struct config_ts *local_ts, *remote_ts; /* as they are negotiated, never empty */
+	size_t local_ts_count, remote_ts_count;
+
+	uint32_t child_lifetime_s, ike_lifetime_s;
+	uint64_t retry_max_ms; /* longest pause between attempts in the first day */
+	uint64_t keepalive_ms;
+};
+
+struct config {
+	struct conf *conf; /* owned: all text points into it */
+
+	struct config_id identity;
+	const char *private_key; /* path or NULL */
+	struct addr tunnel_address[CONFIG_ADDRS_MAX];
+	size_t tunnel_address_count;
+	char tun[IFNAMSIZ];
+	uint32_t mtu; /* 0: computed */
+
+	const char *run_dir, *state_dir;
+	const char *user, *keys_user, *resolver_user, *admin_group; /* names or numbers */
+
+	uint32_t workers;
+	enum config_io io;
+	uint16_t port;	/* of the outer sockets; 0: ephemeral (nobody calls us) */
+	bool port_500;	/* also listen on 500 for foreign initiators */
+	const char *metrics; /* NULL: none */
+	enum log_level log_level;
+
+	struct config_peer *peers; /* in file order */
+	size_t peer_count;
+};
+
+extern const struct conf_schema config_schema;
+
+/**
+ * config_make() - Typed, checked configuration from parsed text.
+ * @c: taken, also on failure; its errors and those found here are in ->conf.
+ * Returns NULL only without memory. Usable only when conf_ok(config->conf).
+ */
+struct config *config_make(struct conf *c);
+/** config_load() - From disk. No named file is opened; see config_files_check(). */
+struct config *config_load(const char *path);
+/** config_from_bundle() - In a child; borrows @b during the call. */
+struct config *config_from_bundle(const struct bundle *b);
+void config_free(struct config *cfg);
+
+/**
+ * config_files_check() - Open every file that is named, check its mode and contents (the private
+ * key's too when it may be read); for `postern check`. Adds errors to cfg->conf.
+ * Part of the library daemon_config_files, since it needs crypto/.
+ */
+void config_files_check(struct config *cfg, const struct conf_files *files);
+
+/**
+ * config_reloadable() - Can a daemon that runs @old go over to @cfg? Settings of [posternd] that hold
+ * for a whole life (tun, ports, users, directories, workers, io) must be equal; adds an error for each
+ * that is not. Compares text: any process may call it.
+ */
+bool config_reloadable(const struct config *old, struct config *cfg);
+/** config_adopt_ids() - Peers of the same name keep their id of @old, new ones get free ones. */
+void config_adopt_ids(struct config *cfg, const struct config *old);
+
+#define CONFIG_DIFF_POLICY (1u << 0) /* identities, keys, selectors, lifetimes: the engine's view */
+#define CONFIG_DIFF_ROUTES (1u << 1) /* networks, assign */
+#define CONFIG_DIFF_CALL   (1u << 2) /* address, port, start, retry: the supervisor's */
+/** config_peer_diff() - 0: nothing changed. File contents are not compared. */
+unsigned config_peer_diff(const struct config_peer *a, const struct config_peer *b);
+
+const struct config_peer *config_peer_find(const struct config *cfg, const char *name);
+const struct config_peer *config_peer_by_id(const struct config *cfg, uint32_t id);
+/** config_waits() - Does any peer call us? */
+bool config_waits(const struct config *cfg);
+
+#endif

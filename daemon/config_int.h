@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DAEMON_CONFIG_INT_H
+#define DAEMON_CONFIG_INT_H
+
+#include "config.h"
+
+/** config_ts_parse() - One selector; 0 or -EINVAL with @why. */
+int config_ts_parse(const char *text, struct config_ts *ts, char *why, size_t cap);
+/** config_check() - All that needs more than one key: adds errors to cfg->conf. */
+void config_check(struct config *cfg);
+
+#endif

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "config.h"
+#include "config_int.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ASSIGNED_DEFAULT "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fd00::/8"
+
+static const char *const io_words[] = { "auto", "io_uring", "epoll", NULL };
+static const char *const start_words[] = { "always", "on-demand", "no", NULL };
+static const char *const level_words[] = { "err", "warn", "info", "debug", NULL };
+
+static int check_tun(const struct conf_value *v, char *why, size_t cap)
+{
+	for (const char *p = v->text; *p; p++) {
+		if (isalnum((unsigned char)*p) || *p == '-' || *p == '_' || *p == '.')
+			continue;
+		snprintf(why, cap, "not the name of a network device");
+		return -1;
+	}
+	if (strlen(v->text) < IFNAMSIZ && strcmp(v->text, ".") && strcmp(v->text, ".."))
+		return 0;
+	snprintf(why, cap, "not the name of a network device (up to 15 characters)");
+	return -1;
+}
+
+static int check_metrics(const struct conf_value *v, char *why, size_t cap)
+{
+	struct endpoint e;
+
+	if (*v->text == '/')
+		return 0;
+	if (endpoint_parse(v->text, 0, &e) || !e.port || !addr_is_loopback(&e.addr)) {
+		snprintf(why, cap, "neither a loopback address with a port nor an absolute path");
+		return -1;
+	}
+	return 0;
+}
+
+static int check_user(const struct conf_value *v, char *why, size_t cap)
+{
+	for (const char *p = v->text; *p; p++) {
+		if (isalnum((unsigned char)*p) || (strchr("-_.", *p) && p > v->text))
+			continue;
+		snprintf(why, cap, "not the name or number of a user or group");
+		return -1;
+	}
+	if (strcmp(v->text, "0") && strcmp(v->text, "root"))
+		return 0;
+	snprintf(why, cap, "root is what is given up here");
+	return -1;
+}
+
+static int check_ts(const struct conf_value *v, char *why, size_t cap)
+{
+	struct config_ts ts;
+
+	return config_ts_parse(v->text, &ts, why, cap) ? -1 : 0;
+}
+
+static const struct conf_key posternd_keys[] = {
+	{ .name = "identity", .type = CONF_IDENTITY, .flags = CONF_REQUIRED,
+	  .help = "who we are towards every peer" },
+	{ .name = "private-key", .type = CONF_PATH, .flags = CONF_SECRET_FILE,
+	  .help = "our private key, made by postern keygen; not needed with PSKs alone" },
+	{ .name = "tunnel-address", .type = CONF_ADDR, .flags = CONF_LIST,
+	  .help = "our addresses in the tunnel; without, they are asked for from the peer" },
+	{ .name = "tun", .type = CONF_STRING, .dflt = "postern0", .check = check_tun,
+	  .help = "name of the tunnel device" },
+	{ .name = "mtu", .type = CONF_UINT, .min = 576, .max = 65535,
+	  .help = "of the tunnel device; computed from the path when not set" },
+	{ .name = "port", .type = CONF_UINT, .min = 1, .max = 65535,
+	  .help = "local UDP port; 4500 where a peer calls us, else any free one" },
+	{ .name = "port-500", .type = CONF_BOOL, .dflt = "yes",
+	  .help = "where a peer calls us: answer IKE_SA_INIT on port 500 too" },
+	{ .name = "workers", .type = CONF_UINT, .min = 1, .max = CONFIG_WORKERS_MAX, .dflt = "1",
+	  .help = "threads that move packets" },
+	{ .name = "io", .type = CONF_ENUM, .words = io_words, .dflt = "auto",
+	  .help = "how packets are read and written" },
+	{ .name = "log-level", .type = CONF_ENUM, .words = level_words, .dflt = "info",
+	  .help = "least important lines that are logged" },
+	{ .name = "metrics", .type = CONF_STRING, .check = check_metrics,
+	  .help = "where Prometheus text is served: 127.0.0.1:PORT, [::1]:PORT or a socket's path" },
+	{ .name = "run-dir", .type = CONF_PATH, .dflt = "/run/postern",
+	  .help = "folder of the sockets" },
+	{ .name = "state-dir", .type = CONF_PATH, .dflt = "/var/lib/postern",
+	  .help = "folder of what is kept over restarts" },
+	{ .name = "user", .type = CONF_STRING, .dflt = "postern", .check = check_user,
+	  .help = "user of the process that talks to the network" },
+	{ .name = "keys-user", .type = CONF_STRING, .dflt = "postern-keys", .check = check_user,
+	  .help = "user of the process that holds the private keys" },
+	{ .name = "resolver-user", .type = CONF_STRING, .dflt = "postern-resolver",
+	  .check = check_user, .help = "user of the process that resolves names" },
+	{ .name = "admin-group", .type = CONF_STRING, .dflt = "postern-admin", .check = check_user,
+	  .help = "group whose members may use control.sock" },
+};
+
+static const struct conf_key peer_keys[] = {
+	{ .name = "address", .type = CONF_HOST, .flags = CONF_LIST,
+	  .help = "names or addresses at which to call it; without, it calls us" },
+	{ .name = "port", .type = CONF_UINT, .min = 1, .max = 65535, .dflt = "4500",
+	  .help = "UDP port at which it listens" },
+	{ .name = "start", .type = CONF_ENUM, .words = start_words, .dflt = "no",
+	  .help = "call it always, when a packet for it comes, or never" },
+	{ .name = "identity", .type = CONF_IDENTITY, .flags = CONF_REQUIRED,
+	  .help = "who it is" },
+	{ .name = "local-identity", .type = CONF_IDENTITY,
+	  .help = "who we are towards it, if not the identity of [posternd]" },
+	{ .name = "public-key", .type = CONF_PATH, .flags = CONF_LIST | CONF_PUBLIC_FILE,
+	  .help = "its public key; any of several is accepted" },
+	{ .name = "psk", .type = CONF_PATH, .flags = CONF_SECRET_FILE,
+	  .help = "file with the secret shared with it, made by postern keygen --psk" },
+	{ .name = "private-key", .type = CONF_PATH, .flags = CONF_SECRET_FILE,
+	  .help = "our private key towards it, if not that of [posternd]" },
+	{ .name = "certificate", .type = CONF_PATH, .flags = CONF_PUBLIC_FILE,
+	  .help = "our certificate and chain towards it, leaf first" },
+	{ .name = "ca", .type = CONF_PATH, .flags = CONF_PUBLIC_FILE,
+	  .help = "certification authorities that vouch for it" },
+	{ .name = "networks", .type = CONF_PREFIX, .flags = CONF_LIST,
+	  .help = "what lies there; gets a route into the tunnel" },
+	{ .name = "assign", .type = CONF_ADDR, .flags = CONF_LIST,
+	  .help = "tunnel addresses that it is given; waiting side" },
+	{ .name = "request-address", .type = CONF_BOOL,
+	  .help = "ask it for tunnel addresses; yes where we call and have no tunnel-address" },
+	{ .name = "accept-assigned", .type = CONF_PREFIX, .flags = CONF_LIST,
+	  .dflt = ASSIGNED_DEFAULT,
+	  .help = "in which an address must lie that it gives us" },
+	{ .name = "from", .type = CONF_PREFIX, .flags = CONF_LIST,
+	  .help = "from where it may call; anywhere when not set" },
+	{ .name = "local-ts", .type = CONF_STRING, .flags = CONF_LIST, .check = check_ts,
+	  .help = "selectors of our side: PREFIX, PREFIX[tcp], PREFIX[tcp/25], PREFIX[udp/1-9]" },
+	{ .name = "remote-ts", .type = CONF_STRING, .flags = CONF_LIST, .check = check_ts,
+	  .help = "selectors of its side, if not networks and assign" },
+	{ .name = "lifetime", .type = CONF_DURATION, .min = 60000, .max = 86400000, .dflt = "1h",
+	  .help = "of the keys of data" },
+	{ .name = "ike-lifetime", .type = CONF_DURATION, .min = 120000, .max = 604800000,
+	  .dflt = "4h", .help = "of the keys of IKE" },
+	{ .name = "retry-max", .type = CONF_DURATION, .min = 2000, .max = 3600000, .dflt = "4s",
+	  .help = "longest pause between attempts while it does not answer; metered lines" },
+	{ .name = "keepalive", .type = CONF_DURATION, .min = 5000, .max = 300000, .dflt = "15s",
+	  .help = "how often a NAT on the way is reminded of us" },
+};
+
+static const struct conf_kind kinds[] = {
+	{ "posternd", CONF_NEEDED, CONF_STRING, posternd_keys, CONF_COUNT(posternd_keys),
+	  "The daemon itself." },
+	{ "peer", CONF_NAMED, CONF_STRING, peer_keys, CONF_COUNT(peer_keys),
+	  "One for each machine at the other end of a tunnel." },
+};
+
+const struct conf_schema config_schema = { kinds, CONF_COUNT(kinds) };
+
+/* ---- selectors ---- */
+
+static const struct {
+	const char *name;
+	uint8_t proto;
+	bool ports;
+} protos[] = {
+	{ "tcp", IPPROTO_TCP, true },	  { "udp", IPPROTO_UDP, true },
+	{ "sctp", IPPROTO_SCTP, true },	  { "icmp", IPPROTO_ICMP, false },
+	{ "icmpv6", IPPROTO_ICMPV6, false }, { "gre", IPPROTO_GRE, false },
+};
+
+static int number(const char **p, unsigned max)
+{
+	unsigned long n;
+	char *end;
+
+	if (!isdigit((unsigned char)**p))
+		return -1;
+	n = strtoul(*p, &end, 10);
+	*p = end;
+	return n > max ? -1 : (int)n;
+}
+
+/* "tcp/25", "udp/1-9", "icmp", "47", up to the ']' */
+static int parse_proto(const char *s, struct config_ts *ts)
+{
+	char word[16];
+	size_t n = strcspn(s, "/]");
+	bool ports = true;
+	int lo, hi;
+
+	if (n >= sizeof(word))
+		return -EINVAL;
+	memcpy(word, s, n);
+	word[n] = '\0';
+	s += n;
+	for (size_t i = 0; i < CONF_COUNT(protos); i++) {
+		if (!strcmp(protos[i].name, word)) {
+			ts->proto = protos[i].proto;
+			ports = protos[i].ports;
+		}
+	}
+	if (!ts->proto) {
+		const char *p = word;
+		int v = number(&p, 255);
+
+		if (v <= 0 || *p)
+			return -EINVAL;
+		ts->proto = (uint8_t)v;
+		ports = v == IPPROTO_TCP || v == IPPROTO_UDP || v == IPPROTO_SCTP;
+	}
+	if (*s == '/') {
+		s++;
+		lo = hi = number(&s, 65535);
+		if (*s == '-') {
+			s++;
+			hi = number(&s, 65535);
+		}
+		if (!ports || lo < 0 || hi < lo)
+			return -EINVAL;
+		ts->port_lo = (uint16_t)lo;
+		ts->port_hi = (uint16_t)hi;
+	}
+	return *s == ']' && !s[1] ? 0 : -EINVAL;
+}
+
+int config_ts_parse(const char *text, struct config_ts *ts, char *why, size_t cap)
+{
+	const char *open = strchr(text, '[');
+	char prefix[PREFIX_STR_MAX];
+	size_t n = open ? (size_t)(open - text) : strlen(text);
+
+	*ts = (struct config_ts){ .port_hi = 65535 };
+	if (n >= sizeof(prefix))
+		goto bad;
+	memcpy(prefix, text, n);
+	prefix[n] = '\0';
+	if (prefix_parse(prefix, &ts->prefix) || (open && parse_proto(open + 1, ts)))
+		goto bad;
+	return 0;
+bad:
+	snprintf(why, cap,
+		 "not a selector; written as PREFIX, PREFIX[PROTO], PREFIX[PROTO/PORT] or "
+		 "PREFIX[PROTO/PORT-PORT]");
+	return -EINVAL;
+}
