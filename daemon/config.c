@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "config.h"
+#include "config_int.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- lists of values into arrays of ours ---- */
+
+static void *list_of(const struct conf_section *s, const char *key, size_t size, size_t *count)
+{
+	const struct conf_entry *e = conf_get(s, key);
+
+	*count = e->count;
+	/* One more than needed, so that an empty list is not mistaken for a failure. */
+	return calloc(e->count + 1, size);
+}
+
+static int take_hosts(struct config_peer *p, const struct conf_section *s)
+{
+	const struct conf_entry *e = conf_get(s, "address");
+
+	p->address = list_of(s, "address", sizeof(*p->address), &p->address_count);
+	if (!p->address)
+		return -ENOMEM;
+	for (size_t i = 0; i < e->count; i++)
+		p->address[i] = (struct config_host){ e->values[i].text, e->values[i].addr };
+	return 0;
+}
+
+static int take_prefixes(const struct conf_section *s, const char *key, struct prefix **list,
+			 size_t *count)
+{
+	const struct conf_entry *e = conf_get(s, key);
+
+	*list = list_of(s, key, sizeof(**list), count);
+	for (size_t i = 0; *list && i < e->count; i++)
+		(*list)[i] = e->values[i].prefix;
+	return *list ? 0 : -ENOMEM;
+}
+
+static int take_assign(struct config_peer *p, const struct conf_section *s)
+{
+	const struct conf_entry *e = conf_get(s, "assign");
+
+	p->assign = list_of(s, "assign", sizeof(*p->assign), &p->assign_count);
+	for (size_t i = 0; p->assign && i < e->count; i++)
+		p->assign[i] = e->values[i].addr;
+	return p->assign ? 0 : -ENOMEM;
+}
+
+static int take_public_keys(struct config_peer *p, const struct conf_section *s)
+{
+	const struct conf_entry *e = conf_get(s, "public-key");
+
+	p->public_key = list_of(s, "public-key", sizeof(*p->public_key), &p->public_key_count);
+	for (size_t i = 0; p->public_key && i < e->count; i++)
+		p->public_key[i] = e->values[i].text;
+	return p->public_key ? 0 : -ENOMEM;
+}
+
+static struct config_id take_id(const struct conf_section *s, const char *key)
+{
+	const struct conf_entry *e = conf_get(s, key);
+
+	if (!e->count)
+		return (struct config_id){ NULL, { 0 } };
+	return (struct config_id){ e->values[0].text, e->values[0].addr };
+}
+
+/* ---- selectors ---- */
+
+static struct config_ts ts_of(const struct prefix *p)
+{
+	return (struct config_ts){ .prefix = *p, .port_hi = 65535 };
+}
+
+static struct prefix host_prefix(const struct addr *a)
+{
+	return (struct prefix){ .addr = *a, .len = (uint8_t)addr_bits(a) };
+}
+
+static int take_written_ts(const struct conf_section *s, const char *key, struct config_ts **list,
+			   size_t *count)
+{
+	const struct conf_entry *e = conf_get(s, key);
+	char why[CONF_WHY_MAX];
+
+	*list = list_of(s, key, sizeof(**list), count);
+	for (size_t i = 0; *list && i < e->count; i++)
+		(void)config_ts_parse(e->values[i].text, &(*list)[i], why, sizeof(why));
+	return *list ? 0 : -ENOMEM;
+}
+
+static int take_local_ts(struct config *cfg, struct config_peer *p, const struct conf_section *s)
+{
+	struct prefix any[2] = { { .addr = { .family = AF_INET } }, { .addr = { .family = AF_INET6 } } };
+	struct config_ts *list;
+
+	if (conf_is_set(s, "local-ts"))
+		return take_written_ts(s, "local-ts", &p->local_ts, &p->local_ts_count);
+	p->local_ts = list = calloc(cfg->tunnel_address_count + 2, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < cfg->tunnel_address_count; i++) {
+		struct prefix own = host_prefix(&cfg->tunnel_address[i]);
+
+		list[p->local_ts_count++] = ts_of(&own);
+	}
+	/* Nothing of our own: all is offered, and the peer narrows it to what it assigns. */
+	for (size_t i = 0; !cfg->tunnel_address_count && i < 2; i++)
+		list[p->local_ts_count++] = ts_of(&any[i]);
+	return 0;
+}
+
+static int take_remote_ts(struct config_peer *p, const struct conf_section *s)
+{
+	struct config_ts *list;
+
+	if (conf_is_set(s, "remote-ts"))
+		return take_written_ts(s, "remote-ts", &p->remote_ts, &p->remote_ts_count);
+	p->remote_ts = list = calloc(p->network_count + p->assign_count + 1, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < p->network_count; i++)
+		list[p->remote_ts_count++] = ts_of(&p->networks[i]);
+	for (size_t i = 0; i < p->assign_count; i++) {
+		struct prefix host = host_prefix(&p->assign[i]);
+
+		list[p->remote_ts_count++] = ts_of(&host);
+	}
+	return 0;
+}
+
+/* ---- sections ---- */
+
+static int take_peer(struct config *cfg, struct config_peer *p, const struct conf_section *s)
+{
+	p->id = (uint32_t)(p - cfg->peers) + 1;
+	p->name = s->name;
+	p->line = s->line;
+	p->port = (uint16_t)conf_uint(s, "port");
+	p->start = (enum config_start)conf_uint(s, "start");
+	p->remote_id = take_id(s, "identity");
+	p->local_id = conf_is_set(s, "local-identity") ? take_id(s, "local-identity") : cfg->identity;
+	p->psk = conf_text(s, "psk");
+	p->certificate = conf_text(s, "certificate");
+	p->ca = conf_text(s, "ca");
+	p->private_key = conf_is_set(s, "private-key") ? conf_text(s, "private-key") : cfg->private_key;
+	p->auth = p->psk ? CONFIG_AUTH_PSK : p->ca ? CONFIG_AUTH_CERT : CONFIG_AUTH_RAW;
+	if (p->auth == CONFIG_AUTH_PSK)
+		p->private_key = NULL;
+	p->request_address = conf_is_set(s, "request-address") ?
+				     conf_bool(s, "request-address") :
+				     p->start != CONFIG_START_NO && !cfg->tunnel_address_count;
+	p->child_lifetime_s = (uint32_t)(conf_uint(s, "lifetime") / 1000);
+	p->ike_lifetime_s = (uint32_t)(conf_uint(s, "ike-lifetime") / 1000);
+	p->retry_max_ms = conf_uint(s, "retry-max");
+	p->keepalive_ms = conf_uint(s, "keepalive");
+	if (take_hosts(p, s) || take_public_keys(p, s) || take_assign(p, s) ||
+	    take_prefixes(s, "networks", &p->networks, &p->network_count) ||
+	    take_prefixes(s, "from", &p->from, &p->from_count) ||
+	    take_prefixes(s, "accept-assigned", &p->accept_assigned, &p->accept_assigned_count) ||
+	    take_local_ts(cfg, p, s) || take_remote_ts(p, s))
+		return -ENOMEM;
+	return 0;
+}
+
+static void take_daemon(struct config *cfg, const struct conf_section *s)
+{
+	const struct conf_entry *e = conf_get(s, "tunnel-address");
+
+	cfg->identity = take_id(s, "identity");
+	cfg->private_key = conf_text(s, "private-key");
+	for (size_t i = 0; i < e->count && i < CONFIG_ADDRS_MAX; i++)
+		cfg->tunnel_address[cfg->tunnel_address_count++] = e->values[i].addr;
+	snprintf(cfg->tun, sizeof(cfg->tun), "%s", conf_text(s, "tun"));
+	cfg->mtu = (uint32_t)conf_uint(s, "mtu");
+	cfg->run_dir = conf_text(s, "run-dir");
+	cfg->state_dir = conf_text(s, "state-dir");
+	cfg->user = conf_text(s, "user");
+	cfg->keys_user = conf_text(s, "keys-user");
+	cfg->resolver_user = conf_text(s, "resolver-user");
+	cfg->admin_group = conf_text(s, "admin-group");
+	cfg->workers = (uint32_t)conf_uint(s, "workers");
+	cfg->io = (enum config_io)conf_uint(s, "io");
+	cfg->metrics = conf_text(s, "metrics");
+	cfg->log_level = (enum log_level)conf_uint(s, "log-level");
+	cfg->port = (uint16_t)conf_uint(s, "port");
+	cfg->port_500 = conf_bool(s, "port-500");
+}
+
+struct config *config_make(struct conf *c)
+{
+	struct config *cfg = calloc(1, sizeof(*cfg));
+	const struct conf_section *s = NULL;
+	size_t n = 0;
+
+	if (!c || !cfg) {
+		conf_free(c);
+		free(cfg);
+		return NULL;
+	}
+	cfg->conf = c;
+	if (!conf_ok(c))
+		return cfg;
+	take_daemon(cfg, conf_find(c, "posternd", ""));
+	while ((s = conf_next(c, "peer", s)))
+		n++;
+	cfg->peers = calloc(n + 1, sizeof(*cfg->peers));
+	cfg->peer_count = cfg->peers ? n : 0;
+	n = 0;
+	while (cfg->peers && (s = conf_next(c, "peer", s)))
+		if (take_peer(cfg, &cfg->peers[n++], s))
+			goto nomem;
+	if (!cfg->peers)
+		goto nomem;
+	config_check(cfg);
+	if (!cfg->port && config_waits(cfg))
+		cfg->port = CONFIG_PORT_ESP;
+	cfg->port_500 = cfg->port_500 && config_waits(cfg);
+	return cfg;
+nomem:
+	config_free(cfg);
+	return NULL;
+}
+
+struct config *config_load(const char *path)
+{
+	return config_make(conf_load(&config_schema, path));
+}
+
+struct config *config_from_bundle(const struct bundle *b)
+{
+	return config_make(bundle_conf(b, &config_schema));
+}
+
+void config_free(struct config *cfg)
+{
+	if (!cfg)
+		return;
+	for (size_t i = 0; i < cfg->peer_count; i++) {
+		struct config_peer *p = &cfg->peers[i];
+
+		free(p->address);
+		free(p->public_key);
+		free(p->networks);
+		free(p->assign);
+		free(p->accept_assigned);
+		free(p->from);
+		free(p->local_ts);
+		free(p->remote_ts);
+	}
+	free(cfg->peers);
+	conf_free(cfg->conf);
+	free(cfg);
+}
+
+/* ---- looking in ---- */
+
+const struct config_peer *config_peer_find(const struct config *cfg, const char *name)
+{
+	for (size_t i = 0; i < cfg->peer_count; i++)
+		if (!strcmp(cfg->peers[i].name, name))
+			return &cfg->peers[i];
+	return NULL;
+}
+
+const struct config_peer *config_peer_by_id(const struct config *cfg, uint32_t id)
+{
+	for (size_t i = 0; i < cfg->peer_count; i++)
+		if (cfg->peers[i].id == id)
+			return &cfg->peers[i];
+	return NULL;
+}
+
+bool config_waits(const struct config *cfg)
+{
+	for (size_t i = 0; i < cfg->peer_count; i++)
+		if (cfg->peers[i].start == CONFIG_START_NO)
+			return true;
+	return false;
+}
+
+/* ---- reload ---- */
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+bool config_reloadable(const struct config *old, struct config *cfg)
+{
+	static const char *const fixed[] = { "tun",	  "port",      "port-500",     "workers",
+					     "io",	  "run-dir",   "state-dir",    "user",
+					     "keys-user", "metrics",   "resolver-user", "admin-group" };
+	const struct conf_section *was, *is;
+	bool ok = true;
+
+	if (!conf_ok(old->conf) || !conf_ok(cfg->conf))
+		return false;
+	was = conf_find(old->conf, "posternd", "");
+	is = conf_find(cfg->conf, "posternd", "");
+	for (size_t i = 0; i < CONF_COUNT(fixed); i++) {
+		if (same_text(conf_text(was, fixed[i]), conf_text(is, fixed[i])))
+			continue;
+		conf_error(cfg->conf, conf_line(is, fixed[i]),
+			   "%s = %s: was %s, which a reload cannot change; restart posternd", fixed[i],
+			   conf_text(is, fixed[i]) ? conf_text(is, fixed[i]) : "(not set)",
+			   conf_text(was, fixed[i]) ? conf_text(was, fixed[i]) : "(not set)");
+		ok = false;
+	}
+	if (ok && old->port != cfg->port) {
+		/* No `port` in either, but now somebody calls us, or nobody does any more. */
+		conf_error(cfg->conf, is->line,
+			   "the first peer that calls us, or the last one gone, changes the local port "
+			   "from %u to %u, which a reload cannot; restart posternd",
+			   old->port, cfg->port);
+		ok = false;
+	}
+	return ok;
+}
+
+void config_adopt_ids(struct config *cfg, const struct config *old)
+{
+	uint32_t next = 1;
+
+	for (size_t i = 0; i < cfg->peer_count; i++) {
+		const struct config_peer *p = config_peer_find(old, cfg->peers[i].name);
+
+		cfg->peers[i].id = p ? p->id : 0;
+	}
+	for (size_t i = 0; i < cfg->peer_count; i++) {
+		if (cfg->peers[i].id)
+			continue;
+		/* Not one that @old had: what is on its way for that peer must not meet this one. */
+		while (config_peer_by_id(cfg, next) || config_peer_by_id(old, next))
+			next++;
+		cfg->peers[i].id = next;
+	}
+}
+
+static bool same_id(const struct config_id *a, const struct config_id *b)
+{
+	return same_text(a->text, b->text);
+}
+
+static bool same_array(const void *a, size_t na, const void *b, size_t nb, size_t size)
+{
+	return na == nb && (!na || !memcmp(a, b, na * size));
+}
+
+static bool same_prefixes(const struct prefix *a, size_t na, const struct prefix *b, size_t nb)
+{
+	bool same = na == nb;
+
+	for (size_t i = 0; same && i < na; i++)
+		same = a[i].len == b[i].len && addr_eq(&a[i].addr, &b[i].addr);
+	return same;
+}
+
+static bool same_ts(const struct config_ts *a, size_t na, const struct config_ts *b, size_t nb)
+{
+	bool same = na == nb;
+
+	for (size_t i = 0; same && i < na; i++)
+		same = same_prefixes(&a[i].prefix, 1, &b[i].prefix, 1) && a[i].proto == b[i].proto &&
+		       a[i].port_lo == b[i].port_lo && a[i].port_hi == b[i].port_hi;
+	return same;
+}
+
+unsigned config_peer_diff(const struct config_peer *a, const struct config_peer *b)
+{
+	unsigned diff = 0;
+	bool keys = a->public_key_count == b->public_key_count, call;
+
+	for (size_t i = 0; keys && i < a->public_key_count; i++)
+		keys = same_text(a->public_key[i], b->public_key[i]);
+	if (!keys || !same_id(&a->local_id, &b->local_id) || !same_id(&a->remote_id, &b->remote_id) ||
+	    a->auth != b->auth || !same_text(a->psk, b->psk) ||
+	    !same_text(a->private_key, b->private_key) ||
+	    !same_text(a->certificate, b->certificate) || !same_text(a->ca, b->ca) ||
+	    a->request_address != b->request_address || a->child_lifetime_s != b->child_lifetime_s ||
+	    a->ike_lifetime_s != b->ike_lifetime_s ||
+	    !same_prefixes(a->from, a->from_count, b->from, b->from_count) ||
+	    !same_ts(a->local_ts, a->local_ts_count, b->local_ts, b->local_ts_count) ||
+	    !same_ts(a->remote_ts, a->remote_ts_count, b->remote_ts, b->remote_ts_count))
+		diff |= CONFIG_DIFF_POLICY;
+	if (!same_prefixes(a->networks, a->network_count, b->networks, b->network_count) ||
+	    !same_array(a->assign, a->assign_count, b->assign, b->assign_count, sizeof(*a->assign)))
+		diff |= CONFIG_DIFF_ROUTES | CONFIG_DIFF_POLICY;
+	call = a->address_count == b->address_count && a->port == b->port && a->start == b->start &&
+	       a->retry_max_ms == b->retry_max_ms && a->keepalive_ms == b->keepalive_ms;
+	for (size_t i = 0; call && i < a->address_count; i++)
+		call = same_text(a->address[i].name, b->address[i].name);
+	if (!call)
+		diff |= CONFIG_DIFF_CALL;
+	return diff;
+}

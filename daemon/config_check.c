@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What can only be judged by looking at several keys or peers at once. */
+#include "config.h"
+#include "config_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- one peer ---- */
+
+static void check_auth(struct config *cfg, const struct config_peer *p, const struct conf_section *s)
+{
+	struct conf *c = cfg->conf;
+	int ways = !!p->psk + !!p->public_key_count + !!p->ca;
+
+	if (!ways)
+		conf_error(c, p->line,
+			   "[peer %s] cannot be authenticated; it needs public-key, psk, or ca with "
+			   "certificate",
+			   p->name);
+	else if (ways > 1)
+		conf_error(c, p->line,
+			   "[peer %s] has more than one of public-key, psk and ca; allowed: one of them",
+			   p->name);
+	else if (p->psk && conf_is_set(s, "private-key"))
+		conf_error(c, conf_line(s, "private-key"),
+			   "private-key is of no use to [peer %s], which has a psk; remove one of them",
+			   p->name);
+	else if (!p->psk && !p->private_key)
+		conf_error(c, p->line,
+			   "[peer %s] needs private-key, here or in [posternd]; make one with postern "
+			   "keygen",
+			   p->name);
+	if (p->ca && !p->certificate)
+		conf_error(c, conf_line(s, "ca"), "[peer %s] has ca but no certificate of ours", p->name);
+	if (p->certificate && !p->ca)
+		conf_error(c, conf_line(s, "certificate"), "[peer %s] has certificate but no ca",
+			   p->name);
+}
+
+static void check_call(struct config *cfg, const struct config_peer *p, const struct conf_section *s)
+{
+	struct conf *c = cfg->conf;
+
+	if (p->start != CONFIG_START_NO && !p->address_count)
+		conf_error(c, conf_line(s, "start"),
+			   "start = %s: [peer %s] has no address to call; add address, or start = no",
+			   conf_text(s, "start"), p->name);
+	if (p->start != CONFIG_START_NO && p->from_count)
+		conf_error(c, conf_line(s, "from"),
+			   "from is for peers that call us, and we call [peer %s]; remove from or start",
+			   p->name);
+	if (p->start != CONFIG_START_NO && p->assign_count)
+		conf_error(c, conf_line(s, "assign"),
+			   "assign is for peers that call us, and we call [peer %s]; what lies there "
+			   "stands in networks",
+			   p->name);
+	if (p->start == CONFIG_START_NO && p->request_address)
+		conf_error(c, conf_line(s, "request-address"),
+			   "request-address = yes: [peer %s] calls us; only who calls can ask for "
+			   "addresses",
+			   p->name);
+	if (p->ike_lifetime_s <= p->child_lifetime_s)
+		conf_error(c, conf_line(s, "ike-lifetime"),
+			   "ike-lifetime of [peer %s] must be longer than lifetime", p->name);
+}
+
+static void check_selectors(struct config *cfg, const struct config_peer *p,
+			    const struct conf_section *s)
+{
+	struct conf *c = cfg->conf;
+
+	if (!p->remote_ts_count)
+		conf_error(c, p->line,
+			   "[peer %s] has nothing to send to; it needs networks, assign or remote-ts",
+			   p->name);
+	if (!p->request_address && !cfg->tunnel_address_count && !conf_is_set(s, "local-ts"))
+		conf_error(c, p->line,
+			   "[peer %s] meets no address of ours; [posternd] needs tunnel-address, or this "
+			   "section local-ts or request-address = yes",
+			   p->name);
+}
+
+/* ---- addresses ---- */
+
+/* One prefix that somebody claims, and where. */
+struct claim {
+	const struct config_peer *peer; /* NULL: our own */
+	const char *key;
+	unsigned line;
+	const char *text; /* as written */
+	struct prefix prefix;
+};
+
+/* Shorter prefixes first among equal addresses: what covers stands before what it covers. */
+static int by_prefix(const void *x, const void *y)
+{
+	const struct prefix *a = &((const struct claim *)x)->prefix;
+	const struct prefix *b = &((const struct claim *)y)->prefix;
+	int d;
+
+	if (a->addr.family != b->addr.family)
+		return a->addr.family < b->addr.family ? -1 : 1;
+	d = memcmp(a->addr.b, b->addr.b, sizeof(a->addr.b));
+	return d ? d : (int)a->len - (int)b->len;
+}
+
+/* May @outer, which covers @inner, not stand beside it? */
+static bool clash(const struct claim *outer, const struct claim *inner)
+{
+	bool networks = !strcmp(outer->key, "networks");
+
+	if (outer->peer == inner->peer)
+		return false;
+	/* A default route holds all others, on purpose; and our own address may lie in their network. */
+	if (networks && outer->prefix.len < inner->prefix.len && (!outer->prefix.len || !inner->peer))
+		return false;
+	return true;
+}
+
+static void overlap(struct config *cfg, const struct claim *a, const struct claim *b)
+{
+	/* Blame the later line. */
+	if (a->line > b->line) {
+		const struct claim *t = a;
+
+		a = b;
+		b = t;
+	}
+	conf_error(cfg->conf, b->line, "%s = %s overlaps with %s = %s%s%s in line %u", b->key,
+		   b->text, a->key, a->text,
+		   a->peer ? " of peer " : "", a->peer ? a->peer->name : "", a->line);
+}
+
+static size_t add_claims(struct claim *to, const struct conf_section *s, const char *key,
+			 const struct config_peer *p)
+{
+	const struct conf_entry *e = conf_get(s, key);
+
+	for (size_t i = 0; i < e->count; i++) {
+		const struct conf_value *v = &e->values[i];
+
+		to[i] = (struct claim){ p, key, v->line, v->text, v->prefix };
+		if (v->addr.family)
+			to[i].prefix = (struct prefix){ v->addr, (uint8_t)addr_bits(&v->addr) };
+	}
+	return e->count;
+}
+
+static void check_addresses(struct config *cfg)
+{
+	const struct conf_section *s = conf_find(cfg->conf, "posternd", "");
+	/* What covers the claim that is looked at, outermost first; nesting is at most 129 deep. */
+	const struct claim *stack[130];
+	size_t n = conf_get(s, "tunnel-address")->count, depth = 0;
+	struct claim *list;
+
+	for (size_t i = 0; i < cfg->peer_count; i++)
+		n += cfg->peers[i].network_count + cfg->peers[i].assign_count;
+	list = calloc(n + 1, sizeof(*list));
+	if (!list) {
+		conf_error(cfg->conf, 0, "out of memory");
+		return;
+	}
+	n = add_claims(list, s, "tunnel-address", NULL);
+	s = NULL;
+	for (size_t i = 0; i < cfg->peer_count; i++) {
+		s = conf_next(cfg->conf, "peer", s);
+		n += add_claims(list + n, s, "networks", &cfg->peers[i]);
+		n += add_claims(list + n, s, "assign", &cfg->peers[i]);
+	}
+	qsort(list, n, sizeof(*list), by_prefix);
+	for (size_t i = 0; i < n; i++) {
+		while (depth && !prefix_covers(&stack[depth - 1]->prefix, &list[i].prefix))
+			depth--;
+		for (size_t d = depth; d > 0; d--) {
+			if (!clash(stack[d - 1], &list[i]))
+				continue;
+			overlap(cfg, stack[d - 1], &list[i]);
+			break; /* one word about each is enough */
+		}
+		/* Equal prefixes of one owner do not grow the stack. */
+		if (!depth || stack[depth - 1]->prefix.len != list[i].prefix.len)
+			stack[depth++] = &list[i];
+	}
+	free(list);
+}
+
+static int by_identity(const void *x, const void *y)
+{
+	const struct config_peer *a = *(const struct config_peer *const *)x;
+	const struct config_peer *b = *(const struct config_peer *const *)y;
+	int d = strcmp(a->remote_id.text, b->remote_id.text);
+
+	if (!d)
+		d = strcmp(a->local_id.text, b->local_id.text);
+	return d ? d : (a->line > b->line) - (a->line < b->line);
+}
+
+static void check_identities(struct config *cfg)
+{
+	const struct config_peer **list = calloc(cfg->peer_count + 1, sizeof(*list));
+
+	if (!list) {
+		conf_error(cfg->conf, 0, "out of memory");
+		return;
+	}
+	for (size_t i = 0; i < cfg->peer_count; i++)
+		list[i] = &cfg->peers[i];
+	qsort(list, cfg->peer_count, sizeof(*list), by_identity);
+	for (size_t i = 1; i < cfg->peer_count; i++) {
+		const struct config_peer *p = list[i - 1], *q = list[i];
+
+		if (strcmp(p->remote_id.text, q->remote_id.text) ||
+		    strcmp(p->local_id.text, q->local_id.text))
+			continue;
+		conf_error(cfg->conf, conf_line(conf_find(cfg->conf, "peer", q->name), "identity"),
+			   "identity = %s is that of peer %s too (line %u); each peer has its own",
+			   q->remote_id.text, p->name, p->line);
+	}
+	free(list);
+}
+
+static void check_daemon(struct config *cfg)
+{
+	const struct conf_section *s = conf_find(cfg->conf, "posternd", "");
+	static const char *const users[] = { "user", "keys-user", "resolver-user" };
+
+	if (conf_get(s, "tunnel-address")->count > CONFIG_ADDRS_MAX)
+		conf_error(cfg->conf, conf_line(s, "tunnel-address"),
+			   "%zu tunnel-addresses; allowed: up to %d",
+			   conf_get(s, "tunnel-address")->count, CONFIG_ADDRS_MAX);
+	for (size_t i = 0; i < cfg->tunnel_address_count; i++) {
+		const struct addr *a = &cfg->tunnel_address[i];
+		char text[ADDR_STR_MAX];
+
+		if (addr_is_loopback(a) || addr_is_unspecified(a))
+			conf_error(cfg->conf, conf_line(s, "tunnel-address"),
+				   "tunnel-address = %s: no address for a tunnel; allowed: a private one, "
+				   "such as 10.99.0.1 or fd99::1",
+				   addr_str(a, text));
+		if (a->family == AF_INET6 && cfg->mtu && cfg->mtu < 1280)
+			conf_error(cfg->conf, conf_line(s, "mtu"),
+				   "mtu = %u: IPv6 in the tunnel (%s) needs 1280 or more", cfg->mtu,
+				   addr_str(a, text));
+	}
+	for (size_t i = 0; i < CONF_COUNT(users); i++)
+		for (size_t j = i + 1; j < CONF_COUNT(users); j++)
+			if (!strcmp(conf_text(s, users[i]), conf_text(s, users[j])))
+				conf_error(cfg->conf, conf_line(s, users[j]),
+					   "%s = %s is also %s; each process needs a user of its own",
+					   users[j], conf_text(s, users[j]), users[i]);
+	if (cfg->peer_count > CONFIG_PEERS_MAX)
+		conf_error(cfg->conf, 0, "%zu peers; allowed: up to %d", cfg->peer_count,
+			   CONFIG_PEERS_MAX);
+}
+
+void config_check(struct config *cfg)
+{
+	const struct conf_section *s = NULL;
+
+	check_daemon(cfg);
+	for (size_t i = 0; i < cfg->peer_count; i++) {
+		const struct config_peer *p = &cfg->peers[i];
+
+		s = conf_next(cfg->conf, "peer", s);
+		check_auth(cfg, p, s);
+		check_call(cfg, p, s);
+		check_selectors(cfg, p, s);
+		if (p->assign_count > CONFIG_ADDRS_MAX)
+			conf_error(cfg->conf, conf_line(s, "assign"),
+				   "%zu addresses for [peer %s]; allowed: up to %d", p->assign_count,
+				   p->name, CONFIG_ADDRS_MAX);
+	}
+	check_addresses(cfg);
+	check_identities(cfg);
+}
