@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Theory: reading a journal that a crash, a bad disk or a stranger may have shaped; see "Reading" in
+ * journal.h. Bad areas are collected while a segment is read and judged at its end, when the
+ * start of its highest batch is known.
+ */
+#include "journal_format.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crc32c.h"
+#include "log.h"
+#include "wire.h"
+
+#define AREAS_MAX	 256
+#define QUARANTINE_MAX	 64
+#define QUARANTINE_BYTES (1u << 20)
+
+struct area {
+	uint32_t from, to;
+};
+
+struct replay {
+	struct journal *j;
+	struct segment *s;
+	int fd;
+	bool last;
+	uint8_t *block;
+	uint8_t *rec; /* the record being put together */
+	size_t rec_len;
+	bool open; /* a FIRST was read and its LAST was not */
+	uint64_t rid;
+	uint8_t idx;
+	uint32_t rec_at;
+	uint64_t batch; /* highest in this segment, and where it starts */
+	uint32_t batch_start;
+	bool holes; /* one was met in this segment */
+	struct area area[AREAS_MAX];
+	size_t areas;
+};
+
+static void add_area(struct replay *r, uint32_t from, uint32_t to)
+{
+	if (r->areas && r->area[r->areas - 1].to >= from) {
+		if (to > r->area[r->areas - 1].to)
+			r->area[r->areas - 1].to = to;
+		return;
+	}
+	if (r->areas == AREAS_MAX) { /* one long one is as good a report */
+		r->area[r->areas - 1].to = to;
+		return;
+	}
+	r->area[r->areas++] = (struct area){ from, to };
+}
+
+/* The record under way does not go on at @at. */
+static void break_record(struct replay *r, uint32_t at)
+{
+	if (r->open)
+		add_area(r, r->rec_at, at);
+	r->open = false;
+}
+
+static int take_fragment(struct replay *r, const struct frag *f, uint32_t at,
+			 const uint8_t *payload)
+{
+	bool starts = f->kind == FRAG_FULL || f->kind == FRAG_FIRST;
+
+	if (f->rid >= r->j->rid)
+		r->j->rid = f->rid + 1;
+	if (starts) {
+		break_record(r, at);
+		r->rec_at = at;
+		r->rec_len = 0;
+		r->rid = f->rid;
+		r->idx = 0;
+	} else if (!r->open || f->rid != r->rid || f->idx != (uint8_t)(r->idx + 1)) {
+		break_record(r, at);
+		add_area(r, at, at + FRAG_HDR + f->len);
+		return 0;
+	} else {
+		r->idx++;
+	}
+	if (r->rec_len + f->len > JOURNAL_RECORD_MAX) {
+		r->open = true;
+		break_record(r, at + FRAG_HDR + f->len);
+		return 0;
+	}
+	memcpy(r->rec + r->rec_len, payload, f->len);
+	r->rec_len += f->len;
+	r->open = f->kind == FRAG_FIRST || f->kind == FRAG_MIDDLE;
+	if (r->open)
+		return 0;
+	r->j->stats.records++;
+	return r->j->cfg.record(r->j->cfg.arg, (struct journal_pos){ r->s->number, r->rec_at },
+				f->rid, r->rec, r->rec_len);
+}
+
+/* End of the hole that @at lies in, or 0. */
+static uint32_t hole_end(const struct journal *j, uint32_t segment, uint32_t at)
+{
+	for (size_t i = 0; i < j->hole_count; i++)
+		if (j->hole[i].segment == segment && at >= j->hole[i].from && at < j->hole[i].to)
+			return j->hole[i].to;
+	return 0;
+}
+
+/* Highest batch so far, and where it starts. A number left out means that a whole batch is gone. */
+static void note_batch(struct replay *r, const struct frag *f, uint32_t at)
+{
+	uint64_t before = r->batch ? r->batch : r->s->floor;
+
+	if (f->batch <= r->batch)
+		return;
+	if (f->batch != before + 1 && !r->areas && r->s->nonce && before && !r->holes)
+		log_err(NULL,
+			"segment=%08x offset=%u msg=\"batches missing before this one: the disk "
+			"lost writes that it had confirmed\"",
+			r->s->number, at);
+	r->batch = f->batch;
+	r->batch_start = f->start;
+}
+
+/* @pos: in the block; on return what is to be skipped of the blocks behind it. */
+static int walk_block(struct replay *r, uint32_t base, uint32_t *pos)
+{
+	uint32_t p = *pos, skip;
+	struct frag f;
+	int rc;
+
+	*pos = 0;
+	while (p + FRAG_HDR <= BLOCK) {
+		skip = hole_end(r->j, r->s->number, base + p);
+		if (skip) {
+			r->open = false;
+			r->holes = true;
+			p = skip - base;
+			if (p > BLOCK)
+				*pos = p - BLOCK;
+			continue;
+		}
+		rc = frag_parse(r->block + p, r->s->nonce, r->s->number, &f);
+		if (rc == 1) {
+			break_record(r, base + p);
+			p = (p | (PAGE - 1)) + 1;
+			continue;
+		}
+		if (rc || p + FRAG_HDR + f.len > BLOCK) {
+			break_record(r, base + p);
+			add_area(r, base + p, base + BLOCK);
+			return 0;
+		}
+		note_batch(r, &f, base + p); /* true even if the payload is not */
+		if (crc32c(0, r->block + p + FRAG_HDR, f.len) != f.payload_crc) {
+			break_record(r, base + p);
+			add_area(r, base + p, base + p + FRAG_HDR + f.len);
+		} else {
+			rc = take_fragment(r, &f, base + p, r->block + p + FRAG_HDR);
+			if (rc)
+				return rc;
+		}
+		p += FRAG_HDR + f.len;
+	}
+	return 0;
+}
+
+static void quarantine(struct replay *r, const struct area *a)
+{
+	struct journal *j = r->j;
+	uint32_t n = a->to - a->from;
+	char name[64];
+	uint8_t *buf;
+	int fd;
+
+	log_err(NULL,
+		"segment=%08x offset=%u bytes=%u msg=\"unreadable record in committed mail, copied "
+		"to quarantine\"",
+		r->s->number, a->from, n);
+	if (j->stats.quarantined++ >= QUARANTINE_MAX)
+		return;
+	if (n > QUARANTINE_BYTES)
+		n = QUARANTINE_BYTES;
+	buf = malloc(n);
+	if (!buf)
+		return;
+	snprintf(name, sizeof(name), "quarantine/%08x-%u", r->s->number, a->from);
+	if (!vfs_read_all(j->cfg.vfs, r->fd, buf, n, a->from)) {
+		fd = j->cfg.vfs->open(j->cfg.vfs, name, true);
+		if (fd >= 0) {
+			vfs_write_all(j->cfg.vfs, fd, buf, n, 0);
+			j->cfg.vfs->close(j->cfg.vfs, fd);
+		}
+	}
+	free(buf);
+}
+
+static void judge(struct replay *r)
+{
+	for (size_t i = 0; i < r->areas; i++) {
+		const struct area *a = &r->area[i];
+		bool tail = r->last && (!r->batch || a->from >= r->batch_start);
+
+		if (tail) {
+			log_info(NULL,
+				 "segment=%08x offset=%u bytes=%u msg=\"unfinished write dropped\"",
+				 r->s->number, a->from, a->to - a->from);
+			r->j->stats.tails++;
+		} else {
+			quarantine(r, a);
+		}
+		journal_add_hole(r->j, r->s->number, a->from, a->to);
+	}
+}
+
+/* Page 0 is bad: the nonce also stands in the first header behind it. */
+static uint64_t guess_nonce(const uint8_t *block, uint32_t number)
+{
+	struct rd rd = rd_init(block + PAGE, 8);
+	uint64_t nonce = rd_be64(&rd);
+	struct frag f;
+
+	return frag_parse(block + PAGE, nonce, number, &f) ? 0 : nonce;
+}
+
+static int replay_segment(struct replay *r)
+{
+	struct journal *j = r->j;
+	uint32_t pos = PAGE, base = 0;
+	int rc = 0;
+
+	r->fd = journal_segment_fd(j, r->s);
+	if (r->fd < 0)
+		return r->fd;
+	r->open = false;
+	r->areas = 0;
+	r->batch = 0;
+	r->batch_start = 0;
+	r->holes = false;
+	for (; !rc && base + BLOCK <= r->s->size; base += BLOCK) {
+		if (pos >= BLOCK) { /* a hole reaches over this block */
+			pos -= BLOCK;
+			continue;
+		}
+		rc = vfs_read_all(j->cfg.vfs, r->fd, r->block, BLOCK, base);
+		if (rc == -EIO) { /* a bad sector costs its block only */
+			break_record(r, base);
+			add_area(r, base, base + BLOCK);
+			pos = 0;
+			rc = 0;
+			continue;
+		}
+		if (!base && !r->s->nonce)
+			r->s->nonce = guess_nonce(r->block, r->s->number);
+		if (!rc)
+			rc = walk_block(r, base, &pos);
+	}
+	break_record(r, base);
+	if (rc)
+		return rc;
+	if (r->batch > j->batch)
+		j->batch = r->batch;
+	judge(r);
+	return 0;
+}
+
+struct found {
+	struct journal *j;
+	uint64_t spare_bytes;
+	int rc;
+};
+
+static void on_file(const char *name, uint64_t size, void *arg)
+{
+	struct found *f = arg;
+	struct journal *j = f->j;
+	struct segment *a;
+	char canon[16];
+	unsigned n;
+
+	if (!strcmp(name, "spare"))
+		f->spare_bytes = size;
+	if (sscanf(name, "%8x.seg", &n) != 1 || strcmp(segment_name(n, canon), name) || !n)
+		return;
+	if (j->seg_count == j->seg_cap) {
+		a = realloc(j->seg, (j->seg_cap ? 2 * j->seg_cap : 16) * sizeof(*a));
+		if (!a) {
+			f->rc = -ENOMEM;
+			return;
+		}
+		j->seg = a;
+		j->seg_cap = j->seg_cap ? 2 * j->seg_cap : 16;
+	}
+	size = size / BLOCK * BLOCK;
+	if (size > UINT32_MAX - BLOCK)
+		size = UINT32_MAX / BLOCK * BLOCK;
+	j->seg[j->seg_count++] = (struct segment){ .number = n, .size = (uint32_t)size, .fd = -1 };
+	if (n >= j->next_number)
+		j->next_number = n + 1;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const struct segment *x = a, *y = b;
+
+	return (x->number > y->number) - (x->number < y->number);
+}
+
+/* Headers of all segments; the newest good one has all the holes that still matter. */
+static int read_headers(struct journal *j)
+{
+	struct hole *holes = calloc(HOLES_MAX, sizeof(*holes));
+	uint8_t page[PAGE];
+	size_t count;
+	int rc = holes ? 0 : -ENOMEM;
+
+	for (size_t i = 0; !rc && i < j->seg_count; i++) {
+		struct segment *s = &j->seg[i], h = { 0 };
+		int fd = journal_segment_fd(j, s);
+
+		if (fd < 0) {
+			rc = fd;
+			break;
+		}
+		rc = vfs_read_all(j->cfg.vfs, fd, page, PAGE, 0);
+		if (!rc)
+			rc = segment_header_parse(page, &h, holes, &count);
+		if (!rc && h.number != s->number)
+			rc = -EBADMSG;
+		if (rc == -EPROTONOSUPPORT)
+			break;
+		if (rc) {
+			log_err(
+			    NULL,
+			    "segment=%08x msg=\"bad first page; records are read all the same\"",
+			    s->number);
+			rc = 0;
+			continue;
+		}
+		s->nonce = h.nonce;
+		s->floor = h.floor;
+		if (h.floor > j->batch)
+			j->batch = h.floor;
+		for (size_t k = 0; k < count; k++)
+			journal_add_hole(j, holes[k].segment, holes[k].from, holes[k].to);
+	}
+	free(holes);
+	return rc;
+}
+
+static int find_segments(struct journal *j)
+{
+	struct found f = { .j = j };
+	int rc = j->cfg.vfs->list(j->cfg.vfs, ".", on_file, &f);
+
+	if (!rc)
+		rc = f.rc;
+	if (!rc && j->seg_count)
+		qsort(j->seg, j->seg_count, sizeof(*j->seg), by_number);
+	/* It got its name after all its zeros were synced. */
+	j->spare_ready = f.spare_bytes == j->seg_bytes;
+	return rc;
+}
+
+int journal_replay(struct journal *j)
+{
+	struct replay *r = calloc(1, sizeof(*r));
+	int rc = r ? 0 : -ENOMEM;
+
+	if (!rc)
+		rc = find_segments(j);
+	if (!rc)
+		rc = read_headers(j);
+	if (!rc) {
+		r->j = j;
+		r->block = malloc(BLOCK);
+		r->rec = malloc(JOURNAL_RECORD_MAX);
+		if (!r->block || !r->rec)
+			rc = -ENOMEM;
+	}
+	for (size_t i = 0; !rc && i < j->seg_count; i++) {
+		r->s = &j->seg[i];
+		r->last = i + 1 == j->seg_count;
+		rc = replay_segment(r);
+	}
+	if (r) {
+		free(r->block);
+		free(r->rec);
+	}
+	free(r);
+	return rc;
+}
