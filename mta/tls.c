@@ -152,10 +152,9 @@ static SSL_CTX *ssl_new(const SSL_METHOD *method)
 		return NULL;
 	}
 	SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-					 SSL_OP_CIPHER_SERVER_PREFERENCE |
-					 SSL_OP_PRIORITIZE_CHACHA);
+				     SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
 	SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-				      SSL_MODE_RELEASE_BUFFERS);
+				  SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_read_ahead(ssl, 1);
 	SSL_CTX_set_dh_auto(ssl, 1);
 	return ssl;
@@ -348,7 +347,7 @@ struct tls *tls_connect(struct tls_ctx *c, int fd, const char *host)
 		SSL_set_tlsext_host_name(t->ssl, host);
 	if (c->verify == TLS_VERIFY_NAME) {
 		X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
-		int ok = !host ? 0
+		int ok = !host	? 0
 			 : name ? X509_VERIFY_PARAM_set1_host(param, host, 0)
 				: X509_VERIFY_PARAM_set1_ip_asc(param, host);
 
@@ -417,8 +416,8 @@ static int check_pin(struct tls *t)
 	int err = tls_peer_pin(t, &pin);
 
 	for (size_t i = 0; !err && i < t->ctx->pin_count; i++)
-		t->verified |= secret_equal(pin.sha256, TLS_PIN_LEN, t->ctx->pins[i].sha256,
-					    TLS_PIN_LEN);
+		t->verified |=
+		    secret_equal(pin.sha256, TLS_PIN_LEN, t->ctx->pins[i].sha256, TLS_PIN_LEN);
 	if (t->ctx->verify == TLS_VERIFY_NAME)
 		t->verified = true; /* OpenSSL has refused all others */
 	if (!t->ctx->pins_required || t->verified)
