@@ -114,21 +114,66 @@ static int export_public(struct dh *dh)
 	return rc;
 }
 
-int dh_new(uint16_t group, struct dh **out)
+static EVP_PKEY *from_params(const char *type, OSSL_PARAM *params, int selection)
 {
-	const struct dh_group *g = find(group);
-	struct dh *dh;
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
+	EVP_PKEY *pkey = NULL;
+
+	if (ctx && params && EVP_PKEY_fromdata_init(ctx) == 1 &&
+	    EVP_PKEY_fromdata(ctx, &pkey, selection, params) != 1)
+		pkey = NULL;
+	EVP_PKEY_CTX_free(ctx);
+	return pkey;
+}
+
+/* Both halves as numbers or points, in the library's parameter form. */
+static EVP_PKEY *pair(const struct dh_group *g, struct span private, struct span public)
+{
+	BIGNUM *x = BN_bin2bn(private.p, (int)private.len, NULL), *y = NULL;
+	OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
+	OSSL_PARAM *params = NULL;
+	EVP_PKEY *pkey = NULL;
+	uint8_t point[1 + 132];
+
+	point[0] = POINT_CONVERSION_UNCOMPRESSED;
+	if (!x || !bld || public.len != g->public_len)
+		goto out;
+	if (OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME, g->name, 0) != 1 ||
+	    OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_PRIV_KEY, x) != 1)
+		goto out;
+	if (g->kind == DH_ECP) {
+		memcpy(point + 1, public.p, public.len);
+		if (OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, point,
+						     1 + public.len) != 1)
+			goto out;
+	} else {
+		y = BN_bin2bn(public.p, (int)public.len, NULL);
+		if (!y || OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_PUB_KEY, y) != 1)
+			goto out;
+	}
+	params = OSSL_PARAM_BLD_to_param(bld);
+	pkey = from_params(g->kind == DH_ECP ? "EC" : "DH", params, EVP_PKEY_KEYPAIR);
+out:
+	OSSL_PARAM_free(params);
+	OSSL_PARAM_BLD_free(bld);
+	BN_clear_free(x);
+	BN_free(y);
+	return pkey;
+}
+
+/* Takes @pkey. */
+static int wrap(const struct dh_group *g, EVP_PKEY *pkey, struct dh **out)
+{
+	struct dh *dh = calloc(1, sizeof(*dh) + g->public_len);
 	int rc;
 
-	*out = NULL;
-	if (!g)
-		return -ENOTSUP;
-	dh = calloc(1, sizeof(*dh) + g->public_len);
-	if (!dh)
+	if (!dh) {
+		EVP_PKEY_free(pkey);
 		return -ENOMEM;
+	}
 	dh->group = g;
-	dh->pkey = generate(g);
-	rc = dh->pkey ? export_public(dh) : -EIO;
+	dh->pkey = pkey;
+	rc = pkey ? export_public(dh) : -EIO;
 	if (rc) {
 		ERR_clear_error();
 		dh_free(dh);
@@ -136,6 +181,30 @@ int dh_new(uint16_t group, struct dh **out)
 	}
 	*out = dh;
 	return 0;
+}
+
+int dh_new(uint16_t group, struct dh **out)
+{
+	const struct dh_group *g = find(group);
+
+	*out = NULL;
+	return g ? wrap(g, generate(g), out) : -ENOTSUP;
+}
+
+int dh_restore(uint16_t group, struct span private, struct span public, struct dh **out)
+{
+	const struct dh_group *g = find(group);
+	EVP_PKEY *pkey;
+
+	*out = NULL;
+	if (!g)
+		return -ENOTSUP;
+	if (g->kind == DH_X25519)
+		pkey =
+		    EVP_PKEY_new_raw_private_key_ex(NULL, "X25519", NULL, private.p, private.len);
+	else
+		pkey = pair(g, private, public);
+	return wrap(g, pkey, out);
 }
 
 void dh_free(struct dh *dh)
@@ -156,18 +225,6 @@ struct span dh_public(const struct dh *dh)
 	return (struct span){ dh->public, dh->group->public_len };
 }
 
-static EVP_PKEY *from_params(const char *type, OSSL_PARAM *params)
-{
-	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
-	EVP_PKEY *pkey = NULL;
-
-	if (ctx && params && EVP_PKEY_fromdata_init(ctx) == 1 &&
-	    EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
-		pkey = NULL;
-	EVP_PKEY_CTX_free(ctx);
-	return pkey;
-}
-
 /* The library refuses a point that is not on the curve; the cofactor of each of these is 1. */
 static EVP_PKEY *import_ecp(const struct dh_group *g, const uint8_t *peer)
 {
@@ -181,7 +238,7 @@ static EVP_PKEY *import_ecp(const struct dh_group *g, const uint8_t *peer)
 	params[1] =
 	    OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point, 1u + g->public_len);
 	params[2] = OSSL_PARAM_construct_end();
-	return from_params("EC", params);
+	return from_params("EC", params, EVP_PKEY_PUBLIC_KEY);
 }
 
 /* RFC 6989 s2.1: for a safe prime 1 < y < p-1 is all that is needed with a fresh exponent. */
@@ -201,7 +258,7 @@ static EVP_PKEY *import_modp(const struct dh *dh, const uint8_t *peer)
 	    OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_PUB_KEY, y) != 1)
 		goto out;
 	params = OSSL_PARAM_BLD_to_param(bld);
-	pkey = from_params("DH", params);
+	pkey = from_params("DH", params, EVP_PKEY_PUBLIC_KEY);
 out:
 	OSSL_PARAM_free(params);
 	OSSL_PARAM_BLD_free(bld);

@@ -19,6 +19,11 @@ struct dh;
 size_t dh_public_len(uint16_t group);
 /** dh_new() - A fresh ephemeral key; caller frees. 0, -ENOTSUP (group), -ENOMEM, -EIO. */
 int dh_new(uint16_t group, struct dh **out);
+/**
+ * dh_restore() - A key pair from its parts: known-answer tests only.
+ * @private: big-endian (X25519: little-endian, as RFC 7748 has it); @public: as on the wire.
+ */
+int dh_restore(uint16_t group, struct span private, struct span public, struct dh **out);
 /** dh_free() - Wipes the private value; NULL is allowed. */
 void dh_free(struct dh *dh);
 uint16_t dh_group(const struct dh *dh);
