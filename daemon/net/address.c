@@ -99,15 +99,37 @@ static bool in(const struct addr *list, size_t count, const struct addr *a)
 	return false;
 }
 
+static int dump(struct net *n, struct found *f)
+{
+	uint8_t buf[NL_BUF];
+	struct nlmsghdr *nlh = msg(buf, RTM_GETADDR, AF_UNSPEC, 0);
+
+	nlh->nlmsg_flags = NLM_F_DUMP;
+	return nl_talk(&n->rt, nlh, on_addr, f);
+}
+
+int net_adopt(struct net *n, bool (*yes)(const struct addr *a, void *arg), void *arg)
+{
+	struct found f = { 0 };
+	bool is_tun;
+	int rc = net_link_find(&n->rt, n->p.tun, &f.ifindex, &is_tun);
+
+	if (!rc)
+		rc = dump(n, &f);
+	for (size_t i = 0; !rc && i < f.count; i++) {
+		const struct addr *a = &f.addrs[i];
+
+		if (f.len[i] == addr_bits(a) && !net_has_addr(n, a) && yes(a, arg))
+			rc = net_addr_add(n, a);
+	}
+	return rc;
+}
+
 int net_address_apply(struct net *n)
 {
 	struct found f = { .ifindex = n->ifindex };
-	uint8_t buf[NL_BUF];
-	struct nlmsghdr *nlh = msg(buf, RTM_GETADDR, AF_UNSPEC, 0);
-	int rc, first = 0;
+	int rc = dump(n, &f), first = 0;
 
-	nlh->nlmsg_flags = NLM_F_DUMP;
-	rc = nl_talk(&n->rt, nlh, on_addr, &f);
 	if (rc)
 		return rc;
 	for (size_t i = 0; i < f.count; i++) {

@@ -102,6 +102,11 @@ int net_route_add(struct net *n, const struct net_route *r);
 int net_route_del(struct net *n, const struct prefix *dst);
 bool net_has_addr(const struct net *n, const struct addr *a);
 bool net_has_route(const struct net *n, const struct prefix *dst);
+/**
+ * net_adopt() - Addresses that stand on the TUN already (from a parent before us) and that @yes takes
+ * become wishes; before net_start(). So inner connections live through a restart of the parent.
+ */
+int net_adopt(struct net *n, bool (*yes)(const struct addr *a, void *arg), void *arg);
 /** net_keep_only() - Drop the wishes for which a function says no (NULL keeps); net_reconcile() follows. */
 void net_keep_only(struct net *n, bool (*addr)(const struct addr *a, void *arg),
 		   bool (*route)(const struct net_route *r, void *arg), void *arg);

@@ -21,6 +21,7 @@
 #include "bundle.h"
 #include "loop.h"
 #include "proc_msg.h"
+#include "sign.h"
 
 struct priv;
 
@@ -44,7 +45,7 @@ struct priv_inventory {
 	struct priv_socket port500; /* fd -1: none */
 	struct priv_socket hop[PROC_HOPS];
 	size_t hop_count;
-	int control_fd, events_fd; /* listening */
+	int listener[PROC_LISTENERS]; /* enum proc_listener -> listening socket or -1 */
 	int state_fd[PROC_STATE_FILES];
 };
 
@@ -87,13 +88,16 @@ int priv_hop(struct priv *p, uint32_t index,
 int priv_reload(struct priv *p, void (*done)(int status, const char *text, void *arg), void *arg);
 
 /** priv_sign() - AUTH signature by the keys process; @sig lives during the callback. */
-int priv_sign(struct priv *p, const char *peer, enum keys_scheme scheme, const void *octets,
+int priv_sign(struct priv *p, const char *peer, enum sig_scheme scheme, const void *octets,
 	      size_t len, void (*done)(int status, const uint8_t *sig, size_t sig_len, void *arg),
 	      void *arg);
-/** priv_psk_auth() - AUTH MAC by the keys process. @prf: transform id (5, 6, 7). */
+/** priv_psk_auth() - AUTH MAC by the keys process. @prf: PRF_HMAC_SHA2_*. */
 int priv_psk_auth(struct priv *p, const char *peer, uint16_t prf, const void *octets, size_t len,
 		  void (*done)(int status, const uint8_t *mac, size_t mac_len, void *arg),
 		  void *arg);
+/** priv_public() - SubjectPublicKeyInfo of our key towards @peer, for pubkey_from_spki(). */
+int priv_public(struct priv *p, const char *peer,
+		void (*done)(int status, const uint8_t *spki, size_t len, void *arg), void *arg);
 /** priv_resolve() - Addresses of a name; always answered within @timeout_ms and a little. */
 int priv_resolve(struct priv *p, const char *name, uint32_t timeout_ms,
 		 void (*done)(int status, const struct addr *addr, size_t count, void *arg),

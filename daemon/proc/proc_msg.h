@@ -26,9 +26,9 @@
 #include "addr.h"
 #include "ipc.h"
 
-enum proc_id { PROC_CHILD, PROC_KEYS, PROC_RESOLVER };
+enum proc_id { PROC_CHILD, PROC_KEYS, PROC_RESOLVER, PROC_PARENT, PROC_IDS };
 
-#define PROC_NAME_MAX	 64    /* peer name in the configuration, terminated */
+#define PROC_NAME_MAX	 256   /* peer name in the configuration, terminated */
 #define PROC_HOST_MAX	 256   /* DNS name, terminated */
 #define PROC_OCTETS_MAX	 66000 /* AUTH octets: an IKE_SA_INIT, a nonce, a MAC */
 #define PROC_RESULT_MAX	 1100  /* RSA 8192 */
@@ -41,14 +41,14 @@ enum proc_id { PROC_CHILD, PROC_KEYS, PROC_RESOLVER };
 
 enum proc_type {
 	/* parent -> any */
-	PM_CONFIG =
-	    1,	 /* struct pm_config, fd: bundle; first message, and again after each reload */
-	PM_LINK, /* struct pm_link, fd: ipc to a sibling; again when that one was restarted */
-	PM_GO,	 /* no payload: the inventory is complete */
+	PM_START = 1, /* struct pm_start; the very first message: proc_enter() */
+	PM_CONFIG,    /* struct pm_config, fd: bundle; next, and after each reload */
+	PM_LINK,      /* struct pm_link, fd: ipc to a sibling; again when that one was restarted */
+	PM_GO,	      /* no payload: the inventory is complete */
 	/* parent -> child */
 	PM_TUN,	     /* struct pm_tun, fd: one queue; queue 0 first, count of them */
 	PM_SOCKET,   /* struct pm_socket, fd */
-	PM_LISTENER, /* struct pm_listener, fd: listening Unix socket */
+	PM_LISTENER, /* struct pm_listener, fd: listening socket */
 	PM_STATE,    /* struct pm_state, fd: regular file in the state directory, read and write */
 	PM_PATH_CHANGED, /* no payload: links, addresses or routes changed; look paths up again */
 	PM_STOP,	 /* no payload: say goodbye to the peers and end; SIGTERM comes 3 s later */
@@ -71,6 +71,7 @@ enum proc_type {
 	/* child -> keys */
 	KQ_SIGN = 64, /* struct kq_sign + octets */
 	KQ_PSK_AUTH,  /* struct kq_psk + octets */
+	KQ_PUBLIC,    /* struct kq_public */
 	/* keys -> child */
 	KR_REPLY = 80, /* struct kr_reply + result */
 
@@ -82,6 +83,12 @@ enum proc_type {
 };
 
 /* ---- parent -> child ---- */
+
+struct pm_start {
+	uint32_t uid, gid; /* whom to become */
+	uint32_t log_level;
+	uint32_t pad;
+};
 
 struct pm_config {
 	uint64_t generation; /* 1 at start, plus one with each reload */
@@ -112,7 +119,12 @@ struct pm_socket {
 	uint32_t port; /* local, host order */
 };
 
-enum proc_listener { PROC_LISTENER_CONTROL, PROC_LISTENER_EVENTS };
+enum proc_listener {
+	PROC_LISTENER_CONTROL, /* Unix, control.sock */
+	PROC_LISTENER_EVENTS,  /* Unix, events.sock */
+	PROC_LISTENER_METRICS, /* TCP on loopback; only when configured */
+	PROC_LISTENERS
+};
 
 struct pm_listener {
 	uint32_t kind; /* enum proc_listener */
@@ -147,7 +159,7 @@ struct pq_route {
 };
 
 struct pq_link_set {
-	uint32_t mtu;	       /* 1280..65535, 0: leave */
+	uint32_t mtu;	       /* 576..65535, 0: leave */
 	uint32_t gso_max_size; /* 0: leave; 1280..65536 */
 	uint32_t gso_max_segs; /* 0: leave; 1..65535 */
 	uint32_t pad;
@@ -188,37 +200,27 @@ struct pr_reload {
 
 /* ---- child <-> keys ---- */
 
-enum keys_scheme {
-	KEYS_ED25519, /* RFC 8420; no prehash */
-	KEYS_ECDSA_256, /* P-256 with SHA-256, DER (RFC 7427); the caller makes r||s for methods 9-11 */
-	KEYS_ECDSA_384,	  /* P-384 with SHA-384 */
-	KEYS_ECDSA_521,	  /* P-521 with SHA-512 */
-	KEYS_RSA_PSS_256, /* salt as long as the hash (RFC 7427 s4, RFC 8247) */
-	KEYS_RSA_PSS_384,
-	KEYS_RSA_PSS_512,
-	KEYS_RSA_PKCS1_1, /* method 1, SHA-1, for peers without RFC 7427; refused by default builds */
-	KEYS_RSA_PKCS1_256,
-	KEYS_RSA_PKCS1_384,
-	KEYS_RSA_PKCS1_512,
-	KEYS_SCHEMES
-};
-
 /* Sign with the private key that peer's section names, or else the one of [posternd]. */
 struct kq_sign {
 	char peer[PROC_NAME_MAX];
-	uint32_t scheme; /* enum keys_scheme; -EPROTO when the key is of another kind */
+	uint32_t scheme; /* enum sig_scheme (sign.h); -EINVAL when it does not fit the key */
 	uint32_t len;	 /* octets that follow: RFC 7296 s2.15 <SignedOctets> */
+};
+
+/* The public half of that key: SubjectPublicKeyInfo in DER, for the key type and for the peer. */
+struct kq_public {
+	char peer[PROC_NAME_MAX];
 };
 
 /* prf(prf(PSK, "Key Pad for IKEv2"), octets), RFC 7296 s2.15; for both directions. */
 struct kq_psk {
 	char peer[PROC_NAME_MAX];
-	uint32_t prf; /* transform id: 5 HMAC-SHA2-256, 6 -384, 7 -512 */
+	uint32_t prf; /* PRF_HMAC_SHA2_* (suite.h) */
 	uint32_t len;
 };
 
 struct kr_reply {
-	int32_t status;	  /* 0; -ENOENT: no such key; -EPROTO: key of another kind; -EIO */
+	int32_t status;	  /* 0; -ENOENT: no such key; -EINVAL: it does not fit; -EIO */
 	uint32_t request; /* KQ_* */
 	uint32_t len;	  /* bytes that follow, at most PROC_RESULT_MAX */
 	uint32_t pad;

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "proc.h"
+#include "procs.h"
+
+static const struct {
+	const char *name;
+	int (*run)(void);
+} children[] = {
+	{ "child", child_main },
+	{ "keys", keys_main },
+	{ "resolver", resolver_main },
+};
+
+static int usage(FILE *to, int status)
+{
+	fputs("usage: posternd [-c FILE] [--cleanup]\n"
+	      "       posternd --version\n"
+	      "\n"
+	      "  -c FILE    configuration (" CONFIG_DEFAULT_PATH ")\n"
+	      "  --cleanup  remove the tunnel device, its routes, rules and nft table, and end\n",
+	      to);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct parent_options o = { .config = CONFIG_DEFAULT_PATH };
+	const char *child = proc_child_name(argc, argv);
+
+	for (size_t i = 0; child && i < sizeof(children) / sizeof(*children); i++) {
+		if (!strcmp(child, children[i].name))
+			return children[i].run();
+	}
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "-c") && i + 1 < argc)
+			o.config = argv[++i];
+		else if (!strcmp(argv[i], "--cleanup"))
+			o.cleanup = true;
+		else if (!strcmp(argv[i], "--version"))
+			return puts("posternd " POSTERN_VERSION) < 0;
+		else if (!strcmp(argv[i], "--help"))
+			return usage(stdout, 0);
+		else
+			return usage(stderr, 2);
+	}
+	return parent_main(&o);
+}

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Theory: the one process that holds private keys and PSKs. It reads nothing but typed requests of the
+ * child, has no file, no socket and no network after start, and gives out results only: whoever
+ * takes over the child can use the keys while he is there, and takes none away.
+ *
+ * A (re)load comes as PM_CONFIG, then every secret file as PM_SECRET, then PM_GO: only then
+ * does the new set replace the old one, whole.
+ */
+#include "procs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "log.h"
+#include "loop.h"
+#include "prf.h"
+#include "proc.h"
+#include "secret.h"
+#include "sign.h"
+
+struct file {
+	char *path;
+	struct secret text;
+	struct privkey *key; /* made at PM_GO, when a peer names it as private-key */
+	struct file *next;
+};
+
+struct set {
+	struct bundle *bundle;
+	struct config *cfg;
+	struct file *files;
+};
+
+struct keys {
+	struct loop *loop;
+	struct ipc *child; /* NULL: no link */
+	struct set now, next;
+	bool running;
+	int status;
+	struct log_limit limit;
+};
+
+static void set_clear(struct set *s)
+{
+	while (s->files) {
+		struct file *f = s->files;
+
+		s->files = f->next;
+		secret_clear(&f->text);
+		privkey_free(f->key);
+		free(f->path);
+		free(f);
+	}
+	config_free(s->cfg);
+	bundle_free(s->bundle);
+	memset(s, 0, sizeof(*s));
+}
+
+static struct file *find_file(const struct set *s, const char *path)
+{
+	struct file *f = s->files;
+
+	while (f && path && strcmp(f->path, path) != 0)
+		f = f->next;
+	return path ? f : NULL;
+}
+
+/* ---- requests ---- */
+
+static void reply(struct keys *k, uint32_t token, uint32_t request, int status, const uint8_t *data,
+		  size_t len)
+{
+	uint8_t buf[sizeof(struct kr_reply) + PROC_RESULT_MAX];
+	struct kr_reply r = { .status = status, .request = request };
+
+	if (!status && len <= PROC_RESULT_MAX) {
+		memcpy(buf + sizeof(r), data, len);
+		r.len = (uint32_t)len;
+	}
+	memcpy(buf, &r, sizeof(r));
+	if (ipc_send(k->child, KR_REPLY, token, buf, sizeof(r) + r.len))
+		log_warn(NULL, "the child does not take a result");
+}
+
+static int sign(const struct keys *k, const struct config_peer *peer, const struct ipc_msg *m,
+		uint8_t *out, size_t *len)
+{
+	struct file *f = find_file(&k->now, peer->private_key);
+	struct kq_sign q;
+	struct span octets;
+
+	memcpy(&q, m->data, sizeof(q));
+	octets = (struct span){ .p = m->data + sizeof(q), .len = q.len };
+	if (!f || !f->key)
+		return -ENOENT;
+	return sig_make(f->key, (enum sig_scheme)q.scheme, octets, out, PROC_RESULT_MAX, len);
+}
+
+static int psk_auth(const struct keys *k, const struct config_peer *peer, const struct ipc_msg *m,
+		    uint8_t *out, size_t *len)
+{
+	struct file *f = find_file(&k->now, peer->psk);
+	struct kq_psk q;
+	struct span octets;
+
+	memcpy(&q, m->data, sizeof(q));
+	octets = (struct span){ .p = m->data + sizeof(q), .len = q.len };
+	if (!f)
+		return -ENOENT;
+	return auth_psk((uint16_t)q.prf, &f->text, octets, out, len);
+}
+
+static int public_half(const struct keys *k, const struct config_peer *peer, uint8_t *out,
+		       size_t *len)
+{
+	struct file *f = find_file(&k->now, peer->private_key);
+	struct pubkey *pub;
+	int rc;
+
+	if (!f || !f->key)
+		return -ENOENT;
+	rc = privkey_public(f->key, &pub);
+	if (rc)
+		return rc;
+	rc = pubkey_spki(pub, out, PROC_RESULT_MAX, len);
+	pubkey_free(pub);
+	return rc;
+}
+
+static void on_request(struct ipc *ipc, struct ipc_msg *m, void *arg)
+{
+	const struct config_peer *peer;
+	uint8_t out[PROC_RESULT_MAX];
+	char name[PROC_NAME_MAX];
+	struct keys *k = arg;
+	uint32_t suppressed;
+	const char *why;
+	size_t len = 0;
+	int rc;
+
+	(void)ipc;
+	if (proc_check_keys(m, &why)) {
+		if (log_limited(&k->limit, m->type, loop_now_ms(k->loop), &suppressed))
+			log_warn(NULL,
+				 "request type=%u len=%zu of the child refused: %s (%u like it)",
+				 m->type, m->len, why, suppressed);
+		reply(k, m->id, m->type, -EBADMSG, NULL, 0);
+		return;
+	}
+	memcpy(name, m->data, sizeof(name)); /* first in all three, terminated: checked */
+	peer = k->now.cfg ? config_peer_find(k->now.cfg, name) : NULL;
+	if (!peer)
+		rc = -ENOENT;
+	else if (m->type == KQ_SIGN)
+		rc = sign(k, peer, m, out, &len);
+	else if (m->type == KQ_PSK_AUTH)
+		rc = psk_auth(k, peer, m, out, &len);
+	else
+		rc = public_half(k, peer, out, &len);
+	if (rc)
+		log_warn(NULL, "request type=%u for peer=%s: %s", m->type, name, strerror(-rc));
+	reply(k, m->id, m->type, rc, out, len);
+	secret_wipe(out, sizeof(out));
+}
+
+static void on_child_gone(struct ipc *ipc, void *arg)
+{
+	struct keys *k = arg;
+
+	k->child = NULL; /* the parent restarts it and sends a new link */
+	ipc_free(ipc);
+}
+
+static const struct ipc_ops child_ops = { .message = on_request, .closed = on_child_gone };
+
+/* ---- from the parent ---- */
+
+static int take_secret(struct set *s, struct ipc_msg *m)
+{
+	struct stat st;
+	struct file *f;
+	void *map;
+	int rc;
+
+	if (fstat(m->fd[0], &st) < 0 || st.st_size <= 0 || st.st_size > SECRET_MAX)
+		return -EBADMSG;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	f->path = strndup((const char *)m->data, m->len);
+	map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, m->fd[0], 0);
+	rc = !f->path ? -ENOMEM : map == MAP_FAILED ? -errno : 0;
+	if (!rc)
+		rc = secret_set(&f->text, map, (size_t)st.st_size);
+	if (map != MAP_FAILED)
+		munmap(map, (size_t)st.st_size);
+	if (rc) {
+		free(f->path);
+		free(f);
+		return rc;
+	}
+	f->next = s->files;
+	s->files = f;
+	return 0;
+}
+
+/* A PSK is its file but for the end of the line, which an editor puts there. */
+static void trim(struct secret *s)
+{
+	while (s->len && (s->data[s->len - 1] == '\n' || s->data[s->len - 1] == '\r'))
+		s->data[--s->len] = 0;
+}
+
+static int make_keys(struct set *s)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < s->cfg->peer_count; i++) {
+		const struct config_peer *p = &s->cfg->peers[i];
+		struct file *f = find_file(s, p->psk ? p->psk : p->private_key);
+		int one = 0;
+
+		if (!f) {
+			one = -ENOENT;
+		} else if (p->psk) {
+			trim(&f->text);
+			one = f->text.len ? 0 : -EBADMSG;
+		} else if (!f->key) {
+			one = privkey_load(&f->text, &f->key);
+			secret_clear(&f->text);
+		}
+		if (one)
+			log_err(NULL, "peer=%s %s=%s: %s", p->name, p->psk ? "psk" : "private-key",
+				p->psk		 ? p->psk
+				: p->private_key ? p->private_key
+						 : "",
+				one == -EBADMSG ? "not a key; postern keygen makes one"
+						: strerror(-one));
+		rc = rc ? rc : one;
+	}
+	return rc;
+}
+
+static int go(struct keys *k)
+{
+	const struct sandbox_role *role = &posternd_roles[PROC_KEYS];
+	int rc;
+
+	if (!k->next.cfg)
+		return -EBADMSG;
+	(void)make_keys(&k->next); /* one bad file must not stop the other peers */
+	set_clear(&k->now);
+	k->now = k->next;
+	memset(&k->next, 0, sizeof(k->next));
+	if (k->running)
+		return 0;
+	k->running = true;
+	rc = sandbox_opened(role, NULL, 0);
+	return rc ? rc : sandbox_run(role);
+}
+
+static int on_config(struct keys *k, struct ipc_msg *m)
+{
+	set_clear(&k->next);
+	k->next.bundle = bundle_open(m->fd[0]);
+	k->next.cfg = k->next.bundle ? config_from_bundle(k->next.bundle) : NULL;
+	return k->next.cfg && conf_ok(k->next.cfg->conf) ? 0 : -EBADMSG;
+}
+
+static void on_parent(struct ipc *ipc, struct ipc_msg *m, void *arg)
+{
+	struct keys *k = arg;
+	const char *why;
+	int rc = 0;
+
+	(void)ipc;
+	if (proc_check_reply(m, &why)) {
+		log_err(NULL, "parent: message type=%u refused: %s", m->type, why);
+		rc = -EBADMSG;
+	} else if (m->type == PM_CONFIG) {
+		rc = on_config(k, m);
+	} else if (m->type == PM_SECRET) {
+		rc = take_secret(&k->next, m);
+	} else if (m->type == PM_GO) {
+		rc = go(k);
+	} else if (m->type == PM_LINK) {
+		ipc_free(k->child);
+		k->child = ipc_new(k->loop, m->fd[0], &child_ops, k);
+		m->fd[0] = -1;
+	}
+	if (rc) {
+		log_err(NULL, "message type=%u of the parent: %s", m->type, strerror(-rc));
+		k->status = 1;
+		loop_stop(k->loop);
+	}
+}
+
+static void on_parent_gone(struct ipc *ipc, void *arg)
+{
+	struct keys *k = arg;
+
+	(void)ipc;
+	loop_stop(k->loop);
+}
+
+int keys_main(void)
+{
+	static const struct ipc_ops ops = { .message = on_parent, .closed = on_parent_gone };
+	struct keys k = { 0 };
+	struct ipc *parent;
+
+	if (proc_enter(PROC_KEYS))
+		return 1;
+	k.loop = loop_new();
+	parent = k.loop ? ipc_new(k.loop, PROC_IPC_FD, &ops, &k) : NULL;
+	if (!parent)
+		return 1;
+	if (loop_run(k.loop))
+		k.status = 1;
+	set_clear(&k.now);
+	set_clear(&k.next);
+	ipc_free(k.child);
+	ipc_free(parent);
+	loop_free(k.loop);
+	return k.status;
+}

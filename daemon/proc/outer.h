@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DAEMON_PROC_OUTER_H
+#define DAEMON_PROC_OUTER_H
+
+/*
+ * The outer UDP sockets (parent only). The reuseport group is made once, in order, and kept for the
+ * parent's life: a worker's index in it never moves (measured: when one closes, the kernel moves the last
+ * one into the gap). All are marked, have large buffers and never fragment by themselves.
+ */
+
+#include "proc_msg.h"
+
+struct outer_socket {
+	int fd;
+	sa_family_t family;
+	uint16_t port;
+};
+
+struct outer {
+	uint32_t mark;
+	struct outer_socket group[PROC_WORKERS_MAX];
+	size_t count;
+	struct outer_socket port500; /* fd -1: none */
+	struct outer_socket hop[PROC_HOPS];
+};
+
+/**
+ * outer_open() - @port 0: any free one, the same for the whole group.
+ * 0 or -errno with @why, a sentence for the admin. -EADDRINUSE is tried again for two seconds: a killed
+ * predecessor's child may still hold the port.
+ */
+int outer_open(struct outer *o, uint16_t port, size_t workers, bool port500, uint32_t mark,
+	       char why[static 256]);
+/** outer_hop() - A fresh ephemeral socket in place of hop @i; the old one is closed here. */
+int outer_hop(struct outer *o, size_t i);
+void outer_close(struct outer *o);
+
+#endif

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The configuration in the parent: read with all that it names, checked, handed to the children, told to
+ * net. A reload reads the whole new set first and changes nothing when any of it is wrong.
+ */
+#include "parent_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bundle.h"
+#include "log.h"
+#include "secret.h"
+
+#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+
+static int sealed_memfd(const void *data, size_t len)
+{
+	int fd = memfd_create("postern-secret", MFD_CLOEXEC | MFD_ALLOW_SEALING), rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, data, len) != (ssize_t)len || fcntl(fd, F_ADD_SEALS, SEALS) < 0)
+		rc = errno ? -errno : -EIO;
+	if (rc) {
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+static int take_secret(const struct conf_section *s, const struct conf_key *k,
+		       const struct conf_value *v, void *arg)
+{
+	struct loaded *l = arg;
+	struct secret_file *grown;
+	char why[CONF_WHY_MAX], *data;
+	size_t len;
+	int fd, rc;
+
+	(void)s;
+	if (!(k->flags & CONF_SECRET_FILE))
+		return 0;
+	for (size_t i = 0; i < l->secret_count; i++) {
+		if (!strcmp(l->secrets[i].path, v->text))
+			return 0;
+	}
+	rc = conf_file_read(v->text, CONF_SECRET_FILE, &data, &len, why, sizeof(why));
+	if (!rc && (!len || len > SECRET_MAX)) {
+		snprintf(why, sizeof(why), "holds %zu bytes; a key has 1 to %d", len, SECRET_MAX);
+		rc = -EBADMSG;
+	}
+	fd = rc ? -1 : sealed_memfd(data, len);
+	if (data) {
+		secret_wipe(data, len);
+		free(data);
+	}
+	if (rc) {
+		/* Errors are collected, so that the admin sees all of them at once. */
+		conf_error(l->cfg->conf, v->line, "%s %s: %s", k->name, v->text, why);
+		return 0;
+	}
+	grown = fd < 0 ? NULL : realloc(l->secrets, (l->secret_count + 1) * sizeof(*grown));
+	if (!grown) {
+		if (fd >= 0)
+			close(fd);
+		return fd < 0 ? fd : -ENOMEM;
+	}
+	l->secrets = grown;
+	grown[l->secret_count] = (struct secret_file){ .path = strdup(v->text), .fd = fd };
+	if (!grown[l->secret_count++].path)
+		return -ENOMEM;
+	return 0;
+}
+
+void loaded_clear(struct loaded *l)
+{
+	for (size_t i = 0; i < l->secret_count; i++) {
+		free(l->secrets[i].path);
+		close(l->secrets[i].fd);
+	}
+	free(l->secrets);
+	config_free(l->cfg);
+	if (l->bundle >= 0)
+		close(l->bundle);
+	*l = (struct loaded){ .bundle = -1 };
+}
+
+static char *errors_of(const struct loaded *l, int rc)
+{
+	const char *text = l->cfg && l->cfg->conf->errors ? l->cfg->conf->errors : strerror(-rc);
+
+	return strdup(text);
+}
+
+int loaded_read(struct loaded *l, const char *path, char **text)
+{
+	char why[CONF_WHY_MAX], *data = NULL;
+	struct conf *c;
+	size_t len = 0;
+	int rc;
+
+	*text = NULL;
+	*l = (struct loaded){ .bundle = -1 };
+	rc = conf_file_read(path, 0, &data, &len, why, sizeof(why));
+	if (rc) {
+		if (asprintf(text, "%s: %s", path, why) < 0)
+			*text = NULL;
+		return rc;
+	}
+	c = conf_parse(&config_schema, path, data, len);
+	l->cfg = c ? config_make(c) : NULL;
+	rc = !l->cfg ? -ENOMEM : conf_ok(l->cfg->conf) ? 0 : -EINVAL;
+	if (!rc)
+		rc = conf_paths(l->cfg->conf, take_secret, l);
+	if (!rc) {
+		l->bundle = bundle_make(l->cfg->conf, data, len);
+		rc = l->bundle < 0 ? l->bundle : conf_ok(l->cfg->conf) ? 0 : -EINVAL;
+	}
+	if (rc) {
+		*text = errors_of(l, rc);
+		loaded_clear(l);
+	}
+	free(data);
+	return rc;
+}
+
+/* ---- net ---- */
+
+static struct addr source_for(const struct config *cfg, uint8_t family)
+{
+	for (size_t i = 0; i < cfg->tunnel_address_count; i++) {
+		if (cfg->tunnel_address[i].family == family)
+			return cfg->tunnel_address[i];
+	}
+	return (struct addr){ 0 }; /* the kernel takes what a peer assigned */
+}
+
+static void wish_route(struct net *n, const struct config *cfg, const struct prefix *dst)
+{
+	struct net_route r = { .dst = *dst, .src = source_for(cfg, dst->addr.family) };
+	char s[PREFIX_STR_MAX];
+	int rc = net_has_route(n, dst) ? 0 : net_route_add(n, &r);
+
+	if (rc)
+		log_warn(NULL, "route to %s: %s", prefix_str(dst, s), strerror(-rc));
+}
+
+void parent_wish(struct parent *p, const struct config *cfg)
+{
+	for (size_t i = 0; i < cfg->tunnel_address_count; i++)
+		(void)net_addr_add(p->net, &cfg->tunnel_address[i]);
+	for (size_t i = 0; i < cfg->peer_count; i++) {
+		const struct config_peer *peer = &cfg->peers[i];
+
+		for (size_t k = 0; k < peer->network_count; k++)
+			wish_route(p->net, cfg, &peer->networks[k]);
+		for (size_t k = 0; k < peer->assign_count; k++) {
+			struct prefix host =
+			    prefix_of(&peer->assign[k], (uint8_t)addr_bits(&peer->assign[k]));
+
+			wish_route(p->net, cfg, &host);
+		}
+	}
+	if (cfg->mtu)
+		(void)net_link_set(p->net, cfg->mtu, 0, 0);
+}
+
+static bool keep_addr(const struct addr *a, void *arg)
+{
+	struct parent *p = arg;
+	struct policy policy = parent_policy(p);
+
+	for (size_t i = 0; i < p->now.cfg->tunnel_address_count; i++) {
+		if (addr_eq(&p->now.cfg->tunnel_address[i], a))
+			return true;
+	}
+	for (size_t i = 0; i < p->assigned_count; i++) {
+		if (!addr_eq(&p->assigned[i].addr, a))
+			continue;
+		if (policy_adopt(&policy, a))
+			return true;
+		p->assigned[i] = p->assigned[--p->assigned_count];
+		break;
+	}
+	return false;
+}
+
+static bool keep_route(const struct net_route *r, void *arg)
+{
+	struct parent *p = arg;
+	struct policy policy = parent_policy(p);
+	char why[POLICY_WHY_MAX];
+
+	/* Narrower ones that the child asked for stay while a peer's networks still hold them. */
+	for (size_t i = 0; i < p->now.cfg->peer_count; i++) {
+		struct pq_route q = { .dst = r->dst };
+
+		if (!proc_name_set(q.peer, sizeof(q.peer), p->now.cfg->peers[i].name) &&
+		    !policy_route(&policy, &q, why))
+			return true;
+	}
+	return false;
+}
+
+/* ---- handing on ---- */
+
+void parent_send_config(struct parent *p, struct proc *proc)
+{
+	struct pm_config c = { .generation = p->generation };
+	int rc;
+
+	if (!proc->ipc)
+		return;
+	rc = ipc_send_fds(proc->ipc, PM_CONFIG, 0, &c, sizeof(c), &p->now.bundle, 1);
+	for (size_t i = 0; !rc && proc->spec->id == PROC_KEYS && i < p->now.secret_count; i++) {
+		const struct secret_file *f = &p->now.secrets[i];
+
+		rc = ipc_send_fds(proc->ipc, PM_SECRET, 0, f->path, strlen(f->path), &f->fd, 1);
+	}
+	if (rc)
+		log_err(NULL, "proc=%s does not take the configuration: %s", proc->spec->name,
+			strerror(-rc));
+}
+
+int parent_reload(struct parent *p, char *text, size_t cap)
+{
+	struct loaded next;
+	char *errors = NULL;
+	int rc = loaded_read(&next, p->config_path, &errors);
+
+	text[0] = '\0';
+	if (!rc && !config_reloadable(p->now.cfg, next.cfg)) {
+		rc = -EINVAL;
+		errors = errors_of(&next, rc);
+		loaded_clear(&next);
+	}
+	if (rc) {
+		snprintf(text, cap, "%s", errors ? errors : strerror(-rc));
+		free(errors);
+		log_err(NULL, "reload: the old configuration stays: %s", text);
+		return rc;
+	}
+	loaded_clear(&p->now);
+	p->now = next;
+	p->generation++;
+	net_keep_only(p->net, keep_addr, keep_route, p);
+	parent_wish(p, p->now.cfg);
+	rc = net_reconcile(p->net);
+	if (rc)
+		log_warn(NULL, "reload: not all stands in the kernel yet: %s", strerror(-rc));
+	log_setup("posternd/parent", p->now.cfg->log_level, STDERR_FILENO);
+	/* Keys first: what the child asks about a new peer is then known there. */
+	for (size_t i = 0; i < PARENT_CHILDREN; i++) {
+		struct proc *proc = &p->procs[i];
+
+		parent_send_config(p, proc);
+		if (proc->ipc && proc->spec->id == PROC_KEYS)
+			(void)ipc_send(proc->ipc, PM_GO, 0, NULL, 0);
+	}
+	log_info(NULL, "reloaded generation=%llu peers=%zu", (unsigned long long)p->generation,
+		 p->now.cfg->peer_count);
+	return 0;
+}
