@@ -83,8 +83,8 @@ bool ring_has_op(struct ring *r, uint8_t op)
 {
 	union {
 		struct io_uring_probe p;
-		uint8_t space[sizeof(struct io_uring_probe) +
-			      256 * sizeof(struct io_uring_probe_op)];
+		uint8_t
+		    space[sizeof(struct io_uring_probe) + 256 * sizeof(struct io_uring_probe_op)];
 	} *probe = calloc(1, sizeof(*probe));
 	bool has = false;
 

@@ -209,6 +209,8 @@ struct dp_sa {
  * Random, >= 256, unique among all reserved, low bits = the worker that will receive on it.
  */
 int dp_spi_alloc(struct dp *dp, uint32_t *spi);
+/** dp_spi_reserve() - Reserve this very SPI, as after a restart that keeps SAs; -EEXIST, -EINVAL. */
+int dp_spi_reserve(struct dp *dp, uint32_t spi);
 void dp_spi_release(struct dp *dp, uint32_t spi);
 
 /**

@@ -20,7 +20,7 @@
 
 struct evq {
 	uint8_t *mem;
-	size_t cap; /* power of two */
+	size_t cap;			  /* power of two */
 	_Alignas(64) _Atomic size_t head; /* read position, by the control thread */
 	size_t taken;			  /* bytes of the record that the reader still looks at */
 	_Alignas(64) _Atomic size_t tail; /* write position, by the worker */

@@ -16,15 +16,15 @@
 #define PKT_ICMPV6 58
 
 struct pkt {
-	uint8_t ver; /* 4 or 6 */
-	uint8_t proto; /* upper-layer protocol, after IPv6 extension headers */
+	uint8_t ver;	     /* 4 or 6 */
+	uint8_t proto;	     /* upper-layer protocol, after IPv6 extension headers */
 	bool later_fragment; /* not the first one: no ports */
 	bool fragment;	     /* any */
 	bool plain; /* IPv4 without options or IPv6 without extension headers, no fragment */
 	bool ports; /* sport and dport are known; ICMP: type << 8 | code in both */
 	uint16_t sport, dport;
-	uint16_t l4;	   /* offset of the upper-layer header */
-	uint32_t total;	   /* length by the IP header */
+	uint16_t l4;		 /* offset of the upper-layer header */
+	uint32_t total;		 /* length by the IP header */
 	uint64_t src[2], dst[2]; /* host order; IPv4 in [1] */
 };
 

@@ -17,7 +17,7 @@
 #define REPLAY_WINDOW_MAX     65536
 
 struct replay {
-	uint64_t top; /* highest number accepted; 0: none yet */
+	uint64_t top;	 /* highest number accepted; 0: none yet */
 	uint32_t window; /* packets, a multiple of 64 */
 	uint32_t mask;	 /* words - 1 */
 	bool esn;

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DATAPLANE_PEER_H
+#define DATAPLANE_PEER_H
+
+/*
+ * Theory: what workers know of a peer. The endpoint is one pointer to an immutable entry (its two byte
+ * counters apart): the control thread swaps it, each worker sees the old or the new one. Counters
+ * here are added to with a relaxed locked add, once per unit and not per packet, since more than
+ * one worker may carry a peer.
+ */
+
+#include <sys/socket.h>
+
+#include "dp.h"
+#include "rtab.h"
+
+struct sa_in;
+struct sa_out;
+
+struct ep {
+	struct rcu_node rcu;
+	struct dp_path path;
+	bool limited;
+	uint64_t credit_bytes;
+	struct sockaddr_storage to; /* path.remote in the family of the socket */
+	socklen_t to_len;
+	_Atomic uint64_t rx_bytes, tx_bytes; /* with that tuple, since it was set */
+};
+
+struct peer {
+	struct rcu_node rcu;
+	uint32_t id;
+	uint8_t owner; /* the worker that sends for it */
+	_Atomic(struct ep *) ep;
+	_Atomic(struct sa_out *) out; /* the newest outbound SA: dummies go by it */
+	_Atomic uint32_t newest_in;   /* generation */
+	_Atomic uint64_t acquire_ms;  /* last DP_EV_ACQUIRE */
+	_Atomic uint64_t tx_data_ms, tx_any_ms, rx_auth_ms, rx_data_ms;
+	_Atomic uint64_t tx_pkts, tx_bytes, rx_pkts, rx_bytes;
+	/* the control thread's own */
+	struct prefix *nets;
+	size_t net_count;
+	struct sa_in *ins;
+	struct sa_out *outs;
+};
+
+static inline void peer_add(_Atomic uint64_t *c, uint64_t by)
+{
+	atomic_fetch_add_explicit(c, by, memory_order_relaxed);
+}
+
+static inline void peer_stamp(_Atomic uint64_t *c, uint64_t now_ms)
+{
+	if (atomic_load_explicit(c, memory_order_relaxed) != now_ms)
+		atomic_store_explicit(c, now_ms, memory_order_relaxed);
+}
+
+/** ep_may_send() - Does the budget of an unvalidated address allow @bytes more? */
+static inline bool ep_may_send(struct ep *ep, uint64_t bytes)
+{
+	uint64_t rx, tx;
+
+	if (!ep->limited)
+		return true;
+	rx = atomic_load_explicit(&ep->rx_bytes, memory_order_relaxed) + ep->credit_bytes;
+	tx = atomic_load_explicit(&ep->tx_bytes, memory_order_relaxed);
+	return tx + bytes <= 3 * rx;
+}
+
+#endif

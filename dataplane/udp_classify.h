@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DATAPLANE_UDP_CLASSIFY_H
+#define DATAPLANE_UDP_CLASSIFY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum udp_class {
+	UDP_RUNT,	/* too short for anything */
+	UDP_IKE,	/* on the IKE port: no marker */
+	UDP_IKE_MARKED, /* four zero bytes, then IKE */
+	UDP_KEEPALIVE,	/* one byte 0xFF */
+	UDP_ESP,
+};
+
+/** udp_classify() - What one datagram is (RFC 3948 s2); @natt: not the IKE port. */
+enum udp_class udp_classify(bool natt, const uint8_t *p, size_t len);
+
+#endif

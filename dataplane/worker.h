@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DATAPLANE_WORKER_H
+#define DATAPLANE_WORKER_H
+
+/*
+ * Theory: one thread, one TUN queue, its sockets, one I/O backend. The way of a packet:
+ *
+ *	out  tun_on_read -> split_init -> spd_lookup -> [discipline] -> sa_out_next_seq
+ *	     -> split_next -> esp_seal -> udp_queue -> udp_flush -> udp_on_sent
+ *	in   udp_on_recv -> udp_classify -> sad_lookup -> replay_check -> esp_open
+ *	     -> replay_commit -> peer_note_addr -> selector_check -> merge_add -> tun_on_written
+ *
+ * Nothing on it locks, allocates or calls the system per packet. The unit of work is what one read
+ * gave, not the packet. A turn ends with worker_end_turn(): merges and the open batch leave, so
+ * nothing ever waits for more to come. Between turns the worker holds no pointer into the tables.
+ */
+
+#include <pthread.h>
+
+#include "buf.h"
+#include "evq.h"
+#include "io.h"
+#include "offload.h"
+#include "rtab.h"
+#include "sad.h"
+#include "spd.h"
+#include "stats.h"
+
+#define TX_POOL	   8
+#define TUNW_POOL  64
+#define INBOX_CMDS 512 /* power of two */
+#define HAND_SLOTS 4   /* per pair of workers; power of two */
+#define SOCKS_MAX  (2 * DP_SOCKS_MAX)
+#define TUN_BURST  8 /* units per turn of one source, for fairness */
+#define RECV_BURST 32
+#define DUMMY_MAX  9216 /* content of the largest probe */
+
+/* A socket as one worker sees it. */
+struct sock {
+	int fd;
+	uint8_t group;
+	enum dp_sock_role role;
+	int family;
+	bool mine;     /* this worker receives on it */
+	bool gso;      /* UDP_SEGMENT works */
+	bool blocked;  /* took no more; batches wait */
+	uint8_t index; /* in worker.socks */
+	struct txbatch *waiting, **waiting_end;
+};
+
+/* One receive, as the backend gives it. */
+struct rx {
+	struct sock *sock;
+	uint8_t *data;
+	size_t len;
+	size_t seg; /* UDP_GRO's segment size; 0: one datagram */
+	const struct sockaddr_storage *from;
+	struct addr local; /* destination address, family 0 when unknown */
+	uint8_t tos;
+	bool truncated;
+};
+
+struct cmd {
+	uint32_t peer;
+	bool has_via;
+	struct dp_path via;
+	uint16_t udp_bytes;
+	uint8_t token_len;
+	uint8_t token[DP_TOKEN_MAX];
+};
+
+/* Control thread -> worker. One writer, one reader. */
+struct inbox {
+	_Alignas(64) _Atomic uint32_t head;
+	_Alignas(64) _Atomic uint32_t tail;
+	struct cmd cmd[INBOX_CMDS];
+};
+
+/* Worker -> worker: whole units, copied. */
+struct hand_slot {
+	enum { HAND_TUN, HAND_UDP } kind;
+	size_t len;
+	/* HAND_UDP */
+	size_t seg;
+	uint8_t group;
+	struct sockaddr_storage from;
+	struct addr local;
+	uint8_t tos;
+	uint8_t mem[BUF_BYTES];
+};
+
+struct hand {
+	_Alignas(64) _Atomic uint32_t head;
+	_Alignas(64) _Atomic uint32_t tail;
+	struct hand_slot *slot; /* HAND_SLOTS, mapped, untouched until used */
+};
+
+struct group {
+	bool used;
+	enum dp_sock_role role;
+	int family;
+	int fd[DP_WORKERS_MAX]; /* -1: none */
+};
+
+struct worker {
+	struct dp *dp;
+	unsigned index;
+	pthread_t thread;
+	bool running;
+	const struct io_ops *io;
+	void *io_state;
+	unsigned without;  /* features not to be used */
+	unsigned features; /* in use; by the control thread until started, then by the worker */
+	int tun_fd;
+	int wake_fd;
+	_Atomic bool wake_told;
+	_Atomic bool stop;
+	_Atomic int started; /* 0: not yet, 1: ready, < 0: -errno */
+	struct rcu_reader rcu;
+	uint64_t now_ms;
+	struct sock socks[SOCKS_MAX];
+	unsigned sock_count;
+	struct sock *tx_sock[DP_SOCKS_MAX];
+	bool tx_blocked; /* some socket is */
+	struct txbatch *tx, *tx_free, *tx_pool;
+	struct tunw *tunw_free, *tunw_pool;
+	struct merge merge;
+	struct evq evq;
+	struct inbox inbox;
+	struct hand *hand_in[DP_WORKERS_MAX]; /* from worker i; NULL: none */
+	struct buf hand_buf;		      /* stands for the slot that is being handled */
+	struct hand *hand_now;
+	uint8_t scratch[DUMMY_MAX + ESP_TRAILER_MAX]; /* dummies are built here */
+	struct stats stats;
+};
+
+struct dp {
+	unsigned workers;
+	struct worker *worker[DP_WORKERS_MAX];
+	uint32_t spi_mask;
+	unsigned features;
+	enum dp_io io;
+	char why_not_uring[64];
+	_Atomic uint16_t tun_mtu;
+	int event_fd;
+	_Atomic bool event_told;
+	unsigned next_ring; /* event ring to look at first */
+	bool started;
+	struct rcu rcu;
+	struct group group[DP_SOCKS_MAX];
+	struct rtab sad;
+	struct spd spd;
+	uint32_t peers_max;
+	_Atomic(struct peer *) *peers;
+	/* control thread */
+	struct rtab spis; /* reserved */
+	uint32_t next_spi_worker;
+	struct stats stats; /* what the control thread itself does */
+};
+
+static inline void worker_count(struct worker *w, enum dp_verdict v)
+{
+	stats_add(&w->stats, v, 1);
+}
+
+/* A counter that several workers may add to: a locked add only where there are several. */
+static inline void worker_add(struct worker *w, _Atomic uint64_t *c, uint64_t by)
+{
+	if (w->dp->workers == 1)
+		count_add(c, by);
+	else
+		peer_add(c, by);
+}
+
+/** worker_new() - Memory, pools; no backend yet. NULL: no memory. */
+struct worker *worker_new(struct dp *dp, unsigned index);
+void worker_free(struct worker *w);
+int worker_start(struct worker *w);
+void worker_stop(struct worker *w);
+/** worker_wake() - Any thread; at most one system call until it has woken. */
+void worker_wake(struct worker *w);
+/** worker_event() - Push to the control thread; counted when lost. */
+void worker_event(struct worker *w, struct dp_event *ev);
+/** worker_on_wake() - By the backend when wake_fd was read: inbox and hand-overs. */
+void worker_on_wake(struct worker *w);
+void worker_end_turn(struct worker *w);
+/** worker_begin_turn() - After waiting: quiet point, clock. */
+void worker_begin_turn(struct worker *w);
+/** hand_over() - Copy a unit to worker @to: a TUN read, or with @rx a receive. False: full. */
+bool hand_over(struct worker *w, unsigned to, const struct rx *rx, const uint8_t *p, size_t len);
+/** worker_for_spi() - Which worker receives on @spi (network order). */
+unsigned worker_for_spi(const struct dp *dp, uint32_t spi);
+
+/* tun.c */
+/** tun_probe() - What the TUN behind @fd offers and takes, minus @without; feature bits. */
+unsigned tun_probe(int fd, unsigned without);
+/** tun_on_read() - @b holds @len bytes from the TUN, SPLIT_SPARE writeable ones behind. */
+void tun_on_read(struct worker *w, struct buf *b, size_t len);
+/** tun_out() - The same for a unit that lies elsewhere (hand-over). */
+void tun_out(struct worker *w, uint8_t *p, size_t len);
+void tun_on_written(struct worker *w, struct tunw *t, int res);
+/** tun_send_dummy() - Seal and send what an inbox command asks for. */
+void tun_send_dummy(struct worker *w, const struct cmd *c);
+extern const struct merge_ops tun_merge_ops;
+
+/* udp.c */
+/** udp_setup() - Socket options; features found on it (DP_F_UDP_*), or -errno. */
+int udp_setup(struct sock *s, unsigned without);
+void udp_on_recv(struct worker *w, const struct rx *rx, struct buf *b);
+/** udp_parse_control() - Fill seg, tos, local of @rx from ancillary data. */
+void udp_parse_control(struct rx *rx, struct msghdr *msg);
+/** udp_on_error() - A receive failed with -errno @res; reads the error queue. */
+void udp_on_error(struct worker *w, struct sock *s, int res);
+/**
+ * udp_room() - Where the next ESP packet of @len bytes for @ep goes; flushes what does not fit
+ * with it. NULL (counted) when nothing can be sent there.
+ */
+uint8_t *udp_room(struct worker *w, struct ep *ep, uint8_t ecn, size_t len);
+/** udp_queue() - The packet at udp_room() is complete. */
+void udp_queue(struct worker *w, size_t len);
+void udp_flush(struct worker *w);
+void udp_on_sent(struct worker *w, struct txbatch *b, int res);
+void udp_on_writable(struct worker *w, struct sock *s);
+/** udp_prepare() - Make @b's msghdr; once it is complete. */
+void udp_prepare(struct txbatch *b);
+/** udp_path_sockaddr() - Fill @to for @path in @family; 0: does not fit. */
+socklen_t udp_path_sockaddr(const struct dp_path *path, int family, struct sockaddr_storage *to);
+/** udp_control() - Source address and ECN as ancillary data; bytes used of @out (96). */
+size_t udp_control(uint8_t *out, const struct addr *local, int family, bool v4, uint8_t ecn,
+		   uint16_t seg);
+
+/* esp_in.c */
+/** esp_in() - One ESP packet of a received datagram (RFC 4303 s3.4). */
+void esp_in(struct worker *w, const struct rx *rx, uint8_t *pkt, size_t len, struct buf *b);
+
+#endif
