@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "call.h"
+
+#include <string.h>
+
+bool call_wanted(const struct supervisor *s, uint64_t now_ms)
+{
+	if (s->admin_down || s->cfg.start == SUP_WAIT)
+		return false;
+	if (s->ike)
+		return s->asked_ms && now_ms - s->asked_ms >= SUP_PARALLEL_MS;
+	return s->cfg.start == SUP_ALWAYS || s->wanted;
+}
+
+struct sup_attempt *call_find(struct supervisor *s, uint32_t ike)
+{
+	for (int i = 0; i < SUP_TARGETS_MAX; i++)
+		if (s->attempt[i].state == SUP_AT_CALLING && s->attempt[i].ike == ike)
+			return &s->attempt[i];
+	return NULL;
+}
+
+int call_sock(const struct supervisor *s, const struct addr *a, size_t from)
+{
+	for (size_t i = 0; i < s->env->sock_count; i++) {
+		size_t n = (from + i) % s->env->sock_count;
+
+		/* An IPv6 socket takes both families (v4 as mapped). */
+		if (s->env->sock_port[n] &&
+		    (s->env->sock_family[n] == AF_INET6 || a->family == AF_INET))
+			return (int)n;
+	}
+	return -1;
+}
+
+struct engine_path call_path(const struct supervisor *s, size_t sock, const struct addr *src,
+			     const struct endpoint *remote)
+{
+	return (struct engine_path){
+		.sock = s->env->sock_number[sock],
+		.local = { .addr = *src, .port = s->env->sock_port[sock] },
+		.remote = *remote,
+	};
+}
+
+static void attempt_end(struct supervisor *s, struct sup_attempt *a)
+{
+	if (a->state == SUP_AT_CALLING)
+		s->env->ops->drop(s->env->arg, a->ike);
+	memset(a, 0, sizeof(*a));
+}
+
+void call_stop(struct supervisor *s, bool all)
+{
+	for (int i = 0; i < SUP_TARGETS_MAX; i++) {
+		struct sup_attempt *a = &s->attempt[i];
+
+		if (!all && a->state == SUP_AT_CALLING && s->env->ops->answered(s->env->arg, a->ike))
+			continue;
+		attempt_end(s, a);
+	}
+}
+
+void call_add(struct supervisor *s, const struct endpoint *remote, size_t host, uint64_t at_ms)
+{
+	struct sup_attempt *room = NULL;
+
+	if (call_sock(s, &remote->addr, 0) < 0)
+		return;
+	for (int i = SUP_TARGETS_MAX - 1; i >= 0; i--) {
+		struct sup_attempt *a = &s->attempt[i];
+
+		if (a->state == SUP_AT_NONE)
+			room = a;
+		else if (endpoint_eq(&a->remote, remote))
+			return;
+	}
+	if (room)
+		*room = (struct sup_attempt){
+			.state = SUP_AT_WAIT, .remote = *remote, .host = host, .at_ms = at_ms
+		};
+}
+
+/* Those of @addr, IPv6 and IPv4 by turns, each 250 ms after the one before. */
+static void add_all(struct supervisor *s, size_t host, const struct addr *addr, size_t count,
+		    uint64_t now_ms)
+{
+	size_t next[2] = { 0, 0 }, added = 0;
+	static const uint8_t family[2] = { AF_INET6, AF_INET };
+	int turn = 0, none = 0;
+
+	while (none < 2 && added < SUP_NAME_ADDRS) {
+		size_t *n = &next[turn];
+
+		while (*n < count && addr[*n].family != family[turn])
+			(*n)++;
+		if (*n < count) {
+			struct endpoint e = { addr[(*n)++], s->cfg.port };
+
+			call_add(s, &e, host, now_ms + added++ * SUP_STAGGER_MS);
+			none = 0;
+		} else {
+			none++;
+		}
+		turn = !turn;
+	}
+}
+
+static bool contains(const struct addr *list, size_t count, const struct addr *a)
+{
+	for (size_t i = 0; i < count; i++)
+		if (addr_eq(&list[i], a))
+			return true;
+	return false;
+}
+
+void sup_on_resolved(struct supervisor *s, size_t host, int status, const struct addr *addr,
+		     size_t count, uint64_t now_ms)
+{
+	struct sup_memory *m = &s->memory;
+
+	if (host >= s->cfg.host_count)
+		return;
+	s->resolving[host] = false;
+	if (!status && count) {
+		if (count > SUP_NAME_ADDRS)
+			count = SUP_NAME_ADDRS;
+		/* What the name no longer says is not called any more. */
+		for (int i = 0; i < SUP_TARGETS_MAX; i++) {
+			struct sup_attempt *a = &s->attempt[i];
+
+			if (a->state != SUP_AT_NONE && a->host == host &&
+			    !contains(addr, count, &a->remote.addr) &&
+			    !(a->state == SUP_AT_CALLING &&
+			      s->env->ops->answered(s->env->arg, a->ike)))
+				attempt_end(s, a);
+		}
+		if (m->addr_count[host] != count ||
+		    memcmp(m->addr[host], addr, count * sizeof(*addr)) != 0) {
+			memcpy(m->addr[host], addr, count * sizeof(*addr));
+			m->addr_count[host] = (uint8_t)count;
+			s->env->ops->remember(s->env->arg, s->cfg.peer);
+		}
+	} else {
+		/* No answer now: what it said last is likely still true. */
+		addr = m->addr[host];
+		count = m->addr_count[host];
+	}
+	if (!call_wanted(s, now_ms) || now_ms < s->refused_until_ms)
+		return;
+	add_all(s, host, addr, count, now_ms);
+	s->due_ms = now_ms;
+}
+
+static uint64_t gap_ms(struct supervisor *s, uint64_t now_ms)
+{
+	uint32_t (*random)(void *, uint32_t) = s->env->ops->random;
+
+	if (s->silent_since_ms && now_ms - s->silent_since_ms > SUP_DAY_MS)
+		return SUP_LONG_GAP_MS > s->cfg.retry_max_ms ? SUP_LONG_GAP_MS : s->cfg.retry_max_ms;
+	if (s->cfg.retry_max_ms > SUP_GAP_MAX_MS)
+		return s->cfg.retry_max_ms / 2 +
+		       random(s->env->arg, (uint32_t)(s->cfg.retry_max_ms / 2) + 1);
+	return SUP_GAP_MIN_MS + random(s->env->arg, SUP_GAP_MAX_MS - SUP_GAP_MIN_MS + 1);
+}
+
+static void begin_round(struct supervisor *s, uint64_t now_ms)
+{
+	s->rounds++;
+	for (size_t i = 0; i < s->cfg.host_count; i++) {
+		const struct sup_host *h = &s->cfg.host[i];
+
+		if (!h->name) {
+			struct endpoint e = { h->addr, s->cfg.port };
+
+			call_add(s, &e, i, now_ms + i * SUP_STAGGER_MS);
+		} else if (!s->resolving[i]) {
+			s->resolving[i] = true;
+			if (s->env->ops->resolve(s->env->arg, s->cfg.peer, i, h->name))
+				sup_on_resolved(s, i, -1, NULL, 0, now_ms);
+		}
+	}
+}
+
+static void attempt_tick(struct supervisor *s, struct sup_attempt *a, uint64_t now_ms)
+{
+	bool recall = a->host >= SUP_HOSTS_MAX;
+
+	if (a->state == SUP_AT_WAIT && now_ms >= a->at_ms) {
+		/* Without a way there, nothing is sent; the next round looks again. */
+		a->state = SUP_AT_ROUTE;
+		if (s->env->ops->route(s->env->arg, s->cfg.peer, &a->remote.addr))
+			attempt_end(s, a);
+	} else if (a->state == SUP_AT_CALLING) {
+		uint64_t limit = recall ? SUP_RECALL_MS : SUP_FRESH_MS;
+
+		if (now_ms - a->at_ms >= limit)
+			attempt_end(s, a); /* the next round begins anew, with another SPI and DH value */
+	}
+}
+
+uint64_t call_tick(struct supervisor *s, uint64_t now_ms)
+{
+	uint64_t due = UINT64_MAX;
+
+	if (call_wanted(s, now_ms)) {
+		if (now_ms >= s->next_call_ms && now_ms >= s->refused_until_ms) {
+			s->next_call_ms = now_ms + gap_ms(s, now_ms);
+			begin_round(s, now_ms);
+		}
+		due = s->next_call_ms > s->refused_until_ms ? s->next_call_ms : s->refused_until_ms;
+	}
+	for (int i = 0; i < SUP_TARGETS_MAX; i++) {
+		struct sup_attempt *a = &s->attempt[i];
+
+		attempt_tick(s, a, now_ms);
+		if (a->state == SUP_AT_WAIT && a->at_ms < due)
+			due = a->at_ms;
+		if (a->state == SUP_AT_CALLING && a->host >= SUP_HOSTS_MAX &&
+		    a->at_ms + SUP_RECALL_MS < due)
+			due = a->at_ms + SUP_RECALL_MS;
+	}
+	return due;
+}
+
+void sup_on_route(struct supervisor *s, const struct addr *to, int status,
+		  const struct sup_route *r, uint64_t now_ms)
+{
+	for (int i = 0; i < SUP_TARGETS_MAX; i++) {
+		struct sup_attempt *a = &s->attempt[i];
+		struct engine_path path;
+		int64_t ike;
+
+		if (a->state != SUP_AT_ROUTE || !addr_eq(&a->remote.addr, to))
+			continue;
+		if (status || now_ms < s->refused_until_ms) {
+			memset(a, 0, sizeof(*a));
+			continue;
+		}
+		path = call_path(s, (size_t)call_sock(s, to, 0), &r->src, &a->remote);
+		ike = s->env->ops->initiate(s->env->arg, s->cfg.peer, &path);
+		if (ike <= 0) {
+			memset(a, 0, sizeof(*a));
+			continue;
+		}
+		a->state = SUP_AT_CALLING;
+		a->ike = (uint32_t)ike;
+		a->at_ms = now_ms;
+		s->due_ms = now_ms;
+	}
+	if (status || !s->ike || !addr_eq(&s->where.path.remote.addr, to))
+		return;
+	/* Trigger (4): another interface, source or gateway than before. */
+	if (s->route.ifindex && (s->route.ifindex != r->ifindex || !addr_eq(&s->route.src, &r->src) ||
+				 !addr_eq(&s->route.gateway, &r->gateway))) {
+		s->where.path.local.addr = r->src;
+		s->env->ops->move(s->env->arg, s->cfg.peer, &s->where.path,
+				  s->where.trial_until_ms != 0, 0);
+		s->env->ops->set_path(s->env->arg, s->ike, &s->where.path);
+		if (s->postern)
+			s->env->ops->dummy(s->env->arg, s->cfg.peer);
+		s->env->ops->liveness(s->env->arg, s->ike);
+		s->ike_tx_ms = now_ms;
+		if (!s->asked_ms)
+			s->asked_ms = now_ms;
+		s->due_ms = now_ms;
+	}
+	s->route = *r;
+}
+
+void call_now(struct supervisor *s, uint64_t now_ms)
+{
+	if (now_ms - s->kicked_ms < SUP_KICK_MS && s->kicked_ms)
+		return;
+	s->kicked_ms = now_ms;
+	if (s->ike && s->asked_ms)
+		s->env->ops->retransmit(s->env->arg, s->ike, NULL);
+	for (int i = 0; i < SUP_TARGETS_MAX; i++)
+		if (s->attempt[i].state == SUP_AT_CALLING)
+			s->env->ops->retransmit(s->env->arg, s->attempt[i].ike, NULL);
+	s->next_call_ms = now_ms;
+	s->due_ms = now_ms;
+}
+
+void call_refused(struct supervisor *s, enum engine_why why, uint64_t now_ms)
+{
+	if (why == ENGINE_WHY_IDENTITY_BUSY) {
+		s->refused_until_ms = now_ms + SUP_BUSY_MS;
+		return;
+	}
+	s->refused_ms = s->refused_ms ? 2 * s->refused_ms : SUP_REFUSED_MIN_MS;
+	if (s->refused_ms > SUP_REFUSED_MAX_MS)
+		s->refused_ms = SUP_REFUSED_MAX_MS;
+	s->refused_until_ms = now_ms + s->refused_ms;
+}

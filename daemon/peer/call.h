@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef PEER_CALL_H
+#define PEER_CALL_H
+
+#include "supervisor.h"
+
+/*
+ * Theory: calling a peer. A round asks for the addresses of its names again, and brings one attempt
+ * for each address that has none. The engine retransmits what an attempt has sent for ever; here
+ * attempts begin, are looked after, and end when their address is no longer one of the peer's.
+ */
+
+/** call_wanted() - Should this peer be called now, for lack of an IKE SA that answers? */
+bool call_wanted(const struct supervisor *s, uint64_t now_ms);
+/** call_tick() - Begin rounds and attempts that are due. Returns when to look again. */
+uint64_t call_tick(struct supervisor *s, uint64_t now_ms);
+/** call_stop() - End attempts; @all false keeps those in which the far side has answered. */
+void call_stop(struct supervisor *s, bool all);
+/** call_now() - A reason to try at once, unless the far side lives and refuses. */
+void call_now(struct supervisor *s, uint64_t now_ms);
+/** call_find() - The attempt with that handle, or NULL. */
+struct sup_attempt *call_find(struct supervisor *s, uint32_t ike);
+/** call_add() - A target; nothing when it is called already or there is no room. */
+void call_add(struct supervisor *s, const struct endpoint *remote, size_t host, uint64_t at_ms);
+/** call_refused() - The far side lives and refuses (or we do): back off 1 to 30 s. */
+void call_refused(struct supervisor *s, enum engine_why why, uint64_t now_ms);
+/** call_sock() - Index of the first socket that can reach @a, beginning with @from; -1: none. */
+int call_sock(const struct supervisor *s, const struct addr *a, size_t from);
+/** call_path() - From socket @sock and source @src to @remote. */
+struct engine_path call_path(const struct supervisor *s, size_t sock, const struct addr *src,
+			     const struct endpoint *remote);
+
+#endif

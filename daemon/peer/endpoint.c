@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "endpoint.h"
+
+#include <string.h>
+
+void endpoint_set(struct endpoint_rule *r, const struct engine_path *path, uint64_t now_ms)
+{
+	memset(r, 0, sizeof(*r));
+	r->path = *path;
+	r->moved_ms = now_ms;
+}
+
+static bool is_ignored(const struct endpoint_rule *r, const struct addr *a, uint64_t now_ms)
+{
+	for (int i = 0; i < ENDPOINT_IGNORED; i++)
+		if (r->ignored[i].until_ms > now_ms && addr_eq(&r->ignored[i].addr, a))
+			return true;
+	return false;
+}
+
+static void ignore(struct endpoint_rule *r, const struct addr *a, uint64_t now_ms)
+{
+	int oldest = 0;
+
+	for (int i = 1; i < ENDPOINT_IGNORED; i++)
+		if (r->ignored[i].until_ms < r->ignored[oldest].until_ms)
+			oldest = i;
+	r->ignored[oldest].addr = *a;
+	r->ignored[oldest].until_ms = now_ms + ENDPOINT_IGNORE_MS;
+}
+
+enum endpoint_verdict endpoint_offer(struct endpoint_rule *r, const struct engine_path *path,
+				     uint64_t now_ms)
+{
+	if (path->sock == r->path.sock && endpoint_eq(&path->remote, &r->path.remote)) {
+		r->path.local = path->local; /* our own address may have changed under it */
+		return ENDPOINT_STAY;
+	}
+	if (r->trial_until_ms && path->sock == r->old.sock &&
+	    endpoint_eq(&path->remote, &r->old.remote)) {
+		/* Its newest packet comes from the sure path: the trial was somebody's detour. */
+		r->path = *path;
+		r->trial_until_ms = 0;
+		r->moved_ms = now_ms;
+		return ENDPOINT_MOVE;
+	}
+	if (is_ignored(r, &path->remote.addr, now_ms) || now_ms - r->moved_ms < ENDPOINT_PACE_MS)
+		return ENDPOINT_STAY;
+	r->moved_ms = now_ms;
+	if (addr_eq(&path->remote.addr, &r->path.remote.addr)) {
+		r->path = *path;
+		return ENDPOINT_MOVE;
+	}
+	if (!r->trial_until_ms)
+		r->old = r->path; /* the last sure one is what we go back to */
+	r->path = *path;
+	r->trial_until_ms = now_ms + ENDPOINT_TRIAL_MS;
+	return ENDPOINT_TRIAL;
+}
+
+bool endpoint_proved(struct endpoint_rule *r, const struct engine_path *path)
+{
+	if (!r->trial_until_ms || !endpoint_eq(&path->remote, &r->path.remote))
+		return false;
+	r->trial_until_ms = 0;
+	return true;
+}
+
+bool endpoint_expired(struct endpoint_rule *r, uint64_t now_ms)
+{
+	if (!r->trial_until_ms || now_ms < r->trial_until_ms)
+		return false;
+	ignore(r, &r->path.remote.addr, now_ms);
+	r->path = r->old;
+	r->trial_until_ms = 0;
+	r->moved_ms = now_ms;
+	return true;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef PEER_ENDPOINT_H
+#define PEER_ENDPOINT_H
+
+/*
+ * Theory: where a peer is, as a rule without I/O. A move is offered by an authentic packet from
+ * another tuple. A new port at the same address is used at once. A new address is used at once too,
+ * but on trial: the data plane sends it at most three times what came from it, and without an
+ * answer to a request of ours within 3 s the old path is taken again and the address is not
+ * listened to for a minute. At most one move a second.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine_path.h"
+
+#define ENDPOINT_TRIAL_MS  3000
+#define ENDPOINT_IGNORE_MS 60000
+#define ENDPOINT_PACE_MS   1000
+#define ENDPOINT_IGNORED   4
+
+struct endpoint_rule {
+	struct engine_path path; /* in use */
+	struct engine_path old;	 /* to go back to, while on trial */
+	uint64_t trial_until_ms; /* 0: path is sure */
+	uint64_t moved_ms;
+	struct {
+		struct addr addr;
+		uint64_t until_ms;
+	} ignored[ENDPOINT_IGNORED];
+};
+
+enum endpoint_verdict {
+	ENDPOINT_STAY,	/* nothing to do */
+	ENDPOINT_MOVE,	/* path has changed and is sure: same address, other port or socket */
+	ENDPOINT_TRIAL, /* path has changed, on trial: limit the data, ask for proof */
+};
+
+/** endpoint_set() - A path that the IKE SA itself proved; forgets trial and ignored ones. */
+void endpoint_set(struct endpoint_rule *r, const struct engine_path *path, uint64_t now_ms);
+/** endpoint_offer() - An authentic packet came from @path. */
+enum endpoint_verdict endpoint_offer(struct endpoint_rule *r, const struct engine_path *path,
+				     uint64_t now_ms);
+/** endpoint_proved() - An answer to a request of ours came from @path; true: the trial is won. */
+bool endpoint_proved(struct endpoint_rule *r, const struct engine_path *path);
+/** endpoint_expired() - True: the trial is lost, path is the old one again. */
+bool endpoint_expired(struct endpoint_rule *r, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "liveness.h"
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static bool older(uint64_t then_ms, uint64_t now_ms, uint64_t age_ms)
+{
+	return now_ms > then_ms && now_ms - then_ms >= age_ms;
+}
+
+bool liveness_due(const struct supervisor *s, const struct sup_activity *a, uint64_t now_ms)
+{
+	uint64_t bound;
+
+	/* (1) Data, not keepalives, has left since the last proof, and the proof is old: both sides. */
+	if (a->tx_data_ms > s->reply_ms && older(s->reply_ms, now_ms, SUP_DATA_ASK_MS))
+		return true;
+	/* (2) The start side asks by time, more often where no authenticated dummy can be sent. */
+	if (s->cfg.start != SUP_WAIT) {
+		bound = s->postern ? later(SUP_START_ASK_MS, 2 * s->cfg.keepalive_ms) :
+				     SUP_FOREIGN_ASK_MS;
+		return older(s->reply_ms, now_ms, bound);
+	}
+	/* (3) The waiting side misses an idle peer after three of its usual gaps. */
+	bound = later(SUP_WAIT_ASK_MS, 3 * s->rx_gap_ms);
+	return older(later(a->rx_auth_ms, s->reply_ms), now_ms, bound);
+}
+
+void liveness_heard(struct supervisor *s, uint64_t rx_auth_ms)
+{
+	uint64_t gap;
+
+	if (!s->rx_auth_ms || rx_auth_ms <= s->rx_auth_ms) {
+		s->rx_auth_ms = later(s->rx_auth_ms, rx_auth_ms);
+		return;
+	}
+	gap = rx_auth_ms - s->rx_auth_ms;
+	s->rx_auth_ms = rx_auth_ms;
+	if (gap < SUP_SAMPLE_MS)
+		return; /* busy: says nothing about how long its pauses are */
+	s->rx_gap_ms = s->rx_gap_ms ? (7 * s->rx_gap_ms + gap) / 8 : gap;
+}
+
+uint64_t keepalive_next_ms(const struct supervisor *s, const struct sup_activity *a)
+{
+	/* A firewall with state forgets us as a NAT does: who calls, keeps the way open. */
+	if (!s->ike || !(s->nat_local || s->cfg.start != SUP_WAIT))
+		return UINT64_MAX;
+	return later(a->tx_any_ms, s->ike_tx_ms) + s->cfg.keepalive_ms;
+}
+
+bool keepalive_due(const struct supervisor *s, const struct sup_activity *a, uint64_t now_ms)
+{
+	return now_ms >= keepalive_next_ms(s, a);
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "memory.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "digest.h"
+#include "wire.h"
+
+#define MAGIC	 0x5053544du
+#define VERSION	 1
+#define HEAD_LEN 24
+#define COUNT_MAX 100000
+
+static void put_addr(struct wr *w, const struct addr *a)
+{
+	wr_u8(w, (uint8_t)addr_len(a));
+	wr_bytes(w, a->b, addr_len(a));
+}
+
+static void get_addr(struct rd *r, struct addr *a)
+{
+	size_t len = rd_u8(r);
+	const uint8_t *p = rd_take(r, len);
+
+	memset(a, 0, sizeof(*a));
+	if (len && (!p || addr_from_bytes(a, p, len)))
+		r->bad = true;
+}
+
+static void put_entry(struct wr *w, const struct memory_entry *e)
+{
+	size_t n = strlen(e->name);
+
+	wr_u8(w, (uint8_t)n);
+	wr_bytes(w, e->name, n);
+	put_addr(w, &e->m.endpoint.addr);
+	wr_be16(w, e->m.endpoint.port);
+	wr_u8(w, SUP_HOSTS_MAX);
+	for (int h = 0; h < SUP_HOSTS_MAX; h++) {
+		wr_u8(w, e->m.addr_count[h]);
+		for (int i = 0; i < e->m.addr_count[h]; i++)
+			put_addr(w, &e->m.addr[h][i]);
+	}
+}
+
+static void get_entry(struct rd *r, struct memory_entry *e)
+{
+	size_t n = rd_u8(r);
+	unsigned hosts;
+
+	memset(e, 0, sizeof(*e));
+	rd_copy(r, e->name, n);
+	get_addr(r, &e->m.endpoint.addr);
+	e->m.endpoint.port = rd_be16(r);
+	hosts = rd_u8(r);
+	if (hosts > SUP_HOSTS_MAX || !n || strlen(e->name) != n)
+		r->bad = true;
+	for (unsigned h = 0; h < hosts && !r->bad; h++) {
+		e->m.addr_count[h] = rd_u8(r);
+		if (e->m.addr_count[h] > SUP_NAME_ADDRS)
+			r->bad = true;
+		for (int i = 0; i < e->m.addr_count[h] && !r->bad; i++)
+			get_addr(r, &e->m.addr[h][i]);
+	}
+}
+
+static int sum_of(const void *p, size_t len, uint8_t out[static SHA256_LEN])
+{
+	struct span part = { p, len };
+
+	return digest_sha256(&part, 1, out);
+}
+
+int memory_parse(const void *image, size_t len, struct memory *out)
+{
+	struct rd r = rd_init(image, len);
+	uint8_t sum[SHA256_LEN];
+	uint32_t magic = rd_be32(&r), version = rd_be32(&r), count, body;
+
+	memset(out, 0, sizeof(*out));
+	out->serial = rd_be64(&r);
+	count = rd_be32(&r);
+	body = rd_be32(&r);
+	if (r.bad || magic != MAGIC || version != VERSION || count > COUNT_MAX ||
+	    body > MEMORY_IMAGE_MAX || rd_left(&r) < (size_t)body + sizeof(sum))
+		return -EBADMSG;
+	if (sum_of(image, HEAD_LEN + (size_t)body, sum))
+		return -EIO;
+	if (memcmp(sum, (const uint8_t *)image + HEAD_LEN + body, sizeof(sum)) != 0)
+		return -EBADMSG;
+	r = rd_sub(&r, body);
+	/* An entry is never shorter than this: a count that lies allocates nothing. */
+	if (count > body / 5)
+		return -EBADMSG;
+	out->entries = calloc(count ? count : 1, sizeof(*out->entries));
+	if (!out->entries)
+		return -ENOMEM;
+	for (; out->count < count && !r.bad; out->count++)
+		get_entry(&r, &out->entries[out->count]);
+	if (!r.bad && !rd_left(&r))
+		return 0;
+	memory_free(out);
+	return -EBADMSG;
+}
+
+int memory_build(const struct memory *m, uint8_t **image, size_t *len)
+{
+	/* Largest entry: name, endpoint, all addresses of all names. */
+	size_t cap = HEAD_LEN + SHA256_LEN +
+		     m->count * (2 + 255 + 19 + 1 + SUP_HOSTS_MAX * (1 + SUP_NAME_ADDRS * 17));
+	uint8_t *p = malloc(cap);
+	struct wr w = wr_init(p, cap);
+	uint32_t body;
+
+	if (!p)
+		return -ENOMEM;
+	wr_be32(&w, MAGIC);
+	wr_be32(&w, VERSION);
+	wr_be64(&w, m->serial);
+	wr_be32(&w, (uint32_t)m->count);
+	wr_be32(&w, 0);
+	for (size_t i = 0; i < m->count; i++)
+		put_entry(&w, &m->entries[i]);
+	body = (uint32_t)(w.len - HEAD_LEN);
+	p[20] = (uint8_t)(body >> 24);
+	p[21] = (uint8_t)(body >> 16);
+	p[22] = (uint8_t)(body >> 8);
+	p[23] = (uint8_t)body;
+	if (w.bad || body > MEMORY_IMAGE_MAX) {
+		free(p);
+		return -EMSGSIZE;
+	}
+	if (sum_of(p, w.len, p + w.len)) {
+		free(p);
+		return -EIO;
+	}
+	(void)wr_reserve(&w, SHA256_LEN);
+	*image = p;
+	return wr_finish(&w, len);
+}
+
+static int load_one(int fd, struct memory *out)
+{
+	off_t size = lseek(fd, 0, SEEK_END);
+	uint8_t *p;
+	ssize_t n;
+	int rc;
+
+	if (size <= 0 || size > (off_t)MEMORY_IMAGE_MAX)
+		return -EBADMSG;
+	p = malloc((size_t)size);
+	if (!p)
+		return -ENOMEM;
+	n = pread(fd, p, (size_t)size, 0);
+	rc = n > 0 ? memory_parse(p, (size_t)n, out) : -EBADMSG;
+	free(p);
+	return rc;
+}
+
+int memory_load(const int fds[2], struct memory *out)
+{
+	struct memory a, b;
+	int ra = load_one(fds[0], &a), rb = load_one(fds[1], &b);
+
+	memset(out, 0, sizeof(*out));
+	if (!ra && !rb) {
+		bool first = a.serial > b.serial;
+
+		*out = first ? a : b;
+		memory_free(first ? &b : &a);
+	} else if (!ra) {
+		*out = a;
+	} else if (!rb) {
+		*out = b;
+	}
+	return 0;
+}
+
+int memory_save(const int fds[2], struct memory *m)
+{
+	uint8_t *image;
+	size_t len, at = 0;
+	int fd, rc;
+
+	m->serial++;
+	fd = fds[m->serial & 1];
+	rc = memory_build(m, &image, &len);
+	if (rc)
+		return rc;
+	while (at < len) {
+		ssize_t n = pwrite(fd, image + at, len - at, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			rc = n ? -errno : -EIO;
+			break;
+		}
+		at += (size_t)n;
+	}
+	if (!rc && ftruncate(fd, (off_t)len))
+		rc = -errno;
+	if (!rc && fdatasync(fd))
+		rc = -errno;
+	free(image);
+	return rc;
+}
+
+const struct sup_memory *memory_find(const struct memory *m, const char *name)
+{
+	for (size_t i = 0; i < m->count; i++)
+		if (!strcmp(m->entries[i].name, name))
+			return &m->entries[i].m;
+	return NULL;
+}
+
+void memory_free(struct memory *m)
+{
+	free(m->entries);
+	memset(m, 0, sizeof(*m));
+}

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "supervisor.h"
+
+#include <string.h>
+
+#include "call.h"
+#include "liveness.h"
+
+static const struct sup_ops *ops(const struct supervisor *s)
+{
+	return s->env->ops;
+}
+
+/* ---- life ---- */
+
+void sup_init(struct supervisor *s, const struct sup_env *env, const struct sup_config *cfg,
+	      const struct sup_memory *m, uint64_t now_ms)
+{
+	memset(s, 0, sizeof(*s));
+	s->env = env;
+	s->cfg = *cfg;
+	if (m)
+		s->memory = *m;
+	s->silent_since_ms = now_ms;
+	s->due_ms = now_ms;
+}
+
+void sup_update(struct supervisor *s, const struct sup_config *cfg, uint64_t now_ms)
+{
+	/* Answers about names are told by index: with other names they would mislead. */
+	call_stop(s, true);
+	memset(s->resolving, 0, sizeof(s->resolving));
+	memset(s->memory.addr_count, 0, sizeof(s->memory.addr_count));
+	s->cfg = *cfg;
+	s->refused_ms = 0;
+	s->refused_until_ms = 0;
+	s->next_call_ms = now_ms;
+	s->due_ms = now_ms;
+}
+
+void sup_remove(struct supervisor *s)
+{
+	call_stop(s, true);
+	s->ike = 0;
+	s->due_ms = UINT64_MAX;
+}
+
+void sup_admin(struct supervisor *s, bool up, uint64_t now_ms)
+{
+	s->admin_down = !up;
+	s->refused_ms = 0;
+	s->refused_until_ms = 0;
+	s->wanted = up;
+	if (!up) {
+		call_stop(s, true);
+		if (s->ike)
+			ops(s)->close(s->env->arg, s->ike);
+	}
+	s->next_call_ms = now_ms;
+	s->due_ms = now_ms;
+}
+
+void sup_recall(struct supervisor *s, uint64_t at_ms)
+{
+	if (s->memory.endpoint.addr.family)
+		call_add(s, &s->memory.endpoint, SUP_HOSTS_MAX, at_ms);
+}
+
+/* ---- what others are told ---- */
+
+bool sup_is_up(const struct supervisor *s, uint64_t now_ms)
+{
+	return s->ike && s->child && !(s->asked_ms && now_ms - s->asked_ms >= SUP_SILENT_MS);
+}
+
+const char *sup_state(const struct supervisor *s, uint64_t now_ms)
+{
+	if (sup_is_up(s, now_ms))
+		return "up";
+	if (s->admin_down)
+		return "off";
+	if (s->ike)
+		return "silent";
+	if (now_ms < s->refused_until_ms)
+		return "refused";
+	return s->cfg.start == SUP_WAIT ? "waiting" :
+	       s->cfg.start == SUP_ON_DEMAND && !s->wanted ? "idle" : "calling";
+}
+
+static void tell(struct supervisor *s, uint64_t now_ms)
+{
+	bool up = sup_is_up(s, now_ms);
+
+	if (up == s->told_up)
+		return;
+	s->told_up = up;
+	ops(s)->changed(s->env->arg, s->cfg.peer, up);
+}
+
+static void remember_endpoint(struct supervisor *s)
+{
+	if (s->cfg.start != SUP_WAIT || endpoint_eq(&s->memory.endpoint, &s->where.path.remote))
+		return;
+	s->memory.endpoint = s->where.path.remote;
+	ops(s)->remember(s->env->arg, s->cfg.peer);
+}
+
+/* ---- proof of life ---- */
+
+static void ask(struct supervisor *s, uint64_t now_ms)
+{
+	if (!s->asked_ms)
+		s->asked_ms = now_ms;
+	s->ike_tx_ms = now_ms;
+	ops(s)->liveness(s->env->arg, s->ike);
+}
+
+static void proved(struct supervisor *s, uint64_t now_ms)
+{
+	s->reply_ms = now_ms;
+	s->asked_ms = 0;
+	s->hop_next = false;
+	s->silent_since_ms = now_ms;
+	s->due_ms = now_ms;
+}
+
+/* After 6 s: the same bytes from another port of ours, by turns with the old one. */
+static void hop(struct supervisor *s, uint64_t now_ms)
+{
+	size_t count = s->env->sock_count;
+	struct engine_path via;
+	int next;
+
+	if (s->cfg.start == SUP_WAIT || !s->asked_ms || now_ms - s->asked_ms < SUP_HOP_MS || count < 2)
+		return;
+	if (now_ms - s->hopped_ms < 1000 && s->hopped_ms)
+		return;
+	s->hopped_ms = now_ms;
+	s->hop_next = !s->hop_next;
+	if (!s->hop_next)
+		return; /* the engine's own retransmission went by the old one */
+	next = call_sock(s, &s->where.path.remote.addr, s->hop + 1);
+	if (next < 0)
+		return;
+	if (s->env->sock_number[next] == s->where.path.sock)
+		next = call_sock(s, &s->where.path.remote.addr, (size_t)next + 1);
+	s->hop = (size_t)next;
+	s->hops++;
+	via = call_path(s, (size_t)next, &s->where.path.local.addr, &s->where.path.remote);
+	ops(s)->retransmit(s->env->arg, s->ike, &via);
+}
+
+/* ---- where it is ---- */
+
+/* Tell engine and data plane what the rule holds now. */
+static void apply_path(struct supervisor *s, uint64_t credit_bytes)
+{
+	ops(s)->move(s->env->arg, s->cfg.peer, &s->where.path, s->where.trial_until_ms != 0,
+		     credit_bytes);
+	ops(s)->set_path(s->env->arg, s->ike, &s->where.path);
+}
+
+static void offered(struct supervisor *s, const struct engine_path *path, uint32_t bytes,
+		    uint64_t now_ms)
+{
+	struct endpoint was = s->where.path.remote;
+
+	switch (endpoint_offer(&s->where, path, now_ms)) {
+	case ENDPOINT_STAY:
+		return;
+	case ENDPOINT_MOVE:
+		apply_path(s, bytes);
+		remember_endpoint(s);
+		break;
+	case ENDPOINT_TRIAL:
+		apply_path(s, bytes);
+		ask(s, now_ms);
+		break;
+	}
+	s->moves++;
+	ops(s)->roamed(s->env->arg, s->cfg.peer, &was, &path->remote,
+		       s->where.trial_until_ms ? "new address, on trial" : "new port");
+	s->due_ms = now_ms;
+}
+
+/* An answer came: its path may be the one of the hop, or the one on trial. */
+static void answered_from(struct supervisor *s, const struct engine_path *path, uint64_t now_ms)
+{
+	struct endpoint was = s->where.path.remote;
+
+	if (endpoint_proved(&s->where, path)) {
+		apply_path(s, 0);
+		remember_endpoint(s);
+		return;
+	}
+	if (s->where.trial_until_ms)
+		return; /* an answer on the old path proves nothing about the new one */
+	if (path->sock != s->where.path.sock && addr_eq(&path->remote.addr, &was.addr) &&
+	    s->cfg.start != SUP_WAIT) {
+		endpoint_set(&s->where, path, now_ms);
+		apply_path(s, 0);
+		if (s->postern)
+			ops(s)->dummy(s->env->arg, s->cfg.peer); /* teaches the far side our new port */
+		s->moves++;
+		ops(s)->roamed(s->env->arg, s->cfg.peer, &was, &path->remote, "our other port answers");
+	}
+}
+
+void sup_on_endpoint(struct supervisor *s, const struct engine_path *path, uint32_t bytes,
+		     bool newest, uint64_t now_ms)
+{
+	/* RFC 7296 s2.23: only the side with the peer behind a NAT follows; between Posterns also the
+	 * side that was called, since there every such packet is proof against replay. */
+	if (!s->ike || !newest || !(s->nat_remote || (s->postern && s->cfg.start == SUP_WAIT)))
+		return;
+	offered(s, path, bytes, now_ms);
+}
+
+void sup_on_path_change(struct supervisor *s, uint64_t now_ms)
+{
+	if (s->ike)
+		(void)ops(s)->route(s->env->arg, s->cfg.peer, &s->where.path.remote.addr);
+	if (call_wanted(s, now_ms))
+		call_now(s, now_ms);
+}
+
+void sup_on_inner_packet(struct supervisor *s, uint64_t now_ms)
+{
+	s->wanted = true;
+	if (!s->ike || s->asked_ms)
+		call_now(s, now_ms);
+}
+
+void sup_on_icmp(struct supervisor *s, uint64_t now_ms)
+{
+	if (!s->ike || (s->icmp_ms && now_ms - s->icmp_ms < SUP_ICMP_MS))
+		return;
+	s->icmp_ms = now_ms;
+	ask(s, now_ms);
+}
+
+/* ---- the engine's word ---- */
+
+static void on_up(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
+{
+	struct sup_attempt *a = call_find(s, fx->up.ike);
+
+	if (a)
+		memset(a, 0, sizeof(*a));
+	s->ike = fx->up.ike;
+	s->postern = fx->up.postern;
+	s->mobike = fx->up.mobike;
+	s->nat_local = fx->up.nat_local;
+	s->nat_remote = fx->up.nat_remote;
+	s->child = s->child || fx->up.child;
+	endpoint_set(&s->where, &fx->up.path, now_ms);
+	ops(s)->move(s->env->arg, s->cfg.peer, &s->where.path, false, 0);
+	s->up_ms = now_ms;
+	s->ups++;
+	s->rx_auth_ms = 0;
+	s->refused_ms = 0;
+	s->refused_until_ms = 0;
+	s->failure[0] = '\0';
+	s->jumped_ms = 0;
+	proved(s, now_ms);
+	call_stop(s, false);
+	remember_endpoint(s);
+	memset(&s->route, 0, sizeof(s->route));
+	(void)ops(s)->route(s->env->arg, s->cfg.peer, &s->where.path.remote.addr);
+	if (s->admin_down)
+		ops(s)->close(s->env->arg, s->ike);
+	else if (s->postern && s->cfg.start != SUP_WAIT)
+		ops(s)->dummy(s->env->arg, s->cfg.peer); /* the responder may send from now on */
+}
+
+static bool refusing(enum engine_why why)
+{
+	switch (why) {
+	case ENGINE_WHY_AUTH_FAILED:
+	case ENGINE_WHY_NO_PROPOSAL:
+	case ENGINE_WHY_TS:
+	case ENGINE_WHY_ADDRESS:
+	case ENGINE_WHY_REFUSED:
+	case ENGINE_WHY_PROTOCOL:
+	case ENGINE_WHY_LOCAL:
+	case ENGINE_WHY_IDENTITY_BUSY:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void on_down(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
+{
+	struct sup_attempt *a = call_find(s, fx->down.ike);
+
+	if (a) {
+		memset(a, 0, sizeof(*a));
+		if (refusing(fx->down.why))
+			call_refused(s, fx->down.why, now_ms);
+	}
+	if (fx->down.ike == s->ike && !fx->down.replaced) {
+		s->ike = 0;
+		s->child = false;
+		s->asked_ms = 0;
+		s->silent_since_ms = now_ms;
+		s->next_call_ms = now_ms;
+		if (fx->down.was_up && refusing(fx->down.why))
+			call_refused(s, fx->down.why, now_ms);
+	}
+	s->due_ms = now_ms;
+}
+
+static void on_unanswered(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
+{
+	if (fx->unanswered.ike != s->ike)
+		return;
+	if (!s->asked_ms || fx->unanswered.since_ms < s->asked_ms)
+		s->asked_ms = fx->unanswered.since_ms;
+	s->ike_tx_ms = now_ms;
+	hop(s, now_ms);
+	s->due_ms = now_ms;
+}
+
+void sup_on_fx(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
+{
+	switch (fx->kind) {
+	case FX_PEER_UP:
+		on_up(s, fx, now_ms);
+		break;
+	case FX_PEER_DOWN:
+		on_down(s, fx, now_ms);
+		break;
+	case FX_CHILD_UP:
+	case FX_CHILD_REKEYED:
+		if (fx->child.ike == s->ike || !s->ike)
+			s->child = true;
+		break;
+	case FX_CHILD_DOWN:
+		if (fx->child.ike == s->ike)
+			s->child = false;
+		break;
+	case FX_IKE_REKEYED:
+		if (fx->rekeyed.old_ike == s->ike)
+			s->ike = fx->rekeyed.new_ike;
+		break;
+	case FX_REPLY:
+		if (fx->reply.ike != s->ike)
+			break;
+		proved(s, now_ms);
+		call_stop(s, false);
+		answered_from(s, &fx->reply.path, now_ms);
+		break;
+	case FX_REQUEST_FROM:
+		/* RFC 4555 s3.8: with MOBIKE only UPDATE_SA_ADDRESSES moves it, and only the engine
+		 * sees that; a Postern has proved itself fresh by the request. */
+		if (fx->reply.ike == s->ike && (s->postern || !s->mobike))
+			offered(s, &fx->reply.path, 0, now_ms);
+		break;
+	case FX_HINT:
+		if (fx->reply.ike == s->ike)
+			sup_on_icmp(s, now_ms);
+		break;
+	case FX_UNANSWERED:
+		on_unanswered(s, fx, now_ms);
+		break;
+	case FX_FAILED:
+		memcpy(s->failure, fx->failed.text, sizeof(s->failure));
+		s->failure_ms = now_ms;
+		break;
+	default:
+		break;
+	}
+	tell(s, now_ms);
+}
+
+bool sup_may_send(struct supervisor *s, uint64_t now_ms)
+{
+	uint64_t since = s->asked_ms ? s->asked_ms : s->ike ? 0 : s->silent_since_ms;
+
+	if (s->cfg.retry_max_ms <= SUP_GAP_MAX_MS || !since || now_ms - since < SUP_PARALLEL_MS)
+		return true;
+	/* Once in each pause; the second of a burst (another address) goes with the first. */
+	if (now_ms - s->ike_tx_ms < 100)
+		return true;
+	if (now_ms - s->ike_tx_ms < s->cfg.retry_max_ms)
+		return false;
+	s->ike_tx_ms = now_ms;
+	return true;
+}
+
+/* ---- time ---- */
+
+static uint64_t live_tick(struct supervisor *s, uint64_t now_ms)
+{
+	struct sup_activity a = { 0 };
+	uint64_t due = now_ms + SUP_SAMPLE_MS, next;
+
+	if (endpoint_expired(&s->where, now_ms)) {
+		struct endpoint lost = s->where.path.remote;
+
+		apply_path(s, 0);
+		ops(s)->roamed(s->env->arg, s->cfg.peer, &lost, &s->where.path.remote,
+			       "no answer from the new address, back");
+	}
+	ops(s)->activity(s->env->arg, s->cfg.peer, &a);
+	liveness_heard(s, a.rx_auth_ms);
+	if (!s->asked_ms && liveness_due(s, &a, now_ms))
+		ask(s, now_ms);
+	else if (s->asked_ms && a.tx_data_ms > s->kicked_ms && a.tx_data_ms > s->asked_ms &&
+		 now_ms - s->asked_ms >= SUP_DATA_ASK_MS)
+		call_now(s, now_ms); /* an inner packet fires at once while it is silent */
+	if (keepalive_due(s, &a, now_ms)) {
+		if (s->postern)
+			ops(s)->dummy(s->env->arg, s->cfg.peer);
+		else
+			ops(s)->nat_keepalive(s->env->arg, s->cfg.peer);
+		s->ike_tx_ms = now_ms; /* until the data plane reports it */
+	}
+	next = keepalive_next_ms(s, &a);
+	if (next < due && next > now_ms)
+		due = next;
+	if (s->where.trial_until_ms && s->where.trial_until_ms < due)
+		due = s->where.trial_until_ms;
+	if (s->asked_ms && s->told_up && s->asked_ms + SUP_SILENT_MS < due)
+		due = s->asked_ms + SUP_SILENT_MS;
+	return due > now_ms ? due : now_ms + 1;
+}
+
+void sup_tick(struct supervisor *s, uint64_t now_ms)
+{
+	uint64_t due = UINT64_MAX, next;
+
+	/* Trigger (5): the clock jumped, so the machine slept and the world went on without us. */
+	if (s->tick_ms && s->due_ms != UINT64_MAX && s->due_ms > s->tick_ms &&
+	    now_ms > s->due_ms + SUP_JUMP_MS) {
+		s->next_call_ms = now_ms;
+		if (s->ike)
+			ask(s, now_ms);
+	}
+	s->tick_ms = now_ms;
+	s->due_ms = UINT64_MAX;
+	if (s->ike)
+		due = live_tick(s, now_ms);
+	next = call_tick(s, now_ms);
+	if (next < due)
+		due = next;
+	if (due < s->due_ms)
+		s->due_ms = due;
+	tell(s, now_ms);
+}

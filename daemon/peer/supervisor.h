@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef PEER_SUPERVISOR_H
+#define PEER_SUPERVISOR_H
+
+/*
+ * Theory: one supervisor per peer, for as long as the peer is configured. It has no terminal state:
+ * whatever happens, it either is up, or calls, or waits to be called, and goes on for ever. It owns
+ * at most one live IKE SA, and beside it (when that one is silent, or there is none) a round of
+ * attempts, one for each address of the peer; the first that authenticates becomes the live one.
+ *
+ *	      want, names, routes                    PEER_UP
+ *	off ──────────► calling ─────────────────────────────► up ◄──────────┐
+ *	 ▲                ▲  │ refused: 1 .. 30 s              │              │ REPLY
+ *	 │ admin          │  └──────┐                          │ 8 s no answer│
+ *	 │                └─────────┘        PEER_DOWN         ▼              │
+ *	waiting ◄───────────────────────────────────────── silent ───────────┘
+ *	                                          start side: 6 s second source port (hop),
+ *	                                          15 s attempts beside the old SA
+ *
+ * Proof of life is t_reply: when an authenticated response to a request of ours last came. Inbound
+ * ESP never touches it, since it proves nothing about the way back.
+ *
+ * Time and everything outside come as arguments or through struct sup_ops, so that a test can
+ * live a year in a millisecond. Ops never call back into the supervisor.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "endpoint.h"
+#include "engine.h"
+
+#define SUP_SOCKS_MAX	 4  /* main and hop sockets, by the number in engine_path */
+#define SUP_HOSTS_MAX	 8  /* names and addresses of one peer that are used */
+#define SUP_TARGETS_MAX	 16 /* addresses that are called at once */
+#define SUP_NAME_ADDRS	 8
+#define SUP_RECALL_MS	 60000 /* how long the last endpoint is called after our own start */
+
+/* Numbers of design.md section 4, in one place. */
+#define SUP_DATA_ASK_MS	     10000  /* inner data has left, and t_reply is older: ask */
+#define SUP_START_ASK_MS     30000  /* start side: t_reply older (or 2 keepalives): ask */
+#define SUP_FOREIGN_ASK_MS   20000  /* the same towards a peer that is no Postern */
+#define SUP_WAIT_ASK_MS	     60000  /* waiting side, idle peer: at least */
+#define SUP_SILENT_MS	     8000   /* a request unanswered for so long: told as down */
+#define SUP_HOP_MS	     6000   /* ... the same bytes from another source port */
+#define SUP_PARALLEL_MS	     15000  /* ... attempts beside the old SA */
+#define SUP_KICK_MS	     1000   /* at most one immediate attempt in this time */
+#define SUP_GAP_MIN_MS	     2000   /* between attempts: 2 .. 4 s, */
+#define SUP_GAP_MAX_MS	     4000
+#define SUP_LONG_GAP_MS	     30000  /* and this much after a day */
+#define SUP_DAY_MS	     (24ull * 3600 * 1000)
+#define SUP_FRESH_MS	     300000 /* an attempt keeps its SPI and DH value no longer */
+#define SUP_STAGGER_MS	     250    /* between the addresses of one round */
+#define SUP_REFUSED_MIN_MS   1000
+#define SUP_REFUSED_MAX_MS   30000
+#define SUP_BUSY_MS	     60000 /* our identity is in use elsewhere */
+#define SUP_ICMP_MS	     5000  /* at most one liveness for ICMP errors in this time */
+#define SUP_SAMPLE_MS	     2000  /* how often activity is looked at while up */
+#define SUP_JUMP_MS	     5000  /* a tick that comes so late: the machine slept */
+
+enum sup_start { SUP_ALWAYS, SUP_ON_DEMAND, SUP_WAIT };
+
+struct sup_host {
+	const char *name; /* NULL: addr is given */
+	struct addr addr;
+};
+
+struct sup_config {
+	uint32_t peer;
+	enum sup_start start;
+	struct sup_host host[SUP_HOSTS_MAX]; /* names are copied by pointer: config's */
+	size_t host_count;
+	uint16_t port;
+	uint64_t retry_max_ms;
+	uint64_t keepalive_ms;
+};
+
+struct sup_activity {
+	uint64_t tx_data_ms, tx_any_ms, rx_auth_ms;
+};
+
+/* The kernel's way to an address. */
+struct sup_route {
+	uint32_t ifindex;
+	struct addr src, gateway;
+};
+
+struct sup_ops {
+	/* The engine. initiate gives a handle > 0 or -errno. */
+	int64_t (*initiate)(void *arg, uint32_t peer, const struct engine_path *path);
+	void (*drop)(void *arg, uint32_t ike);
+	void (*close)(void *arg, uint32_t ike);
+	void (*liveness)(void *arg, uint32_t ike);
+	void (*retransmit)(void *arg, uint32_t ike, const struct engine_path *via);
+	void (*set_path)(void *arg, uint32_t ike, const struct engine_path *path);
+	bool (*answered)(void *arg, uint32_t ike); /* did the far side say anything in this attempt? */
+	/* Asynchronous: answered by sup_on_resolved(), sup_on_route(); non-zero: no answer will come. */
+	int (*resolve)(void *arg, uint32_t peer, size_t host, const char *name);
+	int (*route)(void *arg, uint32_t peer, const struct addr *to);
+	/* The data plane. */
+	void (*move)(void *arg, uint32_t peer, const struct engine_path *path, bool limited,
+		     uint64_t credit_bytes);
+	void (*dummy)(void *arg, uint32_t peer);
+	void (*nat_keepalive)(void *arg, uint32_t peer);
+	void (*activity)(void *arg, uint32_t peer, struct sup_activity *a);
+	/* Others. */
+	void (*changed)(void *arg, uint32_t peer, bool up);
+	void (*roamed)(void *arg, uint32_t peer, const struct endpoint *from,
+		       const struct endpoint *to, const char *why);
+	void (*remember)(void *arg, uint32_t peer); /* sup_memory has changed */
+	uint32_t (*random)(void *arg, uint32_t below);
+};
+
+/* The sockets that there are; the same for all peers. */
+struct sup_env {
+	const struct sup_ops *ops;
+	void *arg;
+	uint16_t sock_port[SUP_SOCKS_MAX]; /* local port, 0: no such socket; 0 is the main one */
+	uint32_t sock_number[SUP_SOCKS_MAX]; /* as it stands in engine_path */
+	uint8_t sock_family[SUP_SOCKS_MAX];
+	size_t sock_count;
+};
+
+enum sup_attempt_state { SUP_AT_NONE, SUP_AT_WAIT, SUP_AT_ROUTE, SUP_AT_CALLING };
+
+struct sup_attempt {
+	enum sup_attempt_state state;
+	struct endpoint remote;
+	size_t host; /* which of ours it came from; SUP_HOSTS_MAX: recall */
+	uint32_t ike;
+	uint64_t at_ms; /* WAIT: when to begin; else when it began */
+};
+
+/* What is worth keeping over restarts. */
+struct sup_memory {
+	struct endpoint endpoint; /* waiting side: last validated; family 0: none */
+	struct addr addr[SUP_HOSTS_MAX][SUP_NAME_ADDRS]; /* of names, last that were found */
+	uint8_t addr_count[SUP_HOSTS_MAX];
+};
+
+struct supervisor {
+	const struct sup_env *env;
+	struct sup_config cfg;
+	bool admin_down;
+	bool wanted; /* on-demand: a packet asked for it */
+
+	/* the live IKE SA */
+	uint32_t ike; /* 0: none */
+	bool postern, mobike, nat_local, nat_remote, child;
+	struct endpoint_rule where; /* where it is, and whether that is sure */
+	struct sup_route route;	    /* towards it */
+	uint64_t up_ms;		    /* since when this IKE SA lives */
+	uint64_t reply_ms;	    /* t_reply */
+	uint64_t asked_ms;	    /* a request of ours is unanswered since; 0: none */
+	uint64_t ike_tx_ms;	    /* last request that we know of: it refreshes a NAT as well */
+	uint64_t rx_auth_ms, rx_gap_ms; /* waiting side: how often it is usually heard */
+	uint64_t jumped_ms;
+	bool hop_next; /* the next retransmission goes by another socket */
+	size_t hop;    /* which */
+	uint64_t hopped_ms;
+	bool told_up;
+
+	/* calling */
+	struct sup_attempt attempt[SUP_TARGETS_MAX];
+	bool resolving[SUP_HOSTS_MAX];
+	uint64_t next_call_ms;
+	uint64_t refused_ms; /* present back-off; 0: none */
+	uint64_t refused_until_ms;
+	uint64_t kicked_ms, icmp_ms;
+	uint64_t silent_since_ms; /* last proof of life, for the long gap */
+
+	struct sup_memory memory;
+	uint64_t due_ms;
+	uint64_t tick_ms;
+	char failure[ENGINE_TEXT_MAX]; /* why the last negotiation failed; empty once up */
+	uint64_t failure_ms;
+	uint64_t moves, hops, rounds, ups;
+};
+
+/** sup_init() - A new peer; begins with the next sup_tick(). @m may be NULL. */
+void sup_init(struct supervisor *s, const struct sup_env *env, const struct sup_config *cfg,
+	      const struct sup_memory *m, uint64_t now_ms);
+/** sup_update() - A reload changed how it is called; a refusal's back-off is forgotten. */
+void sup_update(struct supervisor *s, const struct sup_config *cfg, uint64_t now_ms);
+/** sup_remove() - Drops attempts; the engine removes the IKE SA with the peer. */
+void sup_remove(struct supervisor *s);
+/** sup_admin() - `postern up` and `down`. */
+void sup_admin(struct supervisor *s, bool up, uint64_t now_ms);
+/**
+ * sup_recall() - After our own start, a waiting peer: call the endpoint that it was last seen at,
+ * from @at_ms on, for SUP_RECALL_MS.
+ */
+void sup_recall(struct supervisor *s, uint64_t at_ms);
+
+/** sup_due_ms() - When to call sup_tick(); it may be called at any time. */
+static inline uint64_t sup_due_ms(const struct supervisor *s)
+{
+	return s->due_ms;
+}
+void sup_tick(struct supervisor *s, uint64_t now_ms);
+
+/* Answers and events. */
+void sup_on_resolved(struct supervisor *s, size_t host, int status, const struct addr *addr,
+		     size_t count, uint64_t now_ms);
+void sup_on_route(struct supervisor *s, const struct addr *to, int status,
+		  const struct sup_route *r, uint64_t now_ms);
+/** sup_on_path_change() - Links, addresses or routes of this machine changed. */
+void sup_on_path_change(struct supervisor *s, uint64_t now_ms);
+/** sup_on_inner_packet() - One waits that cannot be sent. */
+void sup_on_inner_packet(struct supervisor *s, uint64_t now_ms);
+void sup_on_icmp(struct supervisor *s, uint64_t now_ms);
+/** sup_on_endpoint() - DP_EV_ENDPOINT: authentic, newest, from another tuple. */
+void sup_on_endpoint(struct supervisor *s, const struct engine_path *path, uint32_t bytes,
+		     bool newest, uint64_t now_ms);
+/** sup_on_fx() - An effect of the engine that is about this peer (PEER_UP .. FAILED). */
+void sup_on_fx(struct supervisor *s, const struct fx *fx, uint64_t now_ms);
+
+/** sup_is_up() - As events.sock tells it: authenticated, with a CHILD, and answering. */
+bool sup_is_up(const struct supervisor *s, uint64_t now_ms);
+/** sup_state() - One word: up, silent, calling, refused, waiting, off. */
+const char *sup_state(const struct supervisor *s, uint64_t now_ms);
+/**
+ * sup_may_send() - May a datagram of the peer leave now? False only while it is silent and
+ * `retry-max` asks for longer pauses than the engine makes.
+ */
+bool sup_may_send(struct supervisor *s, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,834 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A supervisor against a fake engine, data plane, resolver and clock. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "supervisor.h"
+
+#define PEER 7
+
+static uint64_t now;
+static struct supervisor s;
+
+/* What the supervisor did, counted and remembered. */
+static struct {
+	int initiated, dropped, closed, asked, retransmitted, hopped, moves, limited, dummies, nat, told,
+		roamed, remembered, resolves, routes;
+	bool up;
+	struct engine_path last, moved, via;
+	struct sup_activity act;
+	bool route_ok, resolver_ok, answered;
+	struct addr resolver[8];
+	size_t resolver_count;
+	uint32_t next_ike;
+	bool auto_answer; /* route and resolver answer at the next step */
+	int pending_resolve, pending_route;
+	size_t resolve_host;
+	struct addr route_to[16];
+	uint32_t ifindex;
+	char endpoints[400]; /* "addr:port " of each initiate */
+} f;
+
+static int64_t f_initiate(void *arg, uint32_t peer, const struct engine_path *path)
+{
+	char text[ENDPOINT_STR_MAX];
+
+	(void)arg;
+	assert_int_equal(peer, PEER);
+	f.initiated++;
+	f.last = *path;
+	if (strlen(f.endpoints) < 300)
+		snprintf(f.endpoints + strlen(f.endpoints), sizeof(f.endpoints) - strlen(f.endpoints),
+			 "%s ", endpoint_str(&path->remote, text));
+	return ++f.next_ike;
+}
+
+static void f_drop(void *arg, uint32_t ike)
+{
+	(void)arg, (void)ike;
+	f.dropped++;
+}
+
+static void f_close(void *arg, uint32_t ike)
+{
+	(void)arg, (void)ike;
+	f.closed++;
+}
+
+static void f_liveness(void *arg, uint32_t ike)
+{
+	(void)arg, (void)ike;
+	f.asked++;
+}
+
+static void f_retransmit(void *arg, uint32_t ike, const struct engine_path *via)
+{
+	(void)arg, (void)ike;
+	if (via) {
+		f.via = *via;
+		f.hopped++;
+	} else {
+		f.retransmitted++;
+	}
+}
+
+static void f_set_path(void *arg, uint32_t ike, const struct engine_path *path)
+{
+	(void)arg, (void)ike;
+	f.last = *path;
+}
+
+static bool f_answered(void *arg, uint32_t ike)
+{
+	(void)arg, (void)ike;
+	return f.answered;
+}
+
+static int f_resolve(void *arg, uint32_t peer, size_t host, const char *name)
+{
+	(void)arg, (void)peer;
+	assert_string_equal(name, "vps.example.net");
+	f.resolves++;
+	f.pending_resolve++;
+	f.resolve_host = host;
+	return 0;
+}
+
+static int f_route(void *arg, uint32_t peer, const struct addr *to)
+{
+	(void)arg, (void)peer;
+	f.routes++;
+	assert_true(f.pending_route < 16);
+	f.route_to[f.pending_route++] = *to;
+	return 0;
+}
+
+static void f_move(void *arg, uint32_t peer, const struct engine_path *path, bool limited,
+		   uint64_t credit)
+{
+	(void)arg, (void)peer, (void)credit;
+	f.moves++;
+	f.limited += limited;
+	f.moved = *path;
+}
+
+static void f_dummy(void *arg, uint32_t peer)
+{
+	(void)arg, (void)peer;
+	f.dummies++;
+	f.act.tx_any_ms = now;
+}
+
+static void f_nat(void *arg, uint32_t peer)
+{
+	(void)arg, (void)peer;
+	f.nat++;
+	f.act.tx_any_ms = now;
+}
+
+static void f_activity(void *arg, uint32_t peer, struct sup_activity *a)
+{
+	(void)arg, (void)peer;
+	*a = f.act;
+}
+
+static void f_changed(void *arg, uint32_t peer, bool up)
+{
+	(void)arg, (void)peer;
+	f.told++;
+	f.up = up;
+}
+
+static void f_roamed(void *arg, uint32_t peer, const struct endpoint *from, const struct endpoint *to,
+		     const char *why)
+{
+	(void)arg, (void)peer, (void)from, (void)to, (void)why;
+	f.roamed++;
+}
+
+static void f_remember(void *arg, uint32_t peer)
+{
+	(void)arg, (void)peer;
+	f.remembered++;
+}
+
+static uint32_t f_random(void *arg, uint32_t below)
+{
+	(void)arg;
+	return below / 2;
+}
+
+static const struct sup_ops fake = {
+	f_initiate, f_drop,	f_close, f_liveness, f_retransmit, f_set_path, f_answered, f_resolve, f_route,
+	f_move,	    f_dummy, f_nat, f_activity, f_changed, f_roamed,   f_remember, f_random,
+};
+
+static const struct sup_env env = {
+	.ops = &fake,
+	.sock_port = { 40000, 40001, 40002 },
+	.sock_number = { 0, 2, 3 },
+	.sock_family = { AF_INET6, AF_INET6, AF_INET6 },
+	.sock_count = 3,
+};
+
+static struct addr addr(const char *text)
+{
+	struct addr a;
+
+	assert_int_equal(addr_parse(text, &a), 0);
+	return a;
+}
+
+static void answer(void)
+{
+	struct sup_route r = { .ifindex = f.ifindex, .src = addr("192.168.1.2") };
+
+	while (f.pending_resolve > 0) {
+		f.pending_resolve--;
+		sup_on_resolved(&s, f.resolve_host, f.resolver_ok ? 0 : -EAGAIN, f.resolver,
+				f.resolver_ok ? f.resolver_count : 0, now);
+	}
+	while (f.pending_route > 0) {
+		struct addr to = f.route_to[--f.pending_route];
+
+		sup_on_route(&s, &to, f.route_ok ? 0 : -ENETUNREACH, f.route_ok ? &r : NULL, now);
+	}
+}
+
+/* Let time pass; everything that falls due happens. */
+static void pass(uint64_t ms)
+{
+	uint64_t until = now + ms;
+
+	for (;;) {
+		if (f.auto_answer)
+			answer();
+		if (sup_due_ms(&s) > until)
+			break;
+		now = sup_due_ms(&s) > now ? sup_due_ms(&s) : now;
+		sup_tick(&s, now);
+	}
+	now = until;
+}
+
+static struct sup_config config(enum sup_start start, const char *host)
+{
+	struct sup_config c = { .peer = PEER, .start = start, .port = 4500, .retry_max_ms = 4000,
+				.keepalive_ms = 15000 };
+
+	if (!host)
+		return c;
+	c.host_count = 1;
+	if (addr_parse(host, &c.host[0].addr))
+		c.host[0].name = host;
+	return c;
+}
+
+static int begin(void **state)
+{
+	(void)state;
+	memset(&f, 0, sizeof(f));
+	now = 1000000;
+	f.route_ok = f.resolver_ok = f.auto_answer = true;
+	f.ifindex = 2;
+	f.resolver[0] = addr("198.51.100.1");
+	f.resolver_count = 1;
+	return 0;
+}
+
+static void start(enum sup_start how, const char *host)
+{
+	struct sup_config c = config(how, host);
+
+	sup_init(&s, &env, &c, NULL, now);
+}
+
+static void comes_up(uint32_t ike, const char *from)
+{
+	struct fx fx = { .kind = FX_PEER_UP };
+
+	fx.up.peer = PEER;
+	fx.up.ike = ike;
+	fx.up.child = fx.up.postern = true;
+	fx.up.nat_remote = s.cfg.start == SUP_WAIT;
+	fx.up.nat_local = !fx.up.nat_remote;
+	fx.up.path = (struct engine_path){ .sock = 0 };
+	assert_int_equal(endpoint_parse(from, 4500, &fx.up.path.remote), 0);
+	sup_on_fx(&s, &fx, now);
+}
+
+static void reply_from(uint32_t sock, const char *from)
+{
+	struct fx fx = { .kind = FX_REPLY };
+
+	fx.reply.ike = s.ike;
+	fx.reply.path.sock = sock;
+	assert_int_equal(endpoint_parse(from, 4500, &fx.reply.path.remote), 0);
+	sup_on_fx(&s, &fx, now);
+}
+
+static void goes_down(uint32_t ike, bool was_up, enum engine_why why)
+{
+	struct fx fx = { .kind = FX_PEER_DOWN };
+
+	fx.down.ike = ike;
+	fx.down.was_up = was_up;
+	fx.down.why = why;
+	sup_on_fx(&s, &fx, now);
+}
+
+/* The engine's schedule of retransmissions, from the moment of asking. */
+static void unanswered_for(uint64_t ms)
+{
+	uint64_t began = now, at = now;
+	static const unsigned gap[] = { 500, 1000, 2000, 4000, 4000 };
+
+	for (int i = 0; now - began < ms; i++) {
+		struct fx fx = { .kind = FX_UNANSWERED };
+
+		at += i < 5 ? gap[i] : 3000;
+		if (at - began > ms) {
+			pass(began + ms - now);
+			break;
+		}
+		pass(at - now);
+		fx.unanswered.ike = s.ike;
+		fx.unanswered.since_ms = began;
+		fx.unanswered.established = true;
+		fx.unanswered.tries = (uint32_t)i + 2;
+		sup_on_fx(&s, &fx, now);
+	}
+}
+
+/* ---- calling ---- */
+
+static void calls_at_once_by_name(void **state)
+{
+	(void)state;
+	start(SUP_ALWAYS, "vps.example.net");
+	assert_string_equal(sup_state(&s, now), "calling");
+	pass(0);
+	assert_int_equal(f.resolves, 1);
+	pass(10);
+	assert_int_equal(f.initiated, 1);
+	assert_string_equal(f.endpoints, "198.51.100.1:4500 ");
+	assert_int_equal(f.last.local.port, 40000);
+	comes_up(1, "198.51.100.1");
+	assert_true(f.up && sup_is_up(&s, now));
+	assert_int_equal(f.dummies, 1); /* the responder learns that it may send */
+}
+
+static void never_gives_up_in_a_year(void **state)
+{
+	(void)state;
+	start(SUP_ALWAYS, "198.51.100.1");
+	pass(23ull * 3600 * 1000);
+	/* a fresh attempt every five minutes, each retransmitted by the engine meanwhile */
+	assert_in_range(f.initiated, 23 * 11, 23 * 12 + 1);
+	assert_int_equal(f.initiated, f.dropped + 1);
+	pass(364 * SUP_DAY_MS);
+	assert_string_equal(sup_state(&s, now), "calling");
+	f.initiated = 0;
+	pass(3600 * 1000);
+	assert_in_range(f.initiated, 10, 12);
+	comes_up(s.attempt[0].ike, "198.51.100.1");
+	assert_true(f.up);
+}
+
+static void names_are_asked_again_at_every_attempt_and_changes_followed(void **state)
+{
+	(void)state;
+	start(SUP_ALWAYS, "vps.example.net");
+	pass(60000);
+	assert_in_range(f.resolves, 15, 31);
+	assert_int_equal(f.initiated, 1);
+	f.resolver[0] = addr("203.0.113.9");
+	pass(4100);
+	assert_string_equal(f.endpoints, "198.51.100.1:4500 203.0.113.9:4500 ");
+	assert_int_equal(f.dropped, 1);
+	assert_int_equal(f.remembered, 2);
+}
+
+static void without_an_answer_of_dns_the_last_address_is_called(void **state)
+{
+	struct sup_config c = config(SUP_ALWAYS, "vps.example.net");
+	struct sup_memory m = { .addr_count = { 1 } };
+
+	(void)state;
+	m.addr[0][0] = addr("198.51.100.77");
+	f.resolver_ok = false;
+	sup_init(&s, &env, &c, &m, now);
+	pass(100);
+	assert_string_equal(f.endpoints, "198.51.100.77:4500 ");
+}
+
+static void without_a_network_nothing_is_sent_until_there_is_one(void **state)
+{
+	(void)state;
+	f.route_ok = false;
+	start(SUP_ALWAYS, "vps.example.net");
+	pass(30000);
+	assert_int_equal(f.initiated, 0);
+	f.route_ok = true;
+	sup_on_path_change(&s, now);
+	pass(10);
+	assert_int_equal(f.initiated, 1);
+}
+
+static void all_addresses_are_tried_staggered_by_family(void **state)
+{
+	(void)state;
+	f.resolver[0] = addr("198.51.100.1");
+	f.resolver[1] = addr("198.51.100.2");
+	f.resolver[2] = addr("2001:db8::1");
+	f.resolver_count = 3;
+	start(SUP_ALWAYS, "vps.example.net");
+	pass(200);
+	assert_string_equal(f.endpoints, "[2001:db8::1]:4500 ");
+	pass(100);
+	assert_string_equal(f.endpoints, "[2001:db8::1]:4500 198.51.100.1:4500 ");
+	pass(300);
+	assert_string_equal(f.endpoints, "[2001:db8::1]:4500 198.51.100.1:4500 198.51.100.2:4500 ");
+	comes_up(2, "198.51.100.1");
+	assert_int_equal(f.dropped, 2);
+}
+
+static void a_refusal_backs_off_and_inner_packets_do_not_change_that(void **state)
+{
+	uint64_t gap[8], last;
+
+	(void)state;
+	start(SUP_ALWAYS, "198.51.100.1");
+	pass(10);
+	for (int i = 0; i < 8; i++) {
+		int was = f.initiated;
+
+		goes_down(f.next_ike, false, ENGINE_WHY_AUTH_FAILED);
+		assert_string_equal(sup_state(&s, now), "refused");
+		last = now;
+		while (f.initiated == was) {
+			sup_on_inner_packet(&s, now);
+			pass(100);
+		}
+		gap[i] = now - last;
+	}
+	assert_in_range(gap[0], 1000, 1200);
+	assert_in_range(gap[1], 2000, 2200);
+	assert_in_range(gap[7], 30000, 30200);
+	comes_up(f.next_ike, "198.51.100.1");
+	goes_down(s.ike, true, ENGINE_WHY_DELETED);
+	f.initiated = 0;
+	pass(10);
+	assert_int_equal(f.initiated, 1);
+}
+
+static void an_inner_packet_fires_at_once_but_once_a_second(void **state)
+{
+	(void)state;
+	start(SUP_ALWAYS, "198.51.100.1");
+	pass(20000);
+	f.retransmitted = 0;
+	for (int i = 0; i < 100; i++) {
+		sup_on_inner_packet(&s, now);
+		pass(50);
+	}
+	assert_in_range(f.retransmitted, 4, 6);
+}
+
+static void on_demand_waits_for_a_packet(void **state)
+{
+	(void)state;
+	start(SUP_ON_DEMAND, "198.51.100.1");
+	pass(3600 * 1000);
+	assert_int_equal(f.initiated, 0);
+	sup_on_inner_packet(&s, now);
+	pass(10);
+	assert_int_equal(f.initiated, 1);
+}
+
+static void retry_max_makes_pauses_longer(void **state)
+{
+	struct sup_config c = config(SUP_ALWAYS, "198.51.100.1");
+	int sent = 0;
+
+	(void)state;
+	c.retry_max_ms = 60000;
+	sup_init(&s, &env, &c, NULL, now);
+	pass(20000);
+	for (int i = 0; i < 1000; i++) { /* the engine would send every 3 s */
+		sent += sup_may_send(&s, now);
+		pass(3000);
+	}
+	assert_in_range(sent, 45, 52);
+}
+
+/* ---- up ---- */
+
+static void up_as_start_side(void)
+{
+	start(SUP_ALWAYS, "198.51.100.1");
+	pass(10);
+	comes_up(1, "198.51.100.1");
+	pass(10); /* the way there is known */
+	f.asked = f.dummies = f.moves = f.roamed = f.told = f.initiated = 0;
+}
+
+static void an_idle_start_side_keeps_alive_and_asks_each_half_minute(void **state)
+{
+	(void)state;
+	up_as_start_side();
+	for (int i = 0; i < 600; i++) {
+		int was = f.asked;
+
+		pass(1000);
+		if (f.asked != was)
+			reply_from(0, "198.51.100.1");
+	}
+	assert_in_range(f.asked, 18, 21);   /* every 30 s */
+	assert_in_range(f.dummies, 18, 41); /* between them, every 15 s */
+	assert_int_equal(f.nat, 0);
+}
+
+static void a_foreign_peer_gets_0xff_and_is_asked_every_20_s(void **state)
+{
+	(void)state;
+	up_as_start_side();
+	s.postern = false;
+	for (int i = 0; i < 600; i++) {
+		int was = f.asked;
+
+		pass(1000);
+		if (f.asked != was)
+			reply_from(0, "198.51.100.1");
+	}
+	assert_in_range(f.asked, 27, 31);
+	assert_int_equal(f.dummies, 0);
+	assert_true(f.nat > 10);
+}
+
+static void data_that_leaves_without_proof_is_questioned_on_both_sides(void **state)
+{
+	(void)state;
+	start(SUP_WAIT, NULL);
+	comes_up(1, "198.51.100.99:1234");
+	for (int i = 0; i < 9; i++) {
+		f.act.tx_data_ms = f.act.tx_any_ms = f.act.rx_auth_ms = now;
+		pass(1000);
+	}
+	assert_int_equal(f.asked, 0);
+	for (int i = 0; i < 5; i++) { /* inbound ESP proves nothing about the way back */
+		f.act.tx_data_ms = f.act.tx_any_ms = f.act.rx_auth_ms = now;
+		pass(1000);
+	}
+	assert_int_equal(f.asked, 1);
+	reply_from(0, "198.51.100.99:1234");
+	f.asked = 0;
+	/* keepalives alone are not data */
+	for (int i = 0; i < 40; i++) {
+		f.act.tx_any_ms = f.act.rx_auth_ms = now;
+		pass(1000);
+	}
+	assert_int_equal(f.asked, 0);
+}
+
+static void the_waiting_side_misses_an_idle_peer_after_three_gaps(void **state)
+{
+	(void)state;
+	start(SUP_WAIT, NULL);
+	comes_up(1, "198.51.100.99:1234");
+	for (int i = 0; i < 20; i++) {
+		f.act.rx_auth_ms = now;
+		pass(30000); /* that peer is heard every 30 s */
+	}
+	assert_int_equal(f.asked, 0);
+	pass(58000);
+	assert_int_equal(f.asked, 0);
+	pass(6000);
+	assert_int_equal(f.asked, 1);
+	assert_int_equal(f.nat + f.dummies, 0); /* its NAT is its own affair */
+}
+
+static void silence_is_told_hopped_and_called_beside(void **state)
+{
+	(void)state;
+	up_as_start_side();
+	pass(30000);
+	assert_int_equal(f.asked, 1);
+	unanswered_for(5900);
+	assert_int_equal(f.hopped, 0);
+	assert_int_equal(f.told, 0);
+	now -= 5900;
+	s.asked_ms = now;
+	unanswered_for(14000);
+	assert_int_equal(f.told, 1);
+	assert_false(f.up);
+	assert_string_equal(sup_state(&s, now), "silent");
+	assert_true(f.hopped >= 1);
+	assert_true(f.via.sock != 0 && f.via.local.port != 40000);
+	assert_int_equal(f.initiated, 0);
+	pass(5000);
+	assert_int_equal(f.initiated, 1); /* beside the old SA */
+	assert_true(s.ike);
+	/* the old one answers on the other port: it goes on there, the attempt ends */
+	reply_from(f.via.sock, "198.51.100.1");
+	assert_true(f.up);
+	assert_int_equal(f.dropped, 1);
+	assert_int_equal(f.moved.sock, f.via.sock);
+	assert_int_equal(f.roamed, 1);
+	assert_true(f.dummies > 0);
+}
+
+static void an_attempt_that_was_answered_is_not_dropped_when_the_old_sa_speaks(void **state)
+{
+	(void)state;
+	up_as_start_side();
+	pass(30000);
+	unanswered_for(20000);
+	assert_int_equal(f.initiated, 1);
+	f.answered = true;
+	reply_from(0, "198.51.100.1");
+	assert_int_equal(f.dropped, 0);
+	comes_up(f.next_ike, "198.51.100.1");
+	assert_int_equal(s.ike, f.next_ike);
+}
+
+static void the_waiting_side_never_hops_nor_calls(void **state)
+{
+	(void)state;
+	start(SUP_WAIT, NULL);
+	comes_up(1, "198.51.100.99:1234");
+	pass(61000);
+	assert_int_equal(f.asked, 1);
+	unanswered_for(600000);
+	assert_int_equal(f.hopped + f.initiated, 0);
+	assert_false(f.up);
+	reply_from(0, "198.51.100.99:1234");
+	assert_true(f.up);
+}
+
+static void a_clock_that_jumped_asks_at_once(void **state)
+{
+	(void)state;
+	up_as_start_side();
+	pass(1000);
+	now += 3600 * 1000; /* suspended */
+	f.act.tx_any_ms = now;
+	sup_tick(&s, now);
+	assert_int_equal(f.asked, 1);
+}
+
+static void another_way_to_the_peer_asks_and_moves_at_once(void **state)
+{
+	(void)state;
+	up_as_start_side();
+	sup_on_path_change(&s, now);
+	pass(10);
+	assert_int_equal(f.asked, 0); /* nothing that concerns it has changed */
+	f.ifindex = 3;
+	sup_on_path_change(&s, now);
+	pass(10);
+	assert_int_equal(f.asked, 1);
+	assert_int_equal(f.moves, 1);
+	assert_int_equal(f.dummies, 1);
+}
+
+static void icmp_is_a_hint_at_most_every_5_s(void **state)
+{
+	(void)state;
+	up_as_start_side();
+	for (int i = 0; i < 100; i++) {
+		sup_on_icmp(&s, now);
+		pass(100);
+	}
+	assert_in_range(f.asked, 2, 3);
+	assert_true(s.ike);
+}
+
+static void admin_down_closes_and_up_calls(void **state)
+{
+	(void)state;
+	up_as_start_side();
+	sup_admin(&s, false, now);
+	assert_int_equal(f.closed, 1);
+	goes_down(s.ike, true, ENGINE_WHY_ADMIN);
+	pass(100000);
+	assert_int_equal(f.initiated, 0);
+	assert_string_equal(sup_state(&s, now), "off");
+	sup_admin(&s, true, now);
+	pass(10);
+	assert_int_equal(f.initiated, 1);
+}
+
+static void a_rekeyed_ike_sa_stays_the_same_peer(void **state)
+{
+	struct fx fx = { .kind = FX_IKE_REKEYED };
+
+	(void)state;
+	up_as_start_side();
+	fx.rekeyed.old_ike = s.ike;
+	fx.rekeyed.new_ike = 99;
+	sup_on_fx(&s, &fx, now);
+	goes_down(1, true, ENGINE_WHY_REPLACED);
+	assert_int_equal(s.ike, 99);
+	assert_true(sup_is_up(&s, now));
+}
+
+/* ---- endpoints ---- */
+
+static void up_as_waiting_side(void)
+{
+	start(SUP_WAIT, NULL);
+	comes_up(1, "100.64.0.9:1234");
+	pass(2000);
+	f.asked = f.moves = f.limited = f.roamed = f.remembered = 0;
+}
+
+static void seen_from(const char *from, bool newest)
+{
+	struct engine_path p = { .sock = 0 };
+
+	assert_int_equal(endpoint_parse(from, 4500, &p.remote), 0);
+	sup_on_endpoint(&s, &p, 100, newest, now);
+}
+
+static const char *moved_to(void)
+{
+	static char text[ENDPOINT_STR_MAX];
+
+	return endpoint_str(&f.moved.remote, text);
+}
+
+static void a_new_port_is_used_at_once(void **state)
+{
+	(void)state;
+	up_as_waiting_side();
+	seen_from("100.64.0.9:999", false);
+	assert_int_equal(f.moves, 0);
+	seen_from("100.64.0.9:999", true);
+	assert_int_equal(f.moves, 1);
+	assert_int_equal(f.limited, 0);
+	assert_string_equal(moved_to(), "100.64.0.9:999");
+	assert_int_equal(f.remembered, 1);
+	seen_from("100.64.0.9:1000", true); /* at most one move a second */
+	assert_int_equal(f.moves, 1);
+	pass(1000);
+	seen_from("100.64.0.9:1000", true);
+	assert_int_equal(f.moves, 2);
+}
+
+static void a_new_address_is_on_trial_until_it_answers(void **state)
+{
+	(void)state;
+	up_as_waiting_side();
+	seen_from("100.64.0.77:1", true);
+	assert_int_equal(f.limited, 1);
+	assert_int_equal(f.asked, 1);
+	assert_int_equal(f.remembered, 0);
+	reply_from(0, "100.64.0.77:1");
+	assert_int_equal(f.moves, 2);
+	assert_int_equal(f.limited, 1);
+	assert_int_equal(f.remembered, 1);
+	pass(10000);
+	assert_string_equal(moved_to(), "100.64.0.77:1");
+}
+
+static void a_new_address_that_does_not_answer_is_left_and_ignored(void **state)
+{
+	(void)state;
+	up_as_waiting_side();
+	seen_from("203.0.113.66:1", true);
+	pass(2900);
+	assert_string_equal(moved_to(), "203.0.113.66:1");
+	pass(200);
+	assert_string_equal(moved_to(), "100.64.0.9:1234");
+	f.moves = 0;
+	for (int i = 0; i < 50; i++) {
+		seen_from("203.0.113.66:2", true);
+		pass(1000);
+	}
+	assert_int_equal(f.moves, 0);
+	pass(11000);
+	seen_from("203.0.113.66:2", true);
+	assert_int_equal(f.moves, 1);
+}
+
+static void a_newer_packet_from_the_old_address_ends_the_detour(void **state)
+{
+	(void)state;
+	up_as_waiting_side();
+	seen_from("203.0.113.66:1", true);
+	seen_from("100.64.0.9:1234", true);
+	assert_string_equal(moved_to(), "100.64.0.9:1234");
+	assert_int_equal(f.limited, 1);
+}
+
+static void the_start_side_does_not_follow_a_server_without_nat(void **state)
+{
+	(void)state;
+	up_as_start_side();
+	seen_from("203.0.113.66:1", true);
+	assert_int_equal(f.moves, 0);
+}
+
+static void after_our_own_start_the_last_endpoint_is_called_for_a_minute(void **state)
+{
+	struct sup_config c = config(SUP_WAIT, NULL);
+	struct sup_memory m = { 0 };
+
+	(void)state;
+	m.endpoint = (struct endpoint){ addr("100.64.0.9"), 1234 };
+	sup_init(&s, &env, &c, &m, now);
+	sup_recall(&s, now + 500);
+	pass(400);
+	assert_int_equal(f.initiated, 0);
+	pass(200);
+	assert_string_equal(f.endpoints, "100.64.0.9:1234 ");
+	pass(61000);
+	assert_int_equal(f.dropped, 1);
+	pass(3600 * 1000);
+	assert_int_equal(f.initiated, 1);
+}
+
+int main(void)
+{
+#define T(x) cmocka_unit_test_setup(x, begin)
+	const struct CMUnitTest tests[] = {
+		T(calls_at_once_by_name),
+		T(never_gives_up_in_a_year),
+		T(names_are_asked_again_at_every_attempt_and_changes_followed),
+		T(without_an_answer_of_dns_the_last_address_is_called),
+		T(without_a_network_nothing_is_sent_until_there_is_one),
+		T(all_addresses_are_tried_staggered_by_family),
+		T(a_refusal_backs_off_and_inner_packets_do_not_change_that),
+		T(an_inner_packet_fires_at_once_but_once_a_second),
+		T(on_demand_waits_for_a_packet),
+		T(retry_max_makes_pauses_longer),
+		T(an_idle_start_side_keeps_alive_and_asks_each_half_minute),
+		T(a_foreign_peer_gets_0xff_and_is_asked_every_20_s),
+		T(data_that_leaves_without_proof_is_questioned_on_both_sides),
+		T(the_waiting_side_misses_an_idle_peer_after_three_gaps),
+		T(silence_is_told_hopped_and_called_beside),
+		T(an_attempt_that_was_answered_is_not_dropped_when_the_old_sa_speaks),
+		T(the_waiting_side_never_hops_nor_calls),
+		T(a_clock_that_jumped_asks_at_once),
+		T(another_way_to_the_peer_asks_and_moves_at_once),
+		T(icmp_is_a_hint_at_most_every_5_s),
+		T(admin_down_closes_and_up_calls),
+		T(a_rekeyed_ike_sa_stays_the_same_peer),
+		T(a_new_port_is_used_at_once),
+		T(a_new_address_is_on_trial_until_it_answers),
+		T(a_new_address_that_does_not_answer_is_left_and_ignored),
+		T(a_newer_packet_from_the_old_address_ends_the_detour),
+		T(the_start_side_does_not_follow_a_server_without_nat),
+		T(after_our_own_start_the_last_endpoint_is_called_for_a_minute),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
