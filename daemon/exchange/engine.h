@@ -44,9 +44,9 @@
 
 struct engine;
 
-#define ENGINE_TS_MAX	 8  /* selectors per direction and CHILD that we negotiate */
-#define ENGINE_TEXT_MAX	 480
-#define ENGINE_MSG_MAX	 16384 /* largest IKE message, whole or joined */
+#define ENGINE_TS_MAX	8 /* selectors per direction and CHILD that we negotiate */
+#define ENGINE_TEXT_MAX 480
+#define ENGINE_MSG_MAX	16384 /* largest IKE message, whole or joined */
 
 enum engine_dir {
 	ENGINE_IN,
@@ -55,13 +55,13 @@ enum engine_dir {
 
 /* All that the data plane needs for one direction of a CHILD SA. Keys are valid during the call. */
 struct engine_child {
-	uint32_t peer;	   /* engine_peer.id */
-	uint32_t ike;	   /* handle of the IKE SA it belongs to now */
-	uint32_t spi_in;   /* host order; ours, names the CHILD SA in every call here */
-	uint32_t spi_out;  /* host order; the peer's */
-	uint32_t replaces; /* spi_in of the CHILD SA that this one rekeys, or 0 */
+	uint32_t peer;		/* engine_peer.id */
+	uint32_t ike;		/* handle of the IKE SA it belongs to now */
+	uint32_t spi_in;	/* host order; ours, names the CHILD SA in every call here */
+	uint32_t spi_out;	/* host order; the peer's */
+	uint32_t replaces;	/* spi_in of the CHILD SA that this one rekeys, or 0 */
 	struct esp_suite suite; /* IANA transform numbers (suite.h) */
-	bool postern; /* peer sent our Vendor ID: dummies are understood */
+	bool postern;		/* peer sent our Vendor ID: dummies are understood */
 	/* Keys of this direction, views. AEAD: key then salt (4 bytes), as RFC 4106 s8.1, RFC 7634 s2. */
 	struct span key;
 	struct span integ_key; /* empty with an AEAD */
@@ -114,20 +114,20 @@ enum fx_kind {
 	FX_SEND = 1,	     /* .send: one datagram */
 	FX_AUTH,	     /* .auth: sign or MAC, answered by engine_on_auth_result() */
 	FX_CHILD_REMOVE_OUT, /* .child: stop sending on it; no answer possible */
-	FX_CHILD_REMOVE_IN,  /* .child: stop receiving, the SPI is free again; the CHILD SA is gone */
-	FX_PEER_UP,	     /* .up: an IKE SA is authenticated (its CHILD may have failed) */
-	FX_PEER_DOWN,	     /* .down: an IKE SA that was up is gone, or an attempt ended */
-	FX_CHILD_UP,	     /* .child: first or additional CHILD is installed, both directions known */
-	FX_CHILD_REKEYED,    /* .child: as FX_CHILD_UP, and child.replaces will be removed */
-	FX_CHILD_DOWN,	     /* .child: gone without successor (told once, before the REMOVEs) */
-	FX_IKE_REKEYED,	     /* .rekeyed: handle changed, children moved */
-	FX_ADDRESSES,	     /* .addresses: CP reply gave us these */
-	FX_REPLY,	     /* .reply: authenticated response to a request of ours: t_reply, path proof */
-	FX_REQUEST_FROM,     /* .reply: fresh authenticated request came from a path that is not the SA's */
-	FX_HINT,	     /* .reply: somebody (unauthenticated) says that the peer lost this IKE SA */
-	FX_UNANSWERED,	     /* .unanswered: a request was retransmitted once more */
-	FX_FAILED,	     /* .failed: a negotiation failed, explained */
-	FX_PRIVATE,	     /* .private_notify: a Postern notify in an authenticated INFORMATIONAL request */
+	FX_CHILD_REMOVE_IN, /* .child: stop receiving, the SPI is free again; the CHILD SA is gone */
+	FX_PEER_UP,	    /* .up: an IKE SA is authenticated (its CHILD may have failed) */
+	FX_PEER_DOWN,	    /* .down: an IKE SA that was up is gone, or an attempt ended */
+	FX_CHILD_UP, /* .child: first or additional CHILD is installed, both directions known */
+	FX_CHILD_REKEYED, /* .child: as FX_CHILD_UP, and child.replaces will be removed */
+	FX_CHILD_DOWN,	  /* .child: gone without successor (told once, before the REMOVEs) */
+	FX_IKE_REKEYED,	  /* .rekeyed: handle changed, children moved */
+	FX_ADDRESSES,	  /* .addresses: CP reply gave us these */
+	FX_REPLY, /* .reply: authenticated response to a request of ours: t_reply, path proof */
+	FX_REQUEST_FROM, /* .reply: fresh authenticated request came from a path that is not the SA's */
+	FX_HINT,       /* .reply: somebody (unauthenticated) says that the peer lost this IKE SA */
+	FX_UNANSWERED, /* .unanswered: a request was retransmitted once more */
+	FX_FAILED,     /* .failed: a negotiation failed, explained */
+	FX_PRIVATE, /* .private_notify: a Postern notify in an authenticated INFORMATIONAL request */
 };
 
 enum fx_auth_op {
@@ -137,18 +137,18 @@ enum fx_auth_op {
 
 enum engine_why {
 	ENGINE_WHY_NONE,
-	ENGINE_WHY_REPLACED,	 /* a newer IKE SA of the same peer took over */
-	ENGINE_WHY_DELETED,	 /* the peer sent a Delete */
-	ENGINE_WHY_ADMIN,	 /* engine_delete() or engine_drop() */
-	ENGINE_WHY_AUTH_FAILED,	 /* AUTHENTICATION_FAILED, either way: the far side lives and refuses */
-	ENGINE_WHY_NO_PROPOSAL,	 /* NO_PROPOSAL_CHOSEN: lives and refuses */
-	ENGINE_WHY_TS,		 /* TS_UNACCEPTABLE */
-	ENGINE_WHY_ADDRESS,	 /* INTERNAL_ADDRESS_FAILURE */
-	ENGINE_WHY_PROTOCOL,	 /* the peer broke the protocol after it had authenticated */
-	ENGINE_WHY_TIMEOUT,	 /* half-open too long, or keys process silent */
-	ENGINE_WHY_CONFIG,	 /* engine_peer_remove() or an update that this SA no longer satisfies */
-	ENGINE_WHY_LOCAL,	 /* out of memory, child_install failed, signing failed */
-	ENGINE_WHY_REFUSED,	 /* another error notify */
+	ENGINE_WHY_REPLACED,	/* a newer IKE SA of the same peer took over */
+	ENGINE_WHY_DELETED,	/* the peer sent a Delete */
+	ENGINE_WHY_ADMIN,	/* engine_delete() or engine_drop() */
+	ENGINE_WHY_AUTH_FAILED, /* AUTHENTICATION_FAILED, either way: the far side lives and refuses */
+	ENGINE_WHY_NO_PROPOSAL, /* NO_PROPOSAL_CHOSEN: lives and refuses */
+	ENGINE_WHY_TS,		/* TS_UNACCEPTABLE */
+	ENGINE_WHY_ADDRESS,	/* INTERNAL_ADDRESS_FAILURE */
+	ENGINE_WHY_PROTOCOL,	/* the peer broke the protocol after it had authenticated */
+	ENGINE_WHY_TIMEOUT,	/* half-open too long, or keys process silent */
+	ENGINE_WHY_CONFIG,  /* engine_peer_remove() or an update that this SA no longer satisfies */
+	ENGINE_WHY_LOCAL,   /* out of memory, child_install failed, signing failed */
+	ENGINE_WHY_REFUSED, /* another error notify */
 	ENGINE_WHY_IDENTITY_BUSY, /* same identity, other instance, and the old one still answers */
 };
 
@@ -170,10 +170,11 @@ struct fx {
 		struct {
 			uint64_t token; /* to be given back */
 			enum fx_auth_op op;
-			uint32_t key_ref; /* 0: no such secret; answer like any other, after the same work */
+			uint32_t
+			    key_ref; /* 0: no such secret; answer like any other, after the same work */
 			enum sig_scheme scheme; /* SIGN */
-			uint16_t prf;		   /* PSK_MAC: IANA transform type 2 */
-			uint8_t *octets;	   /* owned by the effect */
+			uint16_t prf;		/* PSK_MAC: IANA transform type 2 */
+			uint8_t *octets;	/* owned by the effect */
 			size_t len;
 			uint32_t peer;
 		} auth;
@@ -188,8 +189,8 @@ struct fx {
 		} up;
 		struct {
 			uint32_t peer, ike;
-			bool was_up;	    /* false: an attempt of ours ended without success */
-			bool replaced;	    /* another IKE SA of this peer is up: the peer is not down */
+			bool was_up;   /* false: an attempt of ours ended without success */
+			bool replaced; /* another IKE SA of this peer is up: the peer is not down */
 			enum engine_why why;
 		} down;
 		struct {
@@ -215,7 +216,8 @@ struct fx {
 			enum engine_why why;
 			bool by_peer; /* the peer refused; else we did */
 			struct engine_path path;
-			char text[ENGINE_TEXT_MAX]; /* what they offered, what we accept, which key decides */
+			char text
+			    [ENGINE_TEXT_MAX]; /* what they offered, what we accept, which key decides */
 		} failed;
 		struct {
 			uint32_t peer, ike;
@@ -230,7 +232,8 @@ struct fx {
 struct fx_list {
 	struct fx *v;
 	size_t count, cap;
-	bool lost; /* out of memory: an effect could not be appended; retransmission repairs sends */
+	bool
+	    lost; /* out of memory: an effect could not be appended; retransmission repairs sends */
 };
 
 /** fx_list_clear() - Free what the effects own, wipe, and make the list empty for reuse. */
@@ -276,8 +279,8 @@ void engine_on_timer(struct engine *e, uint64_t now_ms, struct fx_list *fx);
  * engine_on_auth_result() - Answer of the keys process to an FX_AUTH.
  * @result: what sig_make() gave for the scheme, or auth_psk(); NULL with len 0: it failed. Borrowed. A token that is no longer known is ignored.
  */
-void engine_on_auth_result(struct engine *e, uint64_t now_ms, uint64_t token,
-			   const uint8_t *result, size_t len, struct fx_list *fx);
+void engine_on_auth_result(struct engine *e, uint64_t now_ms, uint64_t token, const uint8_t *result,
+			   size_t len, struct fx_list *fx);
 
 /**
  * engine_initiate() - Start an IKE SA to a peer at an endpoint, beside whatever exists.
@@ -296,8 +299,8 @@ int engine_retransmit(struct engine *e, uint64_t now_ms, uint32_t ike,
  * engine_set_path() - The supervisor's decision where this IKE SA's requests go from now on.
  * An outstanding request is sent there at once.
  */
-int engine_set_path(struct engine *e, uint64_t now_ms, uint32_t ike,
-		    const struct engine_path *path, struct fx_list *fx);
+int engine_set_path(struct engine *e, uint64_t now_ms, uint32_t ike, const struct engine_path *path,
+		    struct fx_list *fx);
 /**
  * engine_liveness() - Ask for proof of life: an empty INFORMATIONAL, with NAT detection hashes of the
  * present path. Does nothing but return 0 while any request of ours is outstanding (that one's
@@ -324,7 +327,7 @@ void engine_delete_all(struct engine *e, uint64_t now_ms, struct fx_list *fx);
 enum engine_child_event {
 	ENGINE_CHILD_FIRST_PACKET, /* first authenticated packet on spi_in: the peer has the keys */
 	ENGINE_CHILD_SOFT,	   /* packet or byte limit near: rekey, whatever the role */
-	ENGINE_CHILD_HARD,	   /* limit reached, nothing more can be sent: delete, and create anew */
+	ENGINE_CHILD_HARD, /* limit reached, nothing more can be sent: delete, and create anew */
 };
 
 /** engine_on_child_event() - From the data plane; unknown SPIs are ignored. */

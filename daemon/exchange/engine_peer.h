@@ -36,8 +36,8 @@ enum engine_auth_kind {
 /* How we prove ourselves to the peer. */
 struct engine_auth_local {
 	enum engine_auth_kind kind;
-	uint32_t key_ref; /* of the private key or PSK, resolved by the keys process */
-	enum key_type key_type; /* RAW, CERT: of key_ref; tells which schemes fit */
+	uint32_t key_ref;	   /* of the private key or PSK, resolved by the keys process */
+	enum key_type key_type;	   /* RAW, CERT: of key_ref; tells which schemes fit */
 	struct cert *const *chain; /* CERT: end entity first */
 	size_t chain_count;	   /* <= CERT_CHAIN_MAX */
 };
@@ -78,8 +78,9 @@ struct engine_peer {
 
 	/* Configuration payload. A requested address replaces local_ts for this peer. */
 	bool request_v4, request_v6; /* initiator: ask for an internal address */
-	const struct addr *assign;   /* responder: given to exactly this identity; also its remote_ts */
-	size_t assign_count;	     /* at most one of each family is handed out, all are allowed */
+	const struct addr
+	    *assign;	     /* responder: given to exactly this identity; also its remote_ts */
+	size_t assign_count; /* at most one of each family is handed out, all are allowed */
 
 	struct engine_lifetime lifetime;
 	const struct prefix *from; /* waiting side: accept only from here; none: from anywhere */

@@ -10,10 +10,10 @@
 
 #include <stdint.h>
 
-#define RETRANSMIT_LADDER      5
-#define RETRANSMIT_PATIENT_MS  (24 * 3600 * 1000ull)
-#define RETRANSMIT_SLOW_MS     30000
-#define RETRANSMIT_STEP_DOWN   3 /* transmissions after which a request goes in smaller fragments */
+#define RETRANSMIT_LADDER     5
+#define RETRANSMIT_PATIENT_MS (24 * 3600 * 1000ull)
+#define RETRANSMIT_SLOW_MS    30000
+#define RETRANSMIT_STEP_DOWN  3 /* transmissions after which a request goes in smaller fragments */
 
 struct retransmit {
 	uint64_t first_ms; /* first transmission */

@@ -21,7 +21,7 @@ struct datagrams {
 	struct datagram {
 		uint8_t *bytes;
 		size_t len;
-	} *v;
+	} * v;
 	size_t count;
 };
 

@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Theory: how a CHILD SA comes and goes, the same for the first one (in IKE_AUTH), further ones and
+ * rekeys. The responder installs inbound before its answer leaves. It installs outbound at once when
+ * nothing else carries this traffic, and for a rekey only when the peer has shown that it has the new keys: by
+ * a packet on the new SA or a Delete of the old one (RFC 7296 s2.8). The initiator installs both when
+ * the answer comes.
+ */
+#include "engine_int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void child_offer(const struct peer_entry *pe, bool no_ke, uint32_t spi, struct proposals *out)
+{
+	uint8_t wire[4] = { (uint8_t)(spi >> 24), (uint8_t)(spi >> 16), (uint8_t)(spi >> 8),
+			    (uint8_t)spi };
+
+	*out = *pe->p->esp;
+	for (unsigned i = 0; no_ke && i < out->count; i++) {
+		struct proposal *p = &out->p[i];
+		uint8_t n = 0;
+
+		for (unsigned k = 0; k < p->count; k++)
+			if (p->t[k].type != TRANSFORM_KE)
+				p->t[n++] = p->t[k];
+		p->count = n;
+	}
+	proposals_set_spi(out, wire, sizeof(wire));
+}
+
+struct child_sa *child_start(struct engine *e, struct ike_sa *sa)
+{
+	struct child_sa *c;
+	uint32_t spi;
+
+	if (sa->child_count >= IKE_CHILDREN_MAX)
+		return NULL;
+	c = child_sa_new(sa);
+	if (!c)
+		return NULL;
+	if (e->ops->spi_alloc(e->arg, sa->peer->p->id, &spi)) {
+		child_sa_free(c);
+		return NULL;
+	}
+	c->spi_in = spi;
+	c->life.fire = on_child_life;
+	c->life.arg = c;
+	if (hash_insert(&e->by_child, &c->by_spi, hash_bytes(&spi, sizeof(spi)))) {
+		e->ops->spi_free(e->arg, sa->peer->p->id, spi);
+		child_sa_free(c);
+		return NULL;
+	}
+	c->indexed = true;
+	c->next = sa->children;
+	sa->children = c;
+	sa->child_count++;
+	e->n.child_sas++;
+	return c;
+}
+
+static void append_any(struct ts_list *l, int family)
+{
+	struct prefix p = { .addr = { .family = (uint8_t)family } };
+	struct ts t = ts_from_prefix(&p);
+
+	ts_append(l, &t);
+}
+
+static void append_policy(struct ts_list *l, const struct ts *ts, size_t n)
+{
+	for (size_t i = 0; i < n && l->count < ENGINE_TS_MAX; i++)
+		ts_append(l, &ts[i]);
+}
+
+static void append_assigned(struct ts_list *l, const struct engine_peer *p)
+{
+	for (size_t i = 0; i < p->assign_count && l->count < ENGINE_TS_MAX; i++) {
+		struct prefix x = { .addr = p->assign[i],
+				    .len = (uint8_t)addr_bits(&p->assign[i]) };
+		struct ts t = ts_from_prefix(&x);
+
+		ts_append(l, &t);
+	}
+}
+
+void child_wish(const struct ike_sa *sa, const struct child_sa *old, struct ts_list *tsi,
+		struct ts_list *tsr)
+{
+	const struct engine_peer *p = sa->peer->p;
+	bool ask = sa->series_initiator && (p->request_v4 || p->request_v6);
+
+	memset(tsi, 0, sizeof(*tsi));
+	memset(tsr, 0, sizeof(*tsr));
+	if (old) {
+		*tsi = *old->local_ts;
+		*tsr = *old->remote_ts;
+		return;
+	}
+	if (ask && p->request_v4)
+		append_any(tsi, AF_INET);
+	if (ask && p->request_v6)
+		append_any(tsi, AF_INET6);
+	append_policy(tsi, p->local_ts, p->local_ts_count);
+	append_policy(tsr, p->remote_ts, p->remote_ts_count);
+	if (!sa->series_initiator)
+		append_assigned(tsr, p);
+}
+
+/* What a peer may ask for: everything that is configured, not only what we would ask for. */
+static void policy_all(const struct ike_sa *sa, struct ts_list *mine, struct ts_list *theirs)
+{
+	child_wish(sa, NULL, mine, theirs);
+	if (sa->series_initiator)
+		append_assigned(theirs, sa->peer->p);
+}
+
+static void cut(struct ts_list *l)
+{
+	if (l->count > ENGINE_TS_MAX)
+		l->count = ENGINE_TS_MAX;
+}
+
+/* ---- installing ---- */
+
+static int install(struct engine *e, struct child_sa *c, enum engine_dir dir,
+		   const struct child_keys *k)
+{
+	const struct ike_sa *sa = c->sa;
+	struct engine_child x = {
+		.peer = sa->peer->p->id,
+		.ike = sa->handle,
+		.spi_in = c->spi_in,
+		.spi_out = c->spi_out,
+		.replaces = c->replaces,
+		.suite = c->suite,
+		.postern = sa->postern,
+		.path = sa->path,
+	};
+	bool i = (dir == ENGINE_OUT) == c->exch_initiator;
+	const struct secret *key = i ? &k->encr_i : &k->encr_r;
+	const struct secret *integ = i ? &k->integ_i : &k->integ_r;
+	int err;
+
+	x.key = (struct span){ key->data, key->len };
+	x.integ_key = (struct span){ integ->data, integ->len };
+	x.local_ts_count = (uint8_t)c->local_ts->count;
+	x.remote_ts_count = (uint8_t)c->remote_ts->count;
+	memcpy(x.local_ts, c->local_ts->ts, c->local_ts->count * sizeof(struct ts));
+	memcpy(x.remote_ts, c->remote_ts->ts, c->remote_ts->count * sizeof(struct ts));
+	err = e->ops->child_install(e->arg, dir, &x);
+	if (err) {
+		log_warn(&sa->log, "the data plane cannot install a CHILD SA: %s", strerror(-err));
+		return err;
+	}
+	if (dir == ENGINE_IN)
+		c->in_installed = true;
+	else
+		c->out_installed = true;
+	return 0;
+}
+
+int child_switch_out(struct engine *e, struct child_sa *c)
+{
+	int err;
+
+	if (c->state != CHILD_HALF)
+		return 0;
+	err = install(e, c, ENGINE_OUT, &c->out_keys);
+	child_keys_clear(&c->out_keys);
+	if (!err)
+		c->state = CHILD_UP;
+	return err;
+}
+
+static void child_rekey_at(struct engine *e, struct child_sa *c)
+{
+	uint64_t life = c->sa->peer->p->lifetime.child_s * 1000ull;
+
+	if (!life)
+		return;
+	/* Only one side watches the clock; the other is the safety net (design.md section 4). */
+	if (c->sa->series_initiator)
+		life -= engine_random32(e) % (life / 10 + 1);
+	else
+		life += life / 10;
+	c->rekey_at_ms = e->now_ms + life;
+	timer_arm(e, &c->life, c->rekey_at_ms);
+}
+
+void child_announce(struct engine *e, struct child_sa *c)
+{
+	char l[120], r[120];
+
+	if (c->announced)
+		return;
+	c->announced = true;
+	c->since_ms = e->now_ms;
+	c->sa->child_failures = 0;
+	timer_clear(&e->timers, &c->sa->retry);
+	child_rekey_at(e, c);
+	fx_child(e, c->replaces ? FX_CHILD_REKEYED : FX_CHILD_UP, c);
+	log_info(&c->sa->log, "CHILD SA %08x/%08x %s: %s === %s", c->spi_in, c->spi_out,
+		 c->replaces ? "rekeyed" : "up", ts_list_str(c->local_ts, l, sizeof(l)),
+		 ts_list_str(c->remote_ts, r, sizeof(r)));
+}
+
+void child_stop_out(struct engine *e, struct child_sa *c)
+{
+	child_keys_clear(&c->out_keys);
+	if (!c->out_installed)
+		return;
+	c->out_installed = false;
+	fx_child(e, FX_CHILD_REMOVE_OUT, c);
+}
+
+static void tell_gone(struct engine *e, struct child_sa *c, bool tell)
+{
+	if (!c->announced)
+		return;
+	c->announced = false;
+	if (tell && !c->replaced_by)
+		fx_child(e, FX_CHILD_DOWN, c);
+}
+
+void child_drop(struct engine *e, struct child_sa *c, bool tell)
+{
+	struct ike_sa *sa = c->sa;
+	struct child_sa **at = &sa->children;
+
+	tell_gone(e, c, tell);
+	child_stop_out(e, c);
+	if (c->in_installed)
+		fx_child(e, FX_CHILD_REMOVE_IN, c);
+	else
+		e->ops->spi_free(e->arg, sa->peer->p->id, c->spi_in);
+	timer_clear(&e->timers, &c->life);
+	hash_remove(&e->by_child, &c->by_spi);
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	sa->child_count--;
+	e->n.child_sas--;
+	if (sa->out.new_child == c)
+		sa->out.new_child = NULL;
+	child_sa_free(c);
+}
+
+void child_linger(struct engine *e, struct child_sa *c, bool tell)
+{
+	if (!c->in_installed) {
+		child_drop(e, c, tell);
+		return;
+	}
+	tell_gone(e, c, tell);
+	child_stop_out(e, c);
+	c->state = CHILD_LINGER;
+	timer_arm(e, &c->life, e->now_ms + CHILD_LINGER_MS);
+}
+
+void on_child_life(struct timer *t, uint64_t now_ms)
+{
+	struct child_sa *c = t->arg;
+	struct ike_sa *sa = c->sa;
+	struct engine *e = sa->engine;
+
+	switch (c->state) {
+	case CHILD_LINGER:
+		child_drop(e, c, false);
+		break;
+	case CHILD_UP:
+	case CHILD_HALF:
+		timer_arm(e, &c->life, now_ms + 30000); /* should this rekey come to nothing */
+		if (sa->state == SA_UP)
+			task_queue(e, sa, TASK_REKEY_CHILD, c->spi_in);
+		break;
+	case CHILD_REKEYED: /* the peer never deleted what it had rekeyed */
+		timer_arm(e, &c->life, now_ms + 30000);
+		if (sa->state == SA_UP)
+			task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
+		break;
+	default:
+		break;
+	}
+}
+
+void child_want(struct engine *e, struct ike_sa *sa, uint64_t in_ms)
+{
+	static const uint16_t backoff_s[] = { 1, 2, 4, 8, 15, 30 };
+	unsigned n = sa->child_failures;
+
+	if (!sa->series_initiator || sa->state != SA_UP || ike_sa_children_up(sa) ||
+	    ike_sa_task_has(sa, TASK_CREATE_CHILD, 0))
+		return;
+	if (in_ms) {
+		in_ms = backoff_s[n < 6 ? n : 5] * 1000;
+		sa->child_failures++;
+	}
+	sa->child_retry_ms = e->now_ms + in_ms;
+	timer_arm(e, &sa->retry, sa->child_retry_ms);
+}
+
+void on_child_retry(struct timer *t, uint64_t now_ms)
+{
+	struct ike_sa *sa = t->arg;
+
+	(void)now_ms;
+	if (sa->state == SA_UP && !ike_sa_children_up(sa))
+		task_queue(sa->engine, sa, TASK_CREATE_CHILD, 0);
+}
+
+/* ---- responder ---- */
+
+static int derive(const struct ike_sa *sa, struct child_sa *c, const struct secret *shared,
+		  const struct nonce *ni, const struct nonce *nr, struct child_keys *k)
+{
+	return child_keys_derive(sa->suite.prf, &sa->keys.sk_d, &c->suite, shared, nonce_span(ni),
+				 nonce_span(nr), k);
+}
+
+static uint32_t spi_of(const struct sa_choice *c)
+{
+	return (uint32_t)c->spi[0] << 24 | (uint32_t)c->spi[1] << 16 | (uint32_t)c->spi[2] << 8 |
+	       c->spi[3];
+}
+
+/* What both want: proposal and selectors. 0 or the notify type. */
+static uint16_t agree(struct ike_sa *sa, const struct ike_msg *m, struct child_sa *old, bool first,
+		      struct sa_choice *choice, struct ts_list ts[static 4], uint16_t *group)
+{
+	struct proposals *offer = calloc(1, sizeof(*offer));
+	uint16_t hint = first ? 0 : m->ke.group;
+	struct ts_list *mine = &ts[0], *theirs = &ts[1];
+	uint16_t notify = 0;
+
+	if (!offer)
+		return TEMPORARY_FAILURE;
+	if (!m->sa.p || !m->tsi.p || !m->tsr.p || sa_parse(m->sa, offer) ||
+	    ts_parse(m->tsi, &ts[2]) || ts_parse(m->tsr, &ts[3]))
+		notify = INVALID_SYNTAX;
+	else if (sa_choose(sa->peer->p->esp, offer, hint, first, choice) ||
+		 choice->proto != PROTO_ESP || choice->spi_len != 4 || spi_of(choice) < 256)
+		notify = NO_PROPOSAL_CHOSEN;
+	else if (!first && choice->ke != KE_NONE && choice->ke != m->ke.group)
+		notify = INVALID_KE_PAYLOAD;
+	free(offer);
+	*group = choice->ke;
+	if (notify)
+		return notify;
+	if (old) {
+		*mine = *old->local_ts;
+		*theirs = *old->remote_ts;
+	} else {
+		policy_all(sa, mine, theirs);
+	}
+	return 0;
+}
+
+static int responder_keys(const struct ike_msg *m, const struct sa_choice *choice, bool first,
+			  struct dh **dh, struct secret *shared)
+{
+	int err;
+
+	if (first || choice->ke == KE_NONE)
+		return 0;
+	err = dh_new(choice->ke, dh);
+	return err ? err : dh_shared(*dh, m->ke.data, m->ke.len, shared);
+}
+
+static void answer_write(struct ike_build *b, const struct child_sa *c,
+			 const struct sa_choice *choice, const struct dh *dh, bool first,
+			 const struct nonce *nr)
+{
+	uint8_t spi[4] = { (uint8_t)(c->spi_in >> 24), (uint8_t)(c->spi_in >> 16),
+			   (uint8_t)(c->spi_in >> 8), (uint8_t)c->spi_in };
+
+	sa_add_choice(b, choice, spi, sizeof(spi));
+	if (!first)
+		pld_nonce_add(b, nonce_span(nr));
+	if (dh)
+		pld_ke_add(b, dh_group(dh), dh_public(dh));
+	ts_add(b, PLD_TSI, c->remote_ts);
+	ts_add(b, PLD_TSR, c->local_ts);
+}
+
+uint16_t child_respond(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+		       struct ike_build *b, struct child_sa *old, bool first,
+		       const struct nonce *ni, const struct nonce *nr, uint16_t *group,
+		       struct child_sa **out)
+{
+	struct ts_list *ts = calloc(4, sizeof(*ts)); /* ours, theirs, TSi, TSr */
+	struct child_keys k = { 0 };
+	struct secret shared = { 0 };
+	struct sa_choice choice = { 0 };
+	struct child_sa *c = NULL;
+	struct dh *dh = NULL;
+	uint16_t notify;
+	int err;
+
+	*out = NULL;
+	if (!ts)
+		return TEMPORARY_FAILURE;
+	notify = agree(sa, m, old, first, &choice, ts, group);
+	if (notify)
+		goto out;
+	notify = NO_ADDITIONAL_SAS;
+	c = child_start(e, sa);
+	if (!c)
+		goto out;
+	notify = TS_UNACCEPTABLE;
+	if (ts_narrow(&ts[2], &ts[1], c->remote_ts) || ts_narrow(&ts[3], &ts[0], c->local_ts))
+		goto out;
+	cut(c->remote_ts);
+	cut(c->local_ts);
+	c->spi_out = spi_of(&choice);
+	c->suite = sa_choice_esp(&choice);
+	c->replaces = old ? old->spi_in : 0;
+	err = responder_keys(m, &choice, first, &dh, &shared);
+	notify = err == -EBADMSG || err == -EPROTO ? INVALID_SYNTAX : TEMPORARY_FAILURE;
+	if (err || derive(sa, c, dh ? &shared : NULL, ni, nr, &k))
+		goto out;
+	notify = NO_ADDITIONAL_SAS;
+	if (install(e, c, ENGINE_IN, &k))
+		goto out;
+	notify = 0;
+	c->state = CHILD_HALF;
+	c->out_keys = k;
+	memset(&k, 0, sizeof(k));
+	answer_write(b, c, &choice, dh, first, nr);
+	*out = c;
+	c = NULL;
+out:
+	if (c)
+		child_drop(e, c, false);
+	child_keys_clear(&k);
+	secret_clear(&shared);
+	dh_free(dh);
+	free(ts);
+	return notify;
+}
+
+/* ---- initiator ---- */
+
+static int answer_agrees(struct ike_sa *sa, struct child_sa *c, const struct ike_msg *m,
+			 const struct child_sa *old, bool first, struct sa_choice *choice,
+			 char *why, size_t cap)
+{
+	struct proposals *ps = calloc(2, sizeof(*ps)); /* offer, reply */
+	struct ts_list *ts = calloc(2, sizeof(*ts));
+	int err = -ENOMEM;
+
+	snprintf(why, cap, "out of memory");
+	if (!ps || !ts)
+		goto out;
+	child_offer(sa->peer, first, c->spi_in, &ps[0]);
+	child_wish(sa, old, &ts[0], &ts[1]);
+	snprintf(why, cap, "its answer's proposal is not one that we sent");
+	err = -EPROTO;
+	if (sa_parse(m->sa, &ps[1]) || sa_check_reply(&ps[0], &ps[1], first, choice) ||
+	    choice->spi_len != 4 || spi_of(choice) < 256)
+		goto out;
+	c->spi_out = spi_of(choice);
+	c->suite = sa_choice_esp(choice);
+	snprintf(why, cap, "its answer's selectors are not within those that we sent");
+	err = -ENOENT;
+	if (!m->tsi.p || !m->tsr.p || ts_parse(m->tsi, c->local_ts) ||
+	    ts_parse(m->tsr, c->remote_ts) || !c->local_ts->count || !c->remote_ts->count ||
+	    !ts_list_covers(&ts[0], c->local_ts) || !ts_list_covers(&ts[1], c->remote_ts))
+		goto out;
+	cut(c->local_ts);
+	cut(c->remote_ts);
+	err = 0;
+out:
+	free(ps);
+	free(ts);
+	return err;
+}
+
+int child_complete(struct engine *e, struct ike_sa *sa, struct child_sa *c, const struct ike_msg *m,
+		   const struct child_sa *old, bool first, const struct nonce *ni,
+		   const struct nonce *nr, const struct dh *dh, char *why, size_t cap)
+{
+	struct child_keys k = { 0 };
+	struct secret shared = { 0 };
+	struct sa_choice choice;
+	bool pfs;
+	int err;
+
+	c->exch_initiator = true;
+	err = answer_agrees(sa, c, m, old, first, &choice, why, cap);
+	if (err)
+		return err;
+	pfs = !first && choice.ke != KE_NONE;
+	snprintf(why, cap, "its KE payload cannot be used");
+	if (pfs && (!dh || choice.ke != dh_group(dh) || m->ke.group != choice.ke))
+		return -EPROTO;
+	if (pfs)
+		err = dh_shared(dh, m->ke.data, m->ke.len, &shared);
+	if (!err)
+		err = derive(sa, c, pfs ? &shared : NULL, ni, nr, &k);
+	secret_clear(&shared);
+	if (err)
+		return err;
+	snprintf(why, cap, "the data plane cannot install it");
+	err = install(e, c, ENGINE_IN, &k);
+	if (!err) {
+		c->state = CHILD_HALF;
+		c->out_keys = k;
+		memset(&k, 0, sizeof(k));
+	}
+	child_keys_clear(&k);
+	return err;
+}

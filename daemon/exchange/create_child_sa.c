@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * CREATE_CHILD_SA for CHILD SAs (RFC 7296 s1.3.1, s1.3.3), both roles; IKE rekeys are in rekey.c.
+ *
+ *	HDR, SK {[N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr} -->
+ *			<--  HDR, SK {SA, Nr, [KEr,] TSi, TSr}
+ *			<--  HDR, SK {N(error)}
+ *
+ * Make before break: the old CHILD SA goes by a Delete of whoever rekeyed it, after the new one
+ * works. REKEY_SA and Delete name SPIs as their sender receives on them: our spi_out.
+ */
+#include "engine_int.h"
+
+#include <stdlib.h>
+
+#define SOON_MS	  1000
+#define REFUSE_MS 60000
+
+static uint16_t first_group(const struct proposals *ps)
+{
+	for (unsigned i = 0; i < ps->count; i++)
+		for (unsigned k = 0; k < ps->p[i].count; k++)
+			if (ps->p[i].t[k].type == TRANSFORM_KE && ps->p[i].t[k].id != KE_NONE)
+				return ps->p[i].t[k].id;
+	return KE_NONE;
+}
+
+int create_child_send(struct engine *e, struct ike_sa *sa, struct task *t)
+{
+	struct child_sa *old = NULL, *c;
+	struct ts_list *ts = NULL;
+	struct proposals *esp = NULL;
+	struct ike_build *b;
+	uint16_t group;
+	int err = -ENOMEM;
+
+	if (t->kind == TASK_REKEY_CHILD) {
+		old = ike_sa_child_in(sa, t->spi);
+		if (!old || !child_sa_usable(old))
+			return -EALREADY; /* deleted or rekeyed meanwhile */
+		if (old->state == CHILD_HALF)
+			child_switch_out(e, old);
+	}
+	c = child_start(e, sa);
+	if (!c)
+		return -ENOMEM;
+	c->replaces = old ? old->spi_in : 0;
+	ts = calloc(2, sizeof(*ts));
+	esp = calloc(1, sizeof(*esp));
+	if (!ts || !esp)
+		goto fail;
+	group = t->group ? t->group : first_group(sa->peer->p->esp);
+	if (group && dh_new(group, &sa->out.dh))
+		goto fail;
+	sa->out.ni.len = NONCE_LEN;
+	engine_random(e, sa->out.ni.b, NONCE_LEN);
+	b = inner_begin(e);
+	if (old)
+		pld_notify_add_spi(b, REKEY_SA, PROTO_ESP, old->spi_in, (struct span){ NULL, 0 });
+	child_offer(sa->peer, false, c->spi_in, esp);
+	sa_add(b, esp);
+	pld_nonce_add(b, nonce_span(&sa->out.ni));
+	if (group)
+		pld_ke_add(b, group, dh_public(sa->out.dh));
+	child_wish(sa, old, &ts[0], &ts[1]);
+	ts_add(b, PLD_TSI, &ts[0]);
+	ts_add(b, PLD_TSR, &ts[1]);
+	err = request_send(e, sa, CREATE_CHILD_SA, t);
+	if (err)
+		goto fail;
+	sa->out.new_child = c;
+	free(ts);
+	free(esp);
+	return 0;
+fail:
+	child_drop(e, c, false);
+	outreq_clear(&sa->out);
+	free(ts);
+	free(esp);
+	return err;
+}
+
+/* ---- responder ---- */
+
+static void answer_error(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+			 const struct engine_path *path, uint64_t hash, uint16_t notify,
+			 uint16_t group)
+{
+	struct ike_build *b = inner_begin(e);
+
+	if (notify == INVALID_KE_PAYLOAD)
+		pld_notify_add_be16(b, notify, group);
+	else
+		pld_notify_add(b, notify, (struct span){ NULL, 0 });
+	log_info(&sa->log, "CREATE_CHILD_SA of the peer answered with %s", ike_notify_name(notify));
+	reply_send(e, sa, CREATE_CHILD_SA, m->hdr.id, path, hash);
+}
+
+static void answer_not_found(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+			     const struct engine_path *path, uint64_t hash, uint32_t spi)
+{
+	pld_notify_add_spi(inner_begin(e), CHILD_SA_NOT_FOUND, PROTO_ESP, spi,
+			   (struct span){ NULL, 0 });
+	reply_send(e, sa, CREATE_CHILD_SA, m->hdr.id, path, hash);
+}
+
+static void answer_new_child(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+			     const struct engine_path *path, uint64_t hash, struct child_sa *old,
+			     enum collide_verdict v)
+{
+	struct ike_build *b = inner_begin(e);
+	struct nonce ni, nr = { .len = NONCE_LEN };
+	struct child_sa *c;
+	uint16_t notify, group;
+
+	nonce_set(&ni, m->nonce);
+	engine_random(e, nr.b, NONCE_LEN);
+	if (!old && ike_sa_children_up(sa) >= IKE_CHILDREN_UP)
+		notify = NO_ADDITIONAL_SAS;
+	else
+		notify = child_respond(e, sa, m, b, old, false, &ni, &nr, &group, &c);
+	if (notify) {
+		answer_error(e, sa, m, path, hash, notify, group);
+		return;
+	}
+	if (reply_send(e, sa, CREATE_CHILD_SA, m->hdr.id, path, hash)) {
+		child_drop(e, c, false);
+		return;
+	}
+	if (!old) {
+		if (child_switch_out(e, c))
+			task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
+		else
+			child_announce(e, c);
+		return;
+	}
+	if (v == COLLIDE_RIVAL) {
+		struct collision *r = &sa->out.rival;
+
+		r->active = true;
+		r->spi_in = c->spi_in;
+		r->lowest = *nonce_lower(&ni, &nr);
+		return;
+	}
+	old->replaced_by = c->spi_in;
+	child_announce(e, c);
+	if (old->state != CHILD_CLOSING) {
+		old->state = CHILD_REKEYED;
+		timer_arm(e, &old->life, e->now_ms + RETIRED_MS);
+	}
+}
+
+void create_child_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
+			  const struct engine_path *path, uint64_t request_hash)
+{
+	const struct pld_notify *rekey = ike_msg_notify(m, REKEY_SA);
+	struct child_sa *old = NULL;
+	enum collide_verdict v;
+	uint32_t spi;
+
+	rekey_ike_settle(e, sa);
+	if (!m->tsi.p && !rekey) {
+		rekey_ike_request(e, sa, m, path, request_hash);
+		return;
+	}
+	if (!m->sa.p || !m->nonce.p) {
+		answer_error(e, sa, m, path, request_hash, INVALID_SYNTAX, 0);
+		return;
+	}
+	if (rekey) {
+		spi = pld_notify_spi(rekey);
+		old = rekey->proto == PROTO_ESP ? ike_sa_child_out(sa, spi) : NULL;
+		if (!old) {
+			answer_not_found(e, sa, m, path, request_hash, spi);
+			return;
+		}
+	}
+	v = collide(sa, old ? WISH_REKEY_CHILD : WISH_CREATE_CHILD, old);
+	/* Already rekeyed, by us or by the peer: whoever did will delete it. */
+	if (old && (old->state == CHILD_REKEYED || old->state == CHILD_CLOSING))
+		v = COLLIDE_TEMPORARY;
+	if (v == COLLIDE_TEMPORARY)
+		answer_error(e, sa, m, path, request_hash, TEMPORARY_FAILURE, 0);
+	else
+		answer_new_child(e, sa, m, path, request_hash, old, v);
+}
+
+/* ---- initiator ---- */
+
+/* The rekey came to nothing: the old one goes on, and is tried again later. */
+static void rekey_again(struct engine *e, struct ike_sa *sa, uint32_t spi, uint64_t in_ms)
+{
+	struct child_sa *old = ike_sa_child_in(sa, spi);
+
+	if (old && child_sa_usable(old))
+		timer_arm(e, &old->life, e->now_ms + in_ms + engine_random32(e) % SOON_MS);
+}
+
+static void rival_stays(struct engine *e, struct ike_sa *sa, struct outreq *o)
+{
+	struct child_sa *rival = ike_sa_child_in(sa, o->rival.spi_in);
+	struct child_sa *old = ike_sa_child_in(sa, o->task.spi);
+
+	if (!rival)
+		return;
+	child_announce(e, rival);
+	if (old && child_sa_usable(old)) {
+		old->replaced_by = rival->spi_in;
+		old->state = CHILD_REKEYED;
+		timer_arm(e, &old->life, e->now_ms + RETIRED_MS);
+	} else if (!old || old->state == CHILD_LINGER) {
+		child_switch_out(e, rival);
+	}
+}
+
+static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
+		       const struct pld_notify *n)
+{
+	struct task again = { .kind = o->task.kind,
+			      .spi = o->task.spi,
+			      .rounds = (uint8_t)(o->task.rounds + 1) };
+	struct child_sa *old = ike_sa_child_in(sa, o->task.spi);
+
+	if (n->type == INVALID_KE_PAYLOAD && n->len == 2 && o->task.rounds < 2) {
+		again.group = (uint16_t)(n->data[0] << 8 | n->data[1]);
+		if (dh_public_len(again.group) && (!o->dh || dh_group(o->dh) != again.group)) {
+			ike_sa_task_add(sa, &again);
+			return;
+		}
+	}
+	if (o->rival.active) {
+		rival_stays(e, sa, o);
+		return;
+	}
+	if (n->type == TEMPORARY_FAILURE) {
+		if (o->task.kind == TASK_REKEY_CHILD)
+			rekey_again(e, sa, o->task.spi, SOON_MS);
+		else
+			child_want(e, sa, SOON_MS);
+		return;
+	}
+	if (n->type == CHILD_SA_NOT_FOUND && o->task.kind == TASK_REKEY_CHILD) {
+		if (old && child_sa_usable(old))
+			child_drop(e, old, true); /* ours alone: no Delete can name it */
+		if (!ike_sa_children_up(sa))
+			task_queue(e, sa, TASK_CREATE_CHILD, 0);
+		return;
+	}
+	explain(e, sa->peer, sa, &sa->path,
+		n->type == TS_UNACCEPTABLE	? ENGINE_WHY_TS
+		: n->type == NO_PROPOSAL_CHOSEN ? ENGINE_WHY_NO_PROPOSAL
+						: ENGINE_WHY_REFUSED,
+		true, "the peer refuses %s a CHILD SA with %s",
+		o->task.kind == TASK_REKEY_CHILD ? "to rekey" : "to create",
+		ike_notify_name(n->type));
+	if (o->task.kind == TASK_REKEY_CHILD)
+		rekey_again(e, sa, o->task.spi, REFUSE_MS);
+	else
+		child_want(e, sa, SOON_MS);
+}
+
+/* The new one works. Which of up to three goes now? */
+static void on_success(struct engine *e, struct ike_sa *sa, struct outreq *o, struct child_sa *c,
+		       const struct nonce *nr)
+{
+	struct child_sa *old =
+	    o->task.kind == TASK_REKEY_CHILD ? ike_sa_child_in(sa, o->task.spi) : NULL;
+	struct child_sa *rival = o->rival.active ? ike_sa_child_in(sa, o->rival.spi_in) : NULL;
+
+	if (rival && collide_lost(&o->ni, nr, &o->rival)) {
+		log_info(&sa->log, "both sides rekeyed: ours is the redundant CHILD SA");
+		task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
+		rival_stays(e, sa, o);
+		return;
+	}
+	if (child_switch_out(e, c)) {
+		task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
+		rekey_again(e, sa, o->task.spi, SOON_MS);
+		return;
+	}
+	if (old)
+		old->replaced_by = c->spi_in;
+	child_announce(e, c);
+	if (old && old->state != CHILD_LINGER) {
+		child_stop_out(e, old);
+		task_queue(e, sa, TASK_DELETE_CHILD, old->spi_in);
+	}
+	/* A rival that lost is deleted by the peer who made it. */
+	if (rival) {
+		rival->replaced_by = c->spi_in;
+		rival->state = CHILD_REKEYED;
+		child_stop_out(e, rival);
+		timer_arm(e, &rival->life, e->now_ms + RETIRED_MS);
+	}
+	if (o->task.kind == TASK_CREATE_CHILD)
+		peer_settle(e, sa, false);
+}
+
+void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o,
+			   const struct ike_msg *m)
+{
+	const struct pld_notify *n = ike_msg_error(m);
+	struct child_sa *c = o->new_child;
+	struct child_sa *old =
+	    o->task.kind == TASK_REKEY_CHILD ? ike_sa_child_in(sa, o->task.spi) : NULL;
+	char why[200] = "its answer is incomplete";
+	struct nonce nr;
+	int err = -EPROTO;
+
+	o->new_child = NULL;
+	if (!c)
+		return;
+	if (n && !m->sa.p) {
+		child_drop(e, c, false);
+		on_refusal(e, sa, o, n);
+		return;
+	}
+	if (m->sa.p && m->nonce.p) {
+		nonce_set(&nr, m->nonce);
+		err = child_complete(e, sa, c, m, old, false, &o->ni, &nr, o->dh, why, sizeof(why));
+	}
+	if (!err) {
+		on_success(e, sa, o, c, &nr);
+		return;
+	}
+	explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_LOCAL, false,
+		"the CHILD SA cannot be used: %s", why);
+	if (c->spi_out)
+		task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
+	else
+		child_drop(e, c, false);
+	if (o->rival.active)
+		rival_stays(e, sa, o);
+	else if (o->task.kind == TASK_REKEY_CHILD)
+		rekey_again(e, sa, o->task.spi, REFUSE_MS);
+	else
+		child_want(e, sa, SOON_MS);
+}

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Theory: the way of a datagram (style.md section 3): header, SA, message ID, decryption, payloads,
+ * and then one row of transitions[]. Nothing of an SA moves before the message is authentic; nothing is
+ * answered that the table does not name.
+ *
+ *	SA_R_INIT  <- IKE_AUTH request          SA_I_AUTH <- IKE_AUTH response
+ *	SA_UP      <- CREATE_CHILD_SA, INFORMATIONAL, both ways
+ *	SA_REKEYED, SA_RETIRED <- the same (collisions, Deletes)     SA_CLOSING <- repeats only
+ */
+#include "engine_int.h"
+
+#include <stdlib.h>
+
+struct step {
+	struct ike_msg *m;
+	const struct engine_path *path;
+	const uint8_t *plain;
+	size_t plain_len;
+	uint8_t first;
+	uint64_t request_hash;
+};
+
+static void run_auth_request(struct engine *e, struct ike_sa *sa, const struct step *s)
+{
+	ike_auth_request(e, sa, s->m, s->path, s->plain, s->plain_len, s->first, s->request_hash);
+}
+
+static void run_create_request(struct engine *e, struct ike_sa *sa, const struct step *s)
+{
+	create_child_request(e, sa, s->m, s->path, s->request_hash);
+}
+
+static void run_info_request(struct engine *e, struct ike_sa *sa, const struct step *s)
+{
+	informational_request(e, sa, s->m, s->path, s->request_hash);
+}
+
+static void run_auth_response(struct engine *e, struct ike_sa *sa, const struct step *s)
+{
+	struct outreq o = sa->out;
+
+	memset(&sa->out, 0, sizeof(sa->out));
+	outreq_clear(&o);
+	ike_auth_response(e, sa, s->m, s->plain, s->plain_len, s->first);
+}
+
+/* The answered request moves out of the SA first: its handler may start the next one. */
+static void run_response(struct engine *e, struct ike_sa *sa, const struct step *s)
+{
+	struct outreq o = sa->out;
+
+	memset(&sa->out, 0, sizeof(sa->out));
+	if (o.task.kind == TASK_REKEY_IKE)
+		rekey_ike_response(e, sa, &o, s->m);
+	else if (o.exchange == CREATE_CHILD_SA)
+		create_child_response(e, sa, &o, s->m);
+	else
+		informational_response(e, sa, &o, s->m);
+	outreq_clear(&o);
+}
+
+#define BIT(s)	(1u << (s))
+#define ALIVE	(BIT(SA_UP) | BIT(SA_REKEYED) | BIT(SA_RETIRED))
+#define REQUEST 0
+#define ANSWER	IKE_FLAG_RESPONSE
+
+static const struct transition {
+	uint32_t from; /* set of states */
+	uint8_t exchange;
+	uint8_t role; /* REQUEST of the peer, or its ANSWER to ours */
+	void (*run)(struct engine *e, struct ike_sa *sa, const struct step *s);
+	enum sa_state to; /* the usual one; failures go elsewhere */
+	const char *story;
+} transitions[] = {
+	{ BIT(SA_R_INIT), IKE_AUTH, REQUEST, run_auth_request, SA_R_VERIFY,
+	  "SK {IDi, [CERT,] [CERTREQ,] [IDr,] AUTH, [CP,] SA, TSi, TSr} -->" },
+	{ BIT(SA_I_AUTH), IKE_AUTH, ANSWER, run_auth_response, SA_UP,
+	  "<-- SK {IDr, [CERT,] AUTH, [CP,] SA, TSi, TSr}" },
+	{ ALIVE, CREATE_CHILD_SA, REQUEST, run_create_request, SA_UP,
+	  "SK {[N(REKEY_SA),] SA, Ni, [KEi,] [TSi, TSr]} -->" },
+	{ ALIVE, CREATE_CHILD_SA, ANSWER, run_response, SA_UP,
+	  "<-- SK {SA, Nr, [KEr,] [TSi, TSr]}" },
+	{ ALIVE, INFORMATIONAL, REQUEST, run_info_request, SA_UP, "SK {[N,] [D,] ...} -->" },
+	{ ALIVE, INFORMATIONAL, ANSWER, run_response, SA_UP, "<-- SK {[N,] [D,] ...}" },
+};
+
+static const struct transition *transition_find(const struct ike_sa *sa, const struct ike_hdr *h)
+{
+	for (size_t i = 0; i < sizeof(transitions) / sizeof(*transitions); i++) {
+		const struct transition *t = &transitions[i];
+
+		if ((t->from & BIT(sa->state)) && t->exchange == h->exchange &&
+		    t->role == (h->flags & IKE_FLAG_RESPONSE))
+			return t;
+	}
+	return NULL;
+}
+
+void sa_enter_state(struct engine *e, struct ike_sa *sa, enum sa_state to)
+{
+	if (sa->state == to)
+		return;
+	log_debug(&sa->log, "%s -> %s", sa_state_name(sa->state), sa_state_name(to));
+	sa->state = to;
+}
+
+/* ---- finding the SA ---- */
+
+static struct ike_sa *demux(const struct engine *e, const struct ike_hdr *h)
+{
+	bool we_initiated = !(h->flags & IKE_FLAG_INITIATOR);
+	uint64_t own = we_initiated ? h->spi_i : h->spi_r;
+	uint64_t theirs = we_initiated ? h->spi_r : h->spi_i;
+	struct hash_node *n = hash_first(&e->by_spi, hash_bytes(&own, sizeof(own)));
+
+	for (; n; n = hash_next(n)) {
+		struct ike_sa *sa = (struct ike_sa *)((char *)n - offsetof(struct ike_sa, by_spi));
+
+		if (sa->initiator == we_initiated && ike_sa_own_spi(sa) == own &&
+		    (we_initiated ? sa->spi_r : sa->spi_i) == theirs)
+			return sa;
+	}
+	return NULL;
+}
+
+static struct ike_sa *find_call(const struct engine *e, uint64_t spi_i)
+{
+	struct hash_node *n = hash_first(&e->by_spi, hash_bytes(&spi_i, sizeof(spi_i)));
+
+	for (; n; n = hash_next(n)) {
+		struct ike_sa *sa = (struct ike_sa *)((char *)n - offsetof(struct ike_sa, by_spi));
+
+		if (sa->state == SA_CALLING && sa->spi_i == spi_i)
+			return sa;
+	}
+	return NULL;
+}
+
+/* ---- unprotected messages ---- */
+
+static void on_unprotected(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
+			   const struct engine_path *path)
+{
+	const struct pld_notify *n = ike_msg_error(m);
+	struct fx *f;
+
+	/* Nobody signed this. It is a hint that the peer lost our SA, never more (s2.4, s2.21.4). */
+	if (!sa || !ike_hdr_is_response(&m->hdr) || !n || n->type != INVALID_IKE_SPI ||
+	    !sa->win.outstanding || m->hdr.id != sa->win.next_out) {
+		e->n.in_dropped++;
+		return;
+	}
+	if (sa->out.task.kind == TASK_DELETE_IKE) {
+		sa_end(e, sa, ENGINE_WHY_ADMIN, sa->state != SA_UP);
+		return;
+	}
+	if (!sa->was_up)
+		return;
+	f = fx_add(e, FX_HINT);
+	f->reply.peer = sa->peer->p->id;
+	f->reply.ike = sa->handle;
+	f->reply.path = *path;
+}
+
+static void on_unknown_spi(struct engine *e, const struct ike_msg *m,
+			   const struct engine_path *path)
+{
+	e->n.in_dropped++;
+	if (ike_hdr_is_response(&m->hdr) || m->hdr.exchange == IKE_SA_INIT || !stray_allowed(e))
+		return;
+	answer_notify(e, &m->hdr, path, INVALID_IKE_SPI, NULL, 0);
+}
+
+/* ---- protected messages ---- */
+
+/* Decrypt, and join fragments. 1: whole, in *first, *len; 0: wait for more; or -errno. */
+static int open_message(struct engine *e, struct ike_sa *sa, struct ike_msg *m, uint8_t *first,
+			size_t *len)
+{
+	struct frag_set **set = &sa->frags_in[ike_hdr_is_response(&m->hdr)];
+	int err;
+
+	if (m->sk.type == PLD_SKF && !sa->frag)
+		return -EPROTO;
+	if (m->sk.type == PLD_SKF) {
+		if (!*set)
+			*set = calloc(1, sizeof(**set));
+		if (!*set)
+			return -ENOMEM;
+		err = frag_check(*set, m);
+		if (err && (*set)->active && (*set)->id == m->hdr.id)
+			return err;
+	}
+	err = sk_open(sa->aead_in, m, e->plain, sizeof(e->plain), len);
+	*first = m->sk.first;
+	if (err || m->sk.type == PLD_SK)
+		return err ? err : 1;
+	if (m->raw.len < sa->frag_max && m->sk.frag_number < m->sk.frag_total &&
+	    m->raw.len >= MSG_SMALL_MAX)
+		sa->frag_max = m->raw.len; /* the peer knows of a smaller path */
+	err = frag_add(*set, m, e->plain, *len, e->now_ms);
+	if (err <= 0)
+		return err;
+	err = frag_join(*set, e->plain, sizeof(e->plain), len, first);
+	return err ? err : 1;
+}
+
+static void note_reply(struct engine *e, struct ike_sa *sa, const struct engine_path *path)
+{
+	struct fx *f;
+
+	sa->reply_ms = e->now_ms;
+	if (!sa->peer || !sa->was_up)
+		return;
+	sa->peer->alive_ms = e->now_ms;
+	f = fx_add(e, FX_REPLY);
+	f->reply.peer = sa->peer->p->id;
+	f->reply.ike = sa->handle;
+	f->reply.path = *path;
+}
+
+/* The peer has our new IKE SA: its predecessor need not wait much longer. */
+static void note_confirmed(struct engine *e, struct ike_sa *sa)
+{
+	if (sa->confirmed)
+		return;
+	sa->confirmed = true;
+	if (sa->predecessor && sa->predecessor->state == SA_REKEYED)
+		timer_arm(e, &sa->predecessor->life, e->now_ms + RETIRED_MS);
+}
+
+/* Authentic, but wrong in itself (RFC 7296 s2.21.3): a request gets told, an answer ends the SA. */
+static void on_bad_payloads(struct engine *e, struct ike_sa *sa, const struct ike_msg *m, int err,
+			    const struct engine_path *path, uint64_t hash)
+{
+	uint8_t type = m->bad;
+
+	e->n.in_malformed++;
+	log_warn(&sa->log, "malformed message from an authentic peer: payload %s: %s",
+		 ike_payload_name(m->bad), m->why ? m->why : "unknown and critical");
+	if (ike_hdr_is_response(&m->hdr)) {
+		window_commit_response(&sa->win);
+		outreq_clear(&sa->out);
+		if (sa->caller)
+			explain(e, sa->peer, sa, path, ENGINE_WHY_PROTOCOL, false,
+				"the answer to IKE_AUTH is malformed (%s)",
+				ike_payload_name(m->bad));
+		sa_end(e, sa, ENGINE_WHY_PROTOCOL, false);
+		return;
+	}
+	if (err == -EPROTO)
+		pld_notify_add(inner_begin(e), UNSUPPORTED_CRITICAL_PAYLOAD,
+			       (struct span){ &type, 1 });
+	else
+		pld_notify_add(inner_begin(e), INVALID_SYNTAX, (struct span){ NULL, 0 });
+	reply_send(e, sa, m->hdr.exchange, m->hdr.id, path, hash);
+	if (sa->state == SA_R_INIT)
+		sa_end_soft(e, sa, ENGINE_WHY_PROTOCOL, false);
+}
+
+static bool window_lets_in(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
+			   const struct engine_path *path, uint64_t hash)
+{
+	enum window_verdict v;
+	size_t len;
+
+	if (ike_hdr_is_response(&m->hdr)) {
+		if (window_check_response(&sa->win, m->hdr.id))
+			return true;
+		e->n.in_dropped++;
+		return false;
+	}
+	v = window_check_request(&sa->win, m->hdr.id);
+	if (v == WINDOW_NEW)
+		return true;
+	if (v == WINDOW_DUPLICATE && (m->sk.type == PLD_SK || m->sk.frag_number == 1)) {
+		if (hash == sa->win.request_hash) {
+			reply_again(e, sa, path);
+			return false;
+		}
+		/* The same request cut into smaller fragments: other bytes, but authentic (RFC 7383 s2.6.1). */
+		if (m->sk.type == PLD_SKF &&
+		    !sk_open(sa->aead_in, m, e->plain, sizeof(e->plain), &len)) {
+			sa->win.request_hash = hash;
+			if (m->raw.len >= MSG_SMALL_MAX && m->raw.len < sa->frag_max)
+				sa->frag_max = m->raw.len;
+			reply_again(e, sa, path);
+			return false;
+		}
+	}
+	e->n.in_dropped++;
+	return false;
+}
+
+static void on_protected(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
+			 const struct engine_path *path)
+{
+	const struct transition *t = transition_find(sa, &m->hdr);
+	uint64_t hash = hash_bytes(m->raw.p, m->raw.len);
+	struct step s = { .m = m, .path = path, .plain = e->plain, .request_hash = hash };
+	int err;
+
+	if (!sa->aead_in || !window_lets_in(e, sa, m, path, hash))
+		return;
+	if (!t || (ike_hdr_is_response(&m->hdr) && m->hdr.exchange != sa->out.exchange)) {
+		e->n.in_dropped++;
+		return;
+	}
+	err = open_message(e, sa, m, &s.first, &s.plain_len);
+	if (err <= 0) {
+		if (err == -EKEYREJECTED || err == -EBADMSG)
+			e->n.in_unauthenticated++;
+		return;
+	}
+	err = ike_msg_parse_inner(m, s.first, e->plain, s.plain_len);
+	if (err) {
+		on_bad_payloads(e, sa, m, err, path, hash);
+		return;
+	}
+	if (ike_hdr_is_response(&m->hdr)) {
+		timer_clear(&e->timers, &sa->resend);
+		window_commit_response(&sa->win);
+		note_reply(e, sa, path);
+	} else if (sa->was_up && !engine_path_eq(path, &sa->path)) {
+		struct fx *f = fx_add(e, FX_REQUEST_FROM);
+
+		f->reply.peer = sa->peer->p->id;
+		f->reply.ike = sa->handle;
+		f->reply.path = *path;
+	}
+	note_confirmed(e, sa);
+	log_debug(&sa->log, "%s", t->story);
+	t->run(e, sa, &s);
+	tasks_run(e, sa);
+}
+
+void engine_on_datagram(struct engine *e, uint64_t now_ms, const struct engine_path *path,
+			const uint8_t *bytes, size_t len, struct fx_list *fx)
+{
+	static struct ike_msg m; /* one thread; too large for a stack frame */
+	struct ike_sa *sa;
+	int err;
+
+	engine_enter(e, now_ms, fx);
+	e->n.in++;
+	memset(&m, 0, sizeof(m));
+	err = len > ENGINE_MSG_MAX ? -EBADMSG : ike_msg_parse(bytes, len, &m);
+	if (err == -EPROTONOSUPPORT && !ike_hdr_is_response(&m.hdr) && stray_allowed(e))
+		answer_notify(e, &m.hdr, path, INVALID_MAJOR_VERSION, NULL, 0);
+	if (err) {
+		e->n.in_malformed++;
+		engine_leave(e);
+		return;
+	}
+	if (m.hdr.exchange == IKE_SA_INIT) {
+		sa = ike_hdr_is_response(&m.hdr) ? find_call(e, m.hdr.spi_i) : NULL;
+		if (sa)
+			ike_sa_init_response(e, sa, &m, path);
+		else if (!ike_hdr_is_response(&m.hdr))
+			ike_sa_init_request(e, &m, path);
+		else
+			e->n.in_dropped++;
+	} else {
+		sa = demux(e, &m.hdr);
+		if (m.sk.type == PLD_NONE)
+			on_unprotected(e, sa, &m, path);
+		else if (!sa)
+			on_unknown_spi(e, &m, path);
+		else
+			on_protected(e, sa, &m, path);
+	}
+	engine_leave(e);
+}
+
+uint64_t engine_next_timer_ms(const struct engine *e)
+{
+	return timers_next_ms(&e->timers);
+}
+
+void engine_on_timer(struct engine *e, uint64_t now_ms, struct fx_list *fx)
+{
+	engine_enter(e, now_ms, fx);
+	timers_run(&e->timers, now_ms);
+	engine_leave(e);
+}

@@ -1,0 +1,716 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Theory: the tables of the engine and the life of what stands in them. IKE SAs are found by our own
+ * SPI (messages), by handle (the supervisor) and, half-open, by the peer's SPI and endpoint (a
+ * repeated IKE_SA_INIT). Which IKE SAs of one peer live side by side is decided in peer_settle().
+ */
+#include "engine_int.h"
+#include "digest.h"
+
+#include <stdlib.h>
+
+/* RFC 8032 s7.1, test 1: a public key that nobody configured, for the motions of unknown identities. */
+static const uint8_t dummy_spki[] = {
+	0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00, 0xd7, 0x5a, 0x98,
+	0x01, 0x82, 0xb1, 0x0a, 0xb7, 0xd5, 0x4b, 0xfe, 0xd3, 0xc9, 0x64, 0x07, 0x3a, 0x0e, 0xe1,
+	0x72, 0xf3, 0xda, 0xa6, 0x23, 0x25, 0xaf, 0x02, 0x1a, 0x68, 0xf7, 0x07, 0x51, 0x1a,
+};
+
+void engine_enter(struct engine *e, uint64_t now_ms, struct fx_list *fx)
+{
+	e->now_ms = now_ms;
+	e->fx = fx;
+}
+
+void engine_leave(struct engine *e)
+{
+	while (e->graves) {
+		struct ike_sa *sa = e->graves;
+
+		e->graves = sa->grave_next;
+		ike_sa_free(sa);
+	}
+	e->fx = NULL;
+}
+
+void engine_random(struct engine *e, void *p, size_t len)
+{
+	if (e->ops->random)
+		e->ops->random(e->arg, p, len);
+	else if (secret_random(p, len))
+		abort(); /* without randomness there is no protocol */
+}
+
+uint32_t engine_random32(struct engine *e)
+{
+	uint32_t v;
+
+	engine_random(e, &v, sizeof(v));
+	return v;
+}
+
+static struct ike_sa *find_spi(const struct engine *e, uint64_t own)
+{
+	struct hash_node *n = hash_first(&e->by_spi, hash_bytes(&own, sizeof(own)));
+
+	for (; n; n = hash_next(n)) {
+		struct ike_sa *sa = (struct ike_sa *)((char *)n - offsetof(struct ike_sa, by_spi));
+
+		if (ike_sa_own_spi(sa) == own)
+			return sa;
+	}
+	return NULL;
+}
+
+uint64_t engine_random_spi(struct engine *e)
+{
+	uint64_t spi;
+
+	do {
+		engine_random(e, &spi, sizeof(spi));
+	} while (!spi || find_spi(e, spi));
+	return spi;
+}
+
+struct engine *engine_new(const struct engine_config *cfg)
+{
+	struct engine *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return NULL;
+	e->ops = cfg->ops;
+	e->arg = cfg->arg;
+	e->cookie_from = cfg->half_open_cookie_from ? cfg->half_open_cookie_from : 32;
+	e->half_open_max = cfg->half_open_max ? cfg->half_open_max : 4096;
+	e->per_prefix = cfg->half_open_per_prefix ? cfg->half_open_per_prefix : 64;
+	e->next_handle = 1;
+	engine_random(e, e->instance, sizeof(e->instance));
+	engine_random(e, e->cookie_secret, sizeof(e->cookie_secret));
+	if (pubkey_from_spki(dummy_spki, sizeof(dummy_spki), &e->dummy_key)) {
+		free(e);
+		errno = ENOMEM;
+		return NULL;
+	}
+	return e;
+}
+
+/* ---- SAs ---- */
+
+void sa_name_log(struct ike_sa *sa)
+{
+	log_set(&sa->log, "peer=%s ike=%u spi_i=%016llx spi_r=%016llx",
+		sa->peer ? sa->peer->p->name : "?", sa->handle, (unsigned long long)sa->spi_i,
+		(unsigned long long)sa->spi_r);
+}
+
+static void list_remove(struct ike_sa *sa)
+{
+	if (!sa->peer_prev)
+		return;
+	*sa->peer_prev = sa->peer_next;
+	if (sa->peer_next)
+		sa->peer_next->peer_prev = sa->peer_prev;
+	sa->peer_prev = NULL;
+	sa->peer_next = NULL;
+}
+
+static void list_insert(struct ike_sa **head, struct ike_sa *sa)
+{
+	sa->peer_next = *head;
+	if (*head)
+		(*head)->peer_prev = &sa->peer_next;
+	sa->peer_prev = head;
+	*head = sa;
+}
+
+void sa_set_peer(struct engine *e, struct ike_sa *sa, struct peer_entry *peer)
+{
+	list_remove(sa);
+	sa->peer = peer;
+	list_insert(peer ? &peer->sas : &e->strangers, sa);
+	sa_name_log(sa);
+}
+
+int sa_index_spi(struct engine *e, struct ike_sa *sa)
+{
+	uint64_t own = ike_sa_own_spi(sa);
+
+	return hash_insert(&e->by_spi, &sa->by_spi, hash_bytes(&own, sizeof(own)));
+}
+
+static int index_handle(struct engine *e, struct ike_sa *sa)
+{
+	return hash_insert(&e->by_handle, &sa->by_handle,
+			   hash_bytes(&sa->handle, sizeof(sa->handle)));
+}
+
+struct ike_sa *sa_register(struct engine *e, struct peer_entry *peer, uint64_t spi_i,
+			   uint64_t spi_r, bool initiator)
+{
+	struct ike_sa *sa = ike_sa_new();
+
+	if (!sa)
+		return NULL;
+	sa->engine = e;
+	sa->spi_i = spi_i;
+	sa->spi_r = spi_r;
+	sa->initiator = initiator;
+	sa->handle = e->next_handle++;
+	if (!e->next_handle)
+		e->next_handle = 1;
+	sa->frag_max = MSG_FIRST_MAX;
+	sa->rekey_at_ms = UINT64_MAX;
+	sa->since_ms = e->now_ms;
+	sa->resend.fire = on_resend;
+	sa->life.fire = on_sa_life;
+	sa->retry.fire = on_child_retry;
+	sa->resend.arg = sa->life.arg = sa->retry.arg = sa;
+	if (sa_index_spi(e, sa)) {
+		ike_sa_free(sa);
+		return NULL;
+	}
+	if (index_handle(e, sa)) {
+		hash_remove(&e->by_spi, &sa->by_spi);
+		ike_sa_free(sa);
+		return NULL;
+	}
+	e->n.ike_sas++;
+	sa_set_peer(e, sa, peer);
+	return sa;
+}
+
+void sa_take_handle(struct engine *e, struct ike_sa *sa, struct ike_sa *from)
+{
+	uint32_t h = sa->handle;
+
+	hash_remove(&e->by_handle, &sa->by_handle);
+	hash_remove(&e->by_handle, &from->by_handle);
+	sa->handle = from->handle;
+	from->handle = h;
+	/* Both were in the table just now, so its buckets are there and this cannot fail. */
+	if (index_handle(e, sa) || index_handle(e, from))
+		abort();
+	sa_name_log(sa);
+}
+
+struct ike_sa *sa_by_handle(const struct engine *e, uint32_t handle)
+{
+	struct hash_node *n = hash_first(&e->by_handle, hash_bytes(&handle, sizeof(handle)));
+
+	for (; n; n = hash_next(n)) {
+		struct ike_sa *sa =
+		    (struct ike_sa *)((char *)n - offsetof(struct ike_sa, by_handle));
+
+		if (sa->handle == handle)
+			return sa;
+	}
+	return NULL;
+}
+
+static void tell_down(struct engine *e, struct ike_sa *sa, enum engine_why why, bool replaced)
+{
+	struct fx *f;
+
+	if (!sa->was_up)
+		return;
+	sa->was_up = false;
+	f = fx_add(e, FX_PEER_DOWN);
+	f->down.peer = sa->peer->p->id;
+	f->down.ike = sa->handle;
+	f->down.was_up = true;
+	f->down.replaced = replaced;
+	f->down.why = why;
+	log_info(&sa->log, "IKE SA is down: %s", engine_why_str(why));
+}
+
+void half_open_gone(struct engine *e, struct ike_sa *sa)
+{
+	if (!sa->in_init)
+		return;
+	hash_remove(&e->by_init, &sa->by_init);
+	sa->in_init = false;
+	e->n.half_open--;
+	if (sa->auth && sa->auth->cookie && e->prefix_half_open[sa->auth->prefix])
+		e->prefix_half_open[sa->auth->prefix]--;
+}
+
+static void drop_children(struct engine *e, struct ike_sa *sa, bool replaced)
+{
+	while (sa->children)
+		child_drop(e, sa->children, !replaced);
+	sa->out.new_child = NULL;
+}
+
+static void unlink_kin(struct ike_sa *sa)
+{
+	if (sa->successor && sa->successor->predecessor == sa)
+		sa->successor->predecessor = NULL;
+	if (sa->predecessor && sa->predecessor->successor == sa)
+		sa->predecessor->successor = NULL;
+	sa->successor = sa->predecessor = NULL;
+}
+
+/* Somebody's collision record may name this SA as the rival. */
+static void forget_rival(struct ike_sa *sa)
+{
+	if (!sa->peer)
+		return;
+	for (struct ike_sa *o = sa->peer->sas; o; o = o->peer_next)
+		if (o->out.rival.active && o->out.rival.sa == sa)
+			o->out.rival.active = false;
+}
+
+void sa_end(struct engine *e, struct ike_sa *sa, enum engine_why why, bool replaced)
+{
+	struct ike_sa *call = sa->caller;
+
+	if (sa->state == SA_DEAD)
+		return;
+	drop_children(e, sa, replaced);
+	tell_down(e, sa, why, replaced);
+	half_open_gone(e, sa);
+	forget_rival(sa);
+	unlink_kin(sa);
+	timer_clear(&e->timers, &sa->resend);
+	timer_clear(&e->timers, &sa->life);
+	timer_clear(&e->timers, &sa->retry);
+	hash_remove(&e->by_spi, &sa->by_spi);
+	hash_remove(&e->by_handle, &sa->by_handle);
+	list_remove(sa);
+	sa_enter_state(e, sa, SA_DEAD);
+	e->n.ike_sas--;
+	sa->grave_next = e->graves;
+	e->graves = sa;
+	sa->caller = NULL;
+	if (call)
+		call_candidate_gone(e, call);
+}
+
+void sa_end_soft(struct engine *e, struct ike_sa *sa, enum engine_why why, bool replaced)
+{
+	drop_children(e, sa, replaced);
+	tell_down(e, sa, why, replaced);
+	forget_rival(sa);
+	unlink_kin(sa);
+	timer_clear(&e->timers, &sa->resend);
+	timer_clear(&e->timers, &sa->retry);
+	outreq_clear(&sa->out);
+	sa->win.outstanding = false;
+	for (unsigned i = 0; i < sa->task_count; i++)
+		task_clear(&sa->tasks[i]);
+	sa->task_count = 0;
+	sa_enter_state(e, sa, SA_CLOSING);
+	timer_arm(e, &sa->life, e->now_ms + AFTER_REPLY_MS);
+}
+
+struct child_sa *child_by_spi(const struct engine *e, uint32_t spi_in)
+{
+	struct hash_node *n = hash_first(&e->by_child, hash_bytes(&spi_in, sizeof(spi_in)));
+
+	for (; n; n = hash_next(n)) {
+		struct child_sa *c =
+		    (struct child_sa *)((char *)n - offsetof(struct child_sa, by_spi));
+
+		if (c->spi_in == spi_in)
+			return c;
+	}
+	return NULL;
+}
+
+void timer_arm(struct engine *e, struct timer *t, uint64_t at_ms)
+{
+	if (timer_set(&e->timers, t, at_ms))
+		log_err(NULL, "out of memory for a timer");
+}
+
+/* ---- which IKE SAs of a peer live side by side ---- */
+
+void sa_retire(struct engine *e, struct ike_sa *sa)
+{
+	if (sa->state != SA_UP && sa->state != SA_REKEYED)
+		return;
+	log_info(&sa->log, "retired: a newer IKE SA of this peer is up");
+	for (struct child_sa *c = sa->children; c; c = c->next)
+		child_stop_out(e, c);
+	tell_down(e, sa, ENGINE_WHY_REPLACED, true);
+	timer_clear(&e->timers, &sa->retry);
+	sa_enter_state(e, sa, SA_RETIRED);
+	timer_arm(e, &sa->life, e->now_ms + RETIRED_MS);
+	if (sa->series_initiator)
+		task_queue(e, sa, TASK_DELETE_IKE, 0);
+}
+
+/*
+ * Both sides called at the same time: both IKE SAs came up, each side saw them in its own order.
+ * Like the crossing rekeys of RFC 7296 s2.8.2 the one with the lowest nonce goes, on both sides.
+ */
+static bool crossing(const struct ike_sa *a, const struct ike_sa *b)
+{
+	uint64_t d =
+	    a->since_ms > b->since_ms ? a->since_ms - b->since_ms : b->since_ms - a->since_ms;
+
+	return a->series_initiator != b->series_initiator && d < CROSSING_MS && a->lowest.len &&
+	       b->lowest.len;
+}
+
+void peer_settle(struct engine *e, struct ike_sa *sa, bool initial_contact)
+{
+	struct ike_sa *o, *next;
+	bool child = ike_sa_children_up(sa) > 0;
+
+	for (o = sa->peer->sas; o; o = next) {
+		next = o->peer_next;
+		if (o == sa || o == sa->predecessor || o == sa->successor)
+			continue;
+		if (o->state == SA_CALLING) {
+			if (child && !o->call->candidates)
+				call_end(e, o, ENGINE_WHY_REPLACED);
+			continue;
+		}
+		if (o->state != SA_UP)
+			continue;
+		if (crossing(o, sa)) {
+			if (child && nonce_cmp(&sa->lowest, &o->lowest) < 0) {
+				if (ike_sa_children_up(o)) {
+					sa_retire(e, sa);
+					return;
+				}
+			} else if (child) {
+				sa_retire(e, o);
+			}
+		} else if (initial_contact) {
+			log_info(&o->log, "INITIAL_CONTACT: the peer has forgotten this IKE SA");
+			sa_end(e, o, ENGINE_WHY_REPLACED, true);
+		} else if (child) {
+			sa_retire(e, o);
+		}
+	}
+}
+
+/* ---- peers ---- */
+
+struct peer_entry *peer_by_id(const struct engine *e, uint32_t id)
+{
+	struct hash_node *n = hash_first(&e->peers_by_id, hash_bytes(&id, sizeof(id)));
+
+	for (; n; n = hash_next(n)) {
+		struct peer_entry *pe =
+		    (struct peer_entry *)((char *)n - offsetof(struct peer_entry, by_id));
+
+		if (pe->p->id == id)
+			return pe;
+	}
+	return NULL;
+}
+
+/* FQDN and RFC822 compare without case, so they must hash without it too. */
+static uint64_t ident_hash(uint8_t type, const uint8_t *data, size_t len)
+{
+	uint8_t b[256];
+
+	if (len > 255)
+		len = 255;
+	b[0] = type;
+	for (size_t i = 0; i < len; i++) {
+		bool upper = data[i] >= 'A' && data[i] <= 'Z';
+
+		b[1 + i] = type == ID_FQDN || type == ID_RFC822_ADDR
+			       ? (uint8_t)(data[i] + (upper ? 'a' - 'A' : 0))
+			       : data[i];
+	}
+	return hash_bytes(b, len + 1);
+}
+
+struct span id_span(const struct engine_id *id)
+{
+	return (struct span){ id->data, id->len };
+}
+
+struct peer_entry *peer_by_identity(const struct engine *e, const struct pld_id *idi,
+				    const struct pld_id *idr)
+{
+	struct hash_node *n =
+	    hash_first(&e->peers_by_ident, ident_hash(idi->type, idi->data, idi->len));
+
+	for (; n; n = hash_next(n)) {
+		struct peer_entry *pe =
+		    (struct peer_entry *)((char *)n - offsetof(struct peer_entry, by_ident));
+		const struct engine_peer *p = pe->p;
+
+		if (!pld_id_equal(p->remote_id.type, id_span(&p->remote_id), idi->type,
+				  (struct span){ idi->data, idi->len }))
+			continue;
+		if (!idr || !idr->body.p ||
+		    pld_id_equal(p->local_id.type, id_span(&p->local_id), idr->type,
+				 (struct span){ idr->data, idr->len }))
+			return pe;
+	}
+	return NULL;
+}
+
+bool peer_accepts(const struct peer_entry *pe, const struct addr *from)
+{
+	if (!pe->p->accept)
+		return false;
+	for (size_t i = 0; i < pe->p->from_count; i++)
+		if (prefix_contains(&pe->p->from[i], from))
+			return true;
+	return !pe->p->from_count;
+}
+
+static void keyids_collect(struct engine *e)
+{
+	e->keyid_count = 0;
+	e->accepting_anywhere = 0;
+	for (struct peer_entry *pe = e->peers; pe; pe = pe->next) {
+		const struct ca_store *ca = pe->p->remote_auth.ca;
+
+		e->accepting_anywhere += pe->p->accept && !pe->p->from_count;
+		if (pe->p->remote_auth.kind != ENGINE_AUTH_CERT || !ca || !pe->p->accept)
+			continue;
+		for (size_t i = 0; i < ca_store_count(ca); i++) {
+			uint8_t id[20];
+			bool known = ca_store_keyid(ca, i, id) != 0;
+
+			for (size_t k = 0; k < e->keyid_count && !known; k++)
+				known = !memcmp(e->keyids[k], id, sizeof(id));
+			if (!known && e->keyid_count < CERTREQ_KEYIDS_MAX)
+				memcpy(e->keyids[e->keyid_count++], id, sizeof(id));
+		}
+	}
+}
+
+static bool ids_equal(const struct engine_id *a, const struct engine_id *b)
+{
+	return pld_id_equal(a->type, id_span(a), b->type, id_span(b));
+}
+
+static bool anchors_equal(const struct ca_store *a, const struct ca_store *b)
+{
+	uint8_t ka[20], kb[20];
+
+	if (a == b)
+		return true;
+	if (!a || !b || ca_store_count(a) != ca_store_count(b))
+		return false;
+	for (size_t i = 0; i < ca_store_count(a); i++)
+		if (ca_store_keyid(a, i, ka) || ca_store_keyid(b, i, kb) || memcmp(ka, kb, 20))
+			return false;
+	return true;
+}
+
+/* Does what was proved and promised under @a hold under @b? */
+static bool same_trust(const struct engine_peer *a, const struct engine_peer *b)
+{
+	const struct engine_auth_remote *ra = &a->remote_auth, *rb = &b->remote_auth;
+
+	if (!ids_equal(&a->local_id, &b->local_id) || !ids_equal(&a->remote_id, &b->remote_id) ||
+	    ra->kind != rb->kind || ra->psk_ref != rb->psk_ref ||
+	    a->local_auth.kind != b->local_auth.kind ||
+	    a->local_auth.key_ref != b->local_auth.key_ref ||
+	    ra->public_key_count != rb->public_key_count || !anchors_equal(ra->ca, rb->ca))
+		return false;
+	for (size_t i = 0; i < ra->public_key_count; i++)
+		if (!pubkey_equal(ra->public_key[i], rb->public_key[i]))
+			return false;
+	return a->assign_count == b->assign_count && a->request_v4 == b->request_v4 &&
+	       a->request_v6 == b->request_v6;
+}
+
+static bool covered(const struct ts_list *l, const struct ts *by, size_t n, const struct addr *also,
+		    size_t also_count, bool any)
+{
+	for (unsigned i = 0; i < l->count; i++) {
+		bool ok = any;
+
+		for (size_t k = 0; k < n && !ok; k++)
+			ok = ts_covers(&by[k], &l->ts[i]);
+		for (size_t k = 0; k < also_count && !ok; k++)
+			ok = addr_eq(&l->ts[i].lo, &also[k]) && addr_eq(&l->ts[i].hi, &also[k]);
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+static bool still_allowed(const struct ike_sa *sa, const struct engine_peer *p)
+{
+	bool asked = sa->series_initiator && (p->request_v4 || p->request_v6);
+
+	for (const struct child_sa *c = sa->children; c; c = c->next) {
+		if (c->state == CHILD_NEW || c->state == CHILD_LINGER)
+			continue;
+		if (!covered(c->local_ts, p->local_ts, p->local_ts_count, NULL, 0, asked) ||
+		    !covered(c->remote_ts, p->remote_ts, p->remote_ts_count, p->assign,
+			     p->assign_count, false))
+			return false;
+	}
+	return true;
+}
+
+/* One Delete, not repeated, then silence. */
+static void goodbye(struct engine *e, struct ike_sa *sa, enum engine_why why)
+{
+	if (sa->state == SA_UP || sa->state == SA_RETIRED) {
+		if (!sa->win.outstanding) {
+			pld_delete_add_ike(inner_begin(e));
+			request_once(e, sa, INFORMATIONAL);
+		} else if (sa->out.task.kind == TASK_DELETE_IKE) {
+			request_resend(e, sa, NULL);
+		}
+	}
+	if (sa->state == SA_CALLING)
+		call_end(e, sa, why);
+	else if (sa->state != SA_DEAD)
+		sa_end(e, sa, why, false);
+}
+
+static void peer_ends(struct engine *e, struct peer_entry *pe, enum engine_why why)
+{
+	while (pe->sas) {
+		/* A candidate goes with its call. */
+		struct ike_sa *sa = pe->sas->caller ? pe->sas->caller : pe->sas;
+
+		goodbye(e, sa, why);
+	}
+}
+
+static int peer_add(struct engine *e, const struct engine_peer *peer)
+{
+	struct peer_entry *pe = calloc(1, sizeof(*pe));
+	const struct engine_id *id = &peer->remote_id;
+
+	if (!pe)
+		return -ENOMEM;
+	pe->p = peer;
+	if (hash_insert(&e->peers_by_id, &pe->by_id, hash_bytes(&peer->id, sizeof(peer->id)))) {
+		free(pe);
+		return -ENOMEM;
+	}
+	if (hash_insert(&e->peers_by_ident, &pe->by_ident,
+			ident_hash(id->type, id->data, id->len))) {
+		hash_remove(&e->peers_by_id, &pe->by_id);
+		free(pe);
+		return -ENOMEM;
+	}
+	pe->next = e->peers;
+	if (pe->next)
+		pe->next->prev = &pe->next;
+	pe->prev = &e->peers;
+	e->peers = pe;
+	log_set(&pe->log, "peer=%s", peer->name);
+	return 0;
+}
+
+static int peer_replace(struct engine *e, struct peer_entry *pe, const struct engine_peer *peer)
+{
+	const struct engine_id *id = &peer->remote_id;
+	bool trust = same_trust(pe->p, peer);
+	struct ike_sa *sa, *next;
+
+	for (sa = trust ? pe->sas : NULL; sa; sa = next) {
+		next = sa->peer_next;
+		if (!still_allowed(sa, peer))
+			goodbye(e, sa, ENGINE_WHY_CONFIG);
+	}
+	if (!trust)
+		peer_ends(e, pe, ENGINE_WHY_CONFIG);
+	hash_remove(&e->peers_by_ident, &pe->by_ident);
+	pe->p = peer;
+	log_set(&pe->log, "peer=%s", peer->name);
+	return hash_insert(&e->peers_by_ident, &pe->by_ident,
+			   ident_hash(id->type, id->data, id->len));
+}
+
+int engine_peer_update(struct engine *e, uint64_t now_ms, const struct engine_peer *peer,
+		       struct fx_list *fx)
+{
+	struct pld_id rid = { .type = peer->remote_id.type,
+			      .data = peer->remote_id.data,
+			      .len = peer->remote_id.len };
+	struct pld_id lid = { .type = peer->local_id.type,
+			      .data = peer->local_id.data,
+			      .len = peer->local_id.len,
+			      .body = { peer->local_id.data, peer->local_id.len } };
+	struct peer_entry *pe = peer_by_id(e, peer->id), *twin;
+	int err;
+
+	if (!peer->id || !peer->name || !peer->ike || !peer->esp || !rid.type || !lid.type ||
+	    rid.len > 255 || lid.len > 255)
+		return -EINVAL;
+	twin = peer_by_identity(e, &rid, &lid);
+	if (twin && twin != pe)
+		return -EEXIST;
+	engine_enter(e, now_ms, fx);
+	err = pe ? peer_replace(e, pe, peer) : peer_add(e, peer);
+	keyids_collect(e);
+	engine_leave(e);
+	return err;
+}
+
+static void peer_forget(struct engine *e, struct peer_entry *pe)
+{
+	hash_remove(&e->peers_by_id, &pe->by_id);
+	hash_remove(&e->peers_by_ident, &pe->by_ident);
+	*pe->prev = pe->next;
+	if (pe->next)
+		pe->next->prev = pe->prev;
+	free(pe);
+}
+
+void engine_peer_remove(struct engine *e, uint64_t now_ms, uint32_t peer, struct fx_list *fx)
+{
+	struct peer_entry *pe = peer_by_id(e, peer);
+
+	if (!pe)
+		return;
+	engine_enter(e, now_ms, fx);
+	peer_ends(e, pe, ENGINE_WHY_CONFIG);
+	peer_forget(e, pe);
+	keyids_collect(e);
+	engine_leave(e);
+}
+
+void engine_delete_all(struct engine *e, uint64_t now_ms, struct fx_list *fx)
+{
+	engine_enter(e, now_ms, fx);
+	for (struct peer_entry *pe = e->peers; pe; pe = pe->next)
+		peer_ends(e, pe, ENGINE_WHY_ADMIN);
+	while (e->strangers)
+		sa_end(e, e->strangers, ENGINE_WHY_ADMIN, false);
+	engine_leave(e);
+}
+
+void engine_free(struct engine *e)
+{
+	struct fx_list fx = { 0 };
+
+	if (!e)
+		return;
+	engine_enter(e, e->now_ms, &fx);
+	for (struct peer_entry *pe = e->peers; pe; pe = pe->next)
+		while (pe->sas) {
+			struct ike_sa *sa = pe->sas->caller ? pe->sas->caller : pe->sas;
+
+			if (sa->state == SA_CALLING)
+				call_end(e, sa, ENGINE_WHY_ADMIN);
+			else
+				sa_end(e, sa, ENGINE_WHY_ADMIN, false);
+		}
+	while (e->strangers)
+		sa_end(e, e->strangers, ENGINE_WHY_ADMIN, false);
+	while (e->peers)
+		peer_forget(e, e->peers);
+	engine_leave(e);
+	fx_list_free(&fx);
+	hash_free(&e->by_spi);
+	hash_free(&e->by_handle);
+	hash_free(&e->by_init);
+	hash_free(&e->by_child);
+	hash_free(&e->peers_by_id);
+	hash_free(&e->peers_by_ident);
+	timers_free(&e->timers);
+	pubkey_free(e->dummy_key);
+	secret_wipe(e, sizeof(*e));
+	free(e);
+}

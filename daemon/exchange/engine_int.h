@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef EXCHANGE_ENGINE_INT_H
+#define EXCHANGE_ENGINE_INT_H
+
+/*
+ * What the files of this folder share. Every function runs between enter and leave of one public
+ * call: e->now_ms and e->fx are that call's. An SA that ends is only unlinked; engine_leave() frees
+ * it, so no pointer dangles within a call.
+ */
+
+#include "engine.h"
+#include "ike_sa.h"
+#include "log.h"
+#include "payload.h"
+
+#define HALF_OPEN_MS	   30000 /* a responder's half-open SA lives so long */
+#define AFTER_REPLY_MS	   10000 /* a closed SA still repeats its last answer so long */
+#define RETIRED_MS	   30000
+#define CALL_KEYED_MS	   (5 * 60 * 1000)
+#define CALL_CANDIDATES	   4
+#define CALL_ROUNDS	   5
+#define REFUSAL_GRACE_MS   1000 /* an unauthenticated refusal counts when nothing better came */
+#define CANDIDATE_TRIES	   5
+#define DELETE_TRIES	   5
+#define CROSSING_MS	   30000
+#define MSG_FIRST_MAX	   1228 /* IKE bytes: 1280 - IPv6 - UDP - marker */
+#define MSG_SMALL_MAX	   544	/* 576 - IPv4 - UDP - marker */
+#define PREFIX_SLOTS	   1024
+#define COOKIE_SECRET_MS   60000
+#define COOKIE_LEN	   17
+#define CERTREQ_KEYIDS_MAX 16
+
+struct peer_entry {
+	struct hash_node by_id, by_ident;
+	struct peer_entry *next, **prev;
+	const struct engine_peer *p;
+	struct ike_sa *sas;
+	struct log log;
+	bool introduced;   /* an IKE_AUTH of ours succeeded: no INITIAL_CONTACT any more */
+	uint64_t alive_ms; /* last authenticated answer on any of its SAs, or first call */
+	uint64_t busy_until_ms;
+};
+
+struct engine {
+	const struct engine_ops *ops;
+	void *arg;
+	uint32_t cookie_from, half_open_max, per_prefix;
+	uint64_t now_ms;
+	struct fx_list *fx;
+
+	struct hash_table by_spi, by_handle, by_init, by_child, peers_by_id, peers_by_ident;
+	struct peer_entry *peers;
+	uint32_t accepting_anywhere; /* peers that take any source address */
+	struct ike_sa *strangers;    /* half-open without peer */
+	struct ike_sa *graves;
+	struct timers timers;
+	uint32_t next_handle;
+	uint64_t next_token;
+
+	uint8_t instance[POSTERN_INSTANCE_ID_LEN];
+	uint8_t cookie_secret[2][32]; /* [0] present, [1] the one before */
+	uint8_t cookie_version;
+	uint64_t cookie_since_ms;
+	uint16_t prefix_half_open[PREFIX_SLOTS];
+	uint8_t prefix_known[PREFIX_SLOTS / 8]; /* a peer last authenticated from there */
+	struct pubkey *dummy_key;		/* for the motions of an unknown identity */
+	uint8_t keyids[CERTREQ_KEYIDS_MAX][20];
+	size_t keyid_count;
+
+	struct log_limit limit;
+	uint64_t stray_since_ms; /* INVALID_IKE_SPI and INVALID_MAJOR_VERSION answers */
+	uint32_t stray_sent;
+	struct engine_counters n;
+
+	struct ike_build inner; /* writes into build */
+	uint8_t plain[IKE_MSG_MAX];
+	uint8_t build[ENGINE_MSG_MAX];
+	uint8_t out[ENGINE_MSG_MAX + 256];
+};
+
+/* engine.c */
+void engine_enter(struct engine *e, uint64_t now_ms, struct fx_list *fx);
+void engine_leave(struct engine *e);
+void engine_random(struct engine *e, void *p, size_t len);
+uint32_t engine_random32(struct engine *e);
+uint64_t engine_random_spi(struct engine *e);
+/** sa_register() - New SA in the tables; NULL when out of memory. @peer NULL: a stranger. */
+struct ike_sa *sa_register(struct engine *e, struct peer_entry *peer, uint64_t spi_i,
+			   uint64_t spi_r, bool initiator);
+int sa_index_spi(struct engine *e, struct ike_sa *sa);
+void sa_set_peer(struct engine *e, struct ike_sa *sa, struct peer_entry *peer);
+void sa_name_log(struct ike_sa *sa);
+/** sa_take_handle() - @sa gets the handle of @from, which keeps @sa's. */
+void sa_take_handle(struct engine *e, struct ike_sa *sa, struct ike_sa *from);
+/** sa_end() - Children removed, down told if owed, unlinked; freed at leave. */
+void sa_end(struct engine *e, struct ike_sa *sa, enum engine_why why, bool replaced);
+/** sa_end_soft() - The same, but it stays for AFTER_REPLY_MS to repeat its last answer. */
+void sa_end_soft(struct engine *e, struct ike_sa *sa, enum engine_why why, bool replaced);
+/** half_open_gone() - It counts no longer against the bounds of half-open SAs. */
+void half_open_gone(struct engine *e, struct ike_sa *sa);
+struct ike_sa *sa_by_handle(const struct engine *e, uint32_t handle);
+struct child_sa *child_by_spi(const struct engine *e, uint32_t spi_in);
+struct peer_entry *peer_by_id(const struct engine *e, uint32_t id);
+/** peer_by_identity() - @idr may be absent (data NULL): then the first with that remote identity. */
+struct peer_entry *peer_by_identity(const struct engine *e, const struct pld_id *idi,
+				    const struct pld_id *idr);
+/** peer_accepts() - May this peer call us from there? */
+bool peer_accepts(const struct peer_entry *pe, const struct addr *from);
+/** peer_settle() - @sa has come up with a CHILD: which older or crossing IKE SAs go. */
+void peer_settle(struct engine *e, struct ike_sa *sa, bool initial_contact);
+void sa_retire(struct engine *e, struct ike_sa *sa);
+
+/* engine_fx.c */
+struct fx *fx_add(struct engine *e, enum fx_kind kind);
+void fx_send(struct engine *e, const struct engine_path *path, const uint8_t *bytes, size_t len,
+	     uint32_t peer);
+void fx_child(struct engine *e, enum fx_kind kind, const struct child_sa *c);
+/** explain() - One FX_FAILED and one log line, limited per source prefix. @sa may be NULL. */
+void explain(struct engine *e, const struct peer_entry *pe, const struct ike_sa *sa,
+	     const struct engine_path *path, enum engine_why why, bool by_peer, const char *fmt,
+	     ...) __attribute__((format(printf, 7, 8)));
+/** stranger_log() - Limited; for what anybody can cause. */
+void stranger_log(struct engine *e, const struct engine_path *path, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+uint32_t prefix_slot(const struct addr *a);
+
+/* dispatch.c */
+/** sa_enter_state() - The one place where a state changes. */
+void sa_enter_state(struct engine *e, struct ike_sa *sa, enum sa_state to);
+
+/* transmit.c */
+struct ike_build *inner_begin(struct engine *e);
+/** request_send() - Seal e->build as the next request; takes @task. 0 or -errno (nothing sent). */
+int request_send(struct engine *e, struct ike_sa *sa, uint8_t exchange, struct task *task);
+/** request_once() - Send one sealed request without keeping or repeating it. */
+void request_once(struct engine *e, struct ike_sa *sa, uint8_t exchange);
+/** reply_send() - Seal e->build as answer to @id, store and send it. */
+int reply_send(struct engine *e, struct ike_sa *sa, uint8_t exchange, uint32_t id,
+	       const struct engine_path *path, uint64_t request_hash);
+void reply_again(struct engine *e, struct ike_sa *sa, const struct engine_path *path);
+void request_resend(struct engine *e, struct ike_sa *sa, const struct engine_path *path);
+void resend_arm(struct engine *e, struct ike_sa *sa);
+void on_resend(struct timer *t, uint64_t now_ms);
+/** tasks_run() - Send the next queued request if the window is free. */
+void tasks_run(struct engine *e, struct ike_sa *sa);
+/** task_queue() - ike_sa_task_add() by kind and spi, then tasks_run(). */
+int task_queue(struct engine *e, struct ike_sa *sa, enum task_kind kind, uint32_t spi);
+/** answer_notify() - Unprotected one-notify answer to a request outside any SA. */
+void answer_notify(struct engine *e, const struct ike_hdr *h, const struct engine_path *path,
+		   uint16_t type, const void *data, size_t len);
+/** stray_allowed() - May one more unprotected error answer leave this second? */
+bool stray_allowed(struct engine *e);
+
+/* ike_sa_init.c */
+int call_begin(struct engine *e, struct ike_sa *sa);
+void call_resend_due(struct engine *e, struct ike_sa *sa);
+void call_refused(struct engine *e, struct ike_sa *sa);
+void call_candidate_gone(struct engine *e, struct ike_sa *call);
+void call_end(struct engine *e, struct ike_sa *call, enum engine_why why);
+void ike_sa_init_request(struct engine *e, struct ike_msg *m, const struct engine_path *path);
+void ike_sa_init_response(struct engine *e, struct ike_sa *call, struct ike_msg *m,
+			  const struct engine_path *path);
+
+/* cookie.c */
+bool cookie_wanted(const struct engine *e);
+/** cookie_make() - COOKIE_LEN bytes for this request with the present secret. */
+int cookie_make(struct engine *e, const struct ike_msg *m, const struct engine_path *path,
+		uint8_t out[static COOKIE_LEN]);
+bool cookie_check(struct engine *e, const struct ike_msg *m, const struct engine_path *path);
+
+/* nat.c */
+void nat_add_initiator(struct engine *e, struct ike_build *b, uint64_t spi_i, uint64_t spi_r,
+		       const struct engine_path *path);
+void nat_add_responder(struct engine *e, struct ike_build *b, uint64_t spi_i, uint64_t spi_r,
+		       const struct engine_path *path, const struct ike_msg *request);
+/** nat_judge() - nat_local and nat_remote from the peer's hashes; keeps them when there are none. */
+void nat_judge(struct ike_sa *sa, const struct ike_msg *m, const struct engine_path *path);
+
+/* ike_auth.c, auth.c */
+void ike_auth_begin(struct engine *e, struct ike_sa *sa);
+void ike_auth_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
+		      const struct engine_path *path, const uint8_t *plain, size_t plain_len,
+		      uint8_t first, uint64_t request_hash);
+void ike_auth_response(struct engine *e, struct ike_sa *sa, struct ike_msg *m, const uint8_t *plain,
+		       size_t plain_len, uint8_t first);
+/** ike_auth_result() - The keys process answered; NULL: it could not. */
+void ike_auth_result(struct engine *e, struct ike_sa *sa, const uint8_t *result, size_t len);
+/** auth_ask_ours() - Ask for our AUTH over @id_body; 0 or -errno. */
+int auth_ask_ours(struct engine *e, struct ike_sa *sa);
+/** auth_add_ours() - [CERT...] then AUTH from the result of auth_ask_ours(). */
+int auth_add_ours(struct engine *e, struct ike_sa *sa, struct ike_build *b, const uint8_t *result,
+		  size_t len);
+/**
+ * auth_check_peer() - Verify the peer's AUTH payload.
+ * 0; 1: asked the keys process, the result goes to auth_check_mac(); -EKEYREJECTED with @why.
+ */
+int auth_check_peer(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+		    const struct pld_id *id, char *why, size_t cap);
+void auth_certreq_add(struct engine *e, struct ike_build *b, const struct engine_peer *p);
+size_t id_body(const struct engine_id *id, uint8_t out[static 260]);
+struct span id_span(const struct engine_id *id);
+
+/* child_setup.c */
+/** child_offer() - The peer's ESP proposals with @spi; @no_ke: without KE transforms. */
+void child_offer(const struct peer_entry *pe, bool no_ke, uint32_t spi, struct proposals *out);
+/** child_start() - A CHILD_NEW with a fresh SPI in @sa's list; NULL on failure. */
+struct child_sa *child_start(struct engine *e, struct ike_sa *sa);
+/** child_wish() - What an initiator asks for: TSi and TSr of policy, or of @old. */
+void child_wish(const struct ike_sa *sa, const struct child_sa *old, struct ts_list *tsi,
+		struct ts_list *tsr);
+/**
+ * child_respond() - Make the CHILD SA that @m asks for and append SA[, Nr, KEr], TSi, TSr.
+ * @old: the one it rekeys. @nr: fresh, unless @first (IKE_AUTH; then ni, nr of IKE_SA_INIT).
+ * 0: installed (inbound), in *@out. Else the notify type for the answer, with @group for
+ * INVALID_KE_PAYLOAD; nothing remains.
+ */
+uint16_t child_respond(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+		       struct ike_build *b, struct child_sa *old, bool first,
+		       const struct nonce *ni, const struct nonce *nr, uint16_t *group,
+		       struct child_sa **out);
+/** child_complete() - The initiator's half, from the answer. 0 or -errno: caller removes @c. */
+int child_complete(struct engine *e, struct ike_sa *sa, struct child_sa *c, const struct ike_msg *m,
+		   const struct child_sa *old, bool first, const struct nonce *ni,
+		   const struct nonce *nr, const struct dh *dh, char *why, size_t cap);
+/** child_switch_out() - Install outbound of a HALF one: it sends from now on. */
+int child_switch_out(struct engine *e, struct child_sa *c);
+/** child_announce() - CHILD_UP or CHILD_REKEYED, and its rekey timer. */
+void child_announce(struct engine *e, struct child_sa *c);
+/** child_drop() - Remove both directions now and free. */
+void child_drop(struct engine *e, struct child_sa *c, bool tell);
+/** child_linger() - Outbound off now, inbound after CHILD_LINGER_MS. */
+void child_linger(struct engine *e, struct child_sa *c, bool tell);
+void child_stop_out(struct engine *e, struct child_sa *c);
+void on_child_life(struct timer *t, uint64_t now_ms);
+/** child_want() - No working CHILD is left: create one now or later, if that is our part. */
+void child_want(struct engine *e, struct ike_sa *sa, uint64_t in_ms);
+void on_child_retry(struct timer *t, uint64_t now_ms);
+/** timer_arm() - timer_set() that falls back to ending nothing: out of memory is logged. */
+void timer_arm(struct engine *e, struct timer *t, uint64_t at_ms);
+
+/* create_child_sa.c */
+int create_child_send(struct engine *e, struct ike_sa *sa, struct task *t);
+void create_child_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
+			  const struct engine_path *path, uint64_t request_hash);
+void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o,
+			   const struct ike_msg *m);
+
+/* rekey.c */
+void rekey_schedule(struct engine *e, struct ike_sa *sa);
+void on_sa_life(struct timer *t, uint64_t now_ms);
+int rekey_ike_send(struct engine *e, struct ike_sa *sa, struct task *t);
+void rekey_ike_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
+		       const struct engine_path *path, uint64_t request_hash);
+void rekey_ike_response(struct engine *e, struct ike_sa *sa, struct outreq *o,
+			const struct ike_msg *m);
+/** rekey_ike_done() - @to follows @from: children, tasks and the owed down move. */
+void rekey_ike_done(struct engine *e, struct ike_sa *from, struct ike_sa *to);
+
+void rekey_ike_settle(struct engine *e, struct ike_sa *to);
+
+/* collide.c */
+enum peer_wish {
+	WISH_CREATE_CHILD,
+	WISH_REKEY_CHILD,
+	WISH_DELETE_CHILD,
+	WISH_REKEY_IKE,
+	WISH_DELETE_IKE,
+};
+
+enum collide_verdict {
+	COLLIDE_ANSWER,	   /* as usual */
+	COLLIDE_RIVAL,	   /* as usual, and remember: both of us do the same */
+	COLLIDE_FORGET,	   /* as usual; our own request no longer matters */
+	COLLIDE_EMPTY,	   /* answer without Delete payload */
+	COLLIDE_TEMPORARY, /* TEMPORARY_FAILURE */
+};
+
+/** collide() - RFC 7296 s2.25: what the peer's @wish gets while our own work is under way. */
+enum collide_verdict collide(const struct ike_sa *sa, enum peer_wish wish,
+			     const struct child_sa *c);
+/** collide_lost() - Ours has the lowest of the four nonces: ours is the redundant one (s2.8.1). */
+bool collide_lost(const struct nonce *ours_i, const struct nonce *ours_r,
+		  const struct collision *rival);
+
+/* informational.c */
+int delete_send(struct engine *e, struct ike_sa *sa, struct task *t);
+int liveness_send(struct engine *e, struct ike_sa *sa, struct task *t);
+void informational_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
+			   const struct engine_path *path, uint64_t request_hash);
+void informational_response(struct engine *e, struct ike_sa *sa, struct outreq *o,
+			    const struct ike_msg *m);
+
+#endif

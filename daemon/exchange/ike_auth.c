@@ -1,0 +1,628 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * IKE_AUTH (RFC 7296 s1.2, s2.15), both roles, with the first CHILD SA and configuration payloads.
+ *
+ *	HDR, SK {IDi, [CERT,] [CERTREQ,] [N(INITIAL_CONTACT),] IDr, AUTH, [CP,] SA, TSi, TSr} -->
+ *			<--  HDR, SK {IDr, [CERT,] AUTH, [CP,] SA, TSi, TSr}
+ *			<--  HDR, SK {IDr, [CERT,] AUTH, N(error)}	CHILD failed, the IKE SA lives
+ *			<--  HDR, SK {N(AUTHENTICATION_FAILED)}
+ *
+ * While the keys process works the peer's message waits, decrypted, in struct auth_ctx, and is parsed again
+ * when the answer comes.
+ */
+#include "engine_int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static int keep_message(struct auth_ctx *a, const struct ike_msg *m, const uint8_t *plain,
+			size_t len, uint8_t first)
+{
+	if (a->plain)
+		secret_wipe(a->plain, a->plain_len);
+	free(a->plain);
+	a->plain = malloc(len ? len : 1);
+	if (!a->plain)
+		return -ENOMEM;
+	memcpy(a->plain, plain, len);
+	a->plain_len = len;
+	a->first = first;
+	a->hdr = m->hdr;
+	return 0;
+}
+
+static int kept_message(const struct auth_ctx *a, struct ike_msg *m)
+{
+	memset(m, 0, sizeof(*m));
+	m->hdr = a->hdr;
+	return ike_msg_parse_inner(m, a->first, a->plain, a->plain_len);
+}
+
+static void auth_over(struct ike_sa *sa)
+{
+	auth_ctx_free(sa->auth);
+	sa->auth = NULL;
+}
+
+static void come_up(struct engine *e, struct ike_sa *sa, bool child)
+{
+	struct fx *f;
+
+	sa->was_up = true;
+	sa->confirmed = true;
+	sa->peer->introduced = true;
+	sa->peer->alive_ms = e->now_ms;
+	sa->since_ms = e->now_ms;
+	half_open_gone(e, sa);
+	sa_enter_state(e, sa, SA_UP);
+	rekey_schedule(e, sa);
+	e->prefix_known[prefix_slot(&sa->path.remote.addr) / 8] |=
+	    (uint8_t)(1u << prefix_slot(&sa->path.remote.addr) % 8);
+	f = fx_add(e, FX_PEER_UP);
+	f->up.peer = sa->peer->p->id;
+	f->up.ike = sa->handle;
+	f->up.initiator = sa->initiator;
+	f->up.child = child;
+	f->up.postern = sa->postern;
+	f->up.mobike = sa->mobike;
+	f->up.nat_local = sa->nat_local;
+	f->up.nat_remote = sa->nat_remote;
+	f->up.path = sa->path;
+	log_info(&sa->log, "IKE SA is up");
+}
+
+static const char *id_text(const struct engine_id *id, char *out, size_t cap)
+{
+	return pld_id_str(id->type, id_span(id), out, cap);
+}
+
+/* ---- initiator ---- */
+
+void ike_auth_begin(struct engine *e, struct ike_sa *sa)
+{
+	int err = auth_ask_ours(e, sa);
+
+	if (!err)
+		return;
+	explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_LOCAL, false,
+		err == -ENOTSUP ? "the peer cannot check a signature of our key's type; key "
+				  "`private-key`"
+				: "cannot start authentication: out of memory");
+	sa_end(e, sa, ENGINE_WHY_LOCAL, false);
+}
+
+static void wish_addresses(struct ike_build *b, const struct engine_peer *p)
+{
+	struct wr *w;
+
+	if (!p->request_v4 && !p->request_v6)
+		return;
+	w = cp_begin(b, CFG_REQUEST);
+	if (p->request_v4)
+		cp_attr_add(w, INTERNAL_IP4_ADDRESS, (struct span){ NULL, 0 });
+	if (p->request_v6)
+		cp_attr_add(w, INTERNAL_IP6_ADDRESS, (struct span){ NULL, 0 });
+	cp_end(b);
+}
+
+static void add_instance(struct engine *e, const struct ike_sa *sa, struct ike_build *b)
+{
+	if (sa->postern)
+		pld_notify_add(b, POSTERN_INSTANCE_ID,
+			       (struct span){ e->instance, sizeof(e->instance) });
+}
+
+static int request_build(struct engine *e, struct ike_sa *sa, const uint8_t *result, size_t len)
+{
+	const struct engine_peer *p = sa->peer->p;
+	struct ike_build *b = inner_begin(e);
+	struct ts_list *tsi = calloc(2, sizeof(*tsi));
+	struct proposals *esp = calloc(1, sizeof(*esp));
+	struct child_sa *c = child_start(e, sa);
+	int err = tsi && esp && c ? 0 : -ENOMEM;
+
+	if (!err) {
+		pld_id_add(b, PLD_IDI, p->local_id.type, id_span(&p->local_id));
+		if (!sa->peer->introduced)
+			pld_notify_add(b, INITIAL_CONTACT, (struct span){ NULL, 0 });
+		auth_certreq_add(e, b, p);
+		pld_id_add(b, PLD_IDR, p->remote_id.type, id_span(&p->remote_id));
+		err = auth_add_ours(e, sa, b, result, len);
+	}
+	if (!err) {
+		wish_addresses(b, p);
+		child_offer(sa->peer, true, c->spi_in, esp);
+		sa_add(b, esp);
+		child_wish(sa, NULL, &tsi[0], &tsi[1]);
+		ts_add(b, PLD_TSI, &tsi[0]);
+		ts_add(b, PLD_TSR, &tsi[1]);
+		add_instance(e, sa, b);
+		pld_notify_add(b, ESP_TFC_PADDING_NOT_SUPPORTED, (struct span){ NULL, 0 });
+	}
+	free(tsi);
+	free(esp);
+	return err;
+}
+
+static void ours_signed_i(struct engine *e, struct ike_sa *sa, const uint8_t *result, size_t len)
+{
+	struct task t = { 0 };
+	int err = request_build(e, sa, result, len);
+
+	if (!err)
+		err = request_send(e, sa, IKE_AUTH, &t);
+	if (err) {
+		explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_LOCAL, false,
+			err == -EIO
+			    ? "the keys process cannot use our key; keys `private-key`, `psk`"
+			    : "cannot build IKE_AUTH: out of memory");
+		sa_end(e, sa, ENGINE_WHY_LOCAL, false);
+		return;
+	}
+	sa_enter_state(e, sa, SA_I_AUTH);
+	timer_clear(&e->timers, &sa->life);
+}
+
+/* The call is over with @why, unless another candidate may still hold. */
+static void candidate_refused(struct engine *e, struct ike_sa *sa, enum engine_why why)
+{
+	struct ike_sa *call = sa->caller;
+
+	if (call && call->call->candidates <= 1)
+		call_end(e, call, why);
+	else
+		sa_end(e, sa, why, false);
+}
+
+static void refused_by_peer(struct engine *e, struct ike_sa *sa, const struct pld_notify *n)
+{
+	enum engine_why why = n->type == AUTHENTICATION_FAILED ? ENGINE_WHY_AUTH_FAILED
+			      : n->type == NO_PROPOSAL_CHOSEN  ? ENGINE_WHY_NO_PROPOSAL
+							       : ENGINE_WHY_REFUSED;
+	char us[80], them[80];
+
+	e->n.auth_failed++;
+	explain(
+	    e, sa->peer, sa, &sa->path, why, true,
+	    "the peer answers %s: we are %s (%s) and called it %s; compare identities and keys on "
+	    "both sides, its log says more",
+	    ike_notify_name(n->type), id_text(&sa->peer->p->local_id, us, sizeof(us)),
+	    sa->auth->method == AUTH_SHARED_KEY
+		? "PSK"
+		: sig_scheme_name((enum sig_scheme)sa->auth->scheme),
+	    id_text(&sa->peer->p->remote_id, them, sizeof(them)));
+	candidate_refused(e, sa, why);
+}
+
+/* We do not believe the peer. It believes that we are up, so tell it once (RFC 7296 s2.21.2). */
+static void disbelieve(struct engine *e, struct ike_sa *sa, const char *why)
+{
+	e->n.auth_failed++;
+	explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_AUTH_FAILED, false,
+		"the peer is not who it should be: %s", why);
+	pld_notify_add(inner_begin(e), AUTHENTICATION_FAILED, (struct span){ NULL, 0 });
+	request_once(e, sa, INFORMATIONAL);
+	candidate_refused(e, sa, ENGINE_WHY_AUTH_FAILED);
+}
+
+/* This candidate's AUTH holds: it becomes what engine_initiate() promised. */
+static void candidate_wins(struct engine *e, struct ike_sa *sa)
+{
+	struct ike_sa *call = sa->caller, *o, *next;
+
+	sa->caller = NULL;
+	timer_clear(&e->timers, &sa->life);
+	if (!call)
+		return;
+	sa_take_handle(e, sa, call);
+	for (o = sa->peer->sas; o; o = next) {
+		next = o->peer_next;
+		if (o->caller != call)
+			continue;
+		o->caller = NULL;
+		sa_end(e, o, ENGINE_WHY_REPLACED, true);
+	}
+	sa_end(e, call, ENGINE_WHY_REPLACED, true);
+}
+
+static void take_addresses(struct engine *e, struct ike_sa *sa, const struct ike_msg *m)
+{
+	const struct engine_peer *p = sa->peer->p;
+	struct pld_cp cp;
+	struct fx *f;
+
+	if (!m->cp.p || cp_parse(m->cp, &cp) || cp.type != CFG_REPLY)
+		return;
+	f = fx_add(e, FX_ADDRESSES);
+	f->addresses.peer = p->id;
+	f->addresses.ike = sa->handle;
+	for (unsigned i = 0; i < cp.count; i++) {
+		struct addr a;
+
+		if (cp_attr_addr(&cp.attrs[i], &a))
+			continue;
+		if (cp.attrs[i].type == INTERNAL_IP4_ADDRESS && p->request_v4)
+			f->addresses.v4 = a;
+		else if (cp.attrs[i].type == INTERNAL_IP6_ADDRESS && p->request_v6)
+			f->addresses.v6 = a;
+	}
+}
+
+static enum engine_why why_of(uint16_t notify)
+{
+	switch (notify) {
+	case NO_PROPOSAL_CHOSEN:
+	case INVALID_KE_PAYLOAD:
+		return ENGINE_WHY_NO_PROPOSAL;
+	case TS_UNACCEPTABLE:
+		return ENGINE_WHY_TS;
+	case INTERNAL_ADDRESS_FAILURE:
+	case FAILED_CP_REQUIRED:
+		return ENGINE_WHY_ADDRESS;
+	default:
+		return ENGINE_WHY_REFUSED;
+	}
+}
+
+static bool first_child(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+			const struct auth_ctx *a)
+{
+	const struct pld_notify *n = ike_msg_error(m);
+	struct child_sa *c = sa->children;
+	char why[200] = "the answer has no CHILD SA";
+	int err = -EPROTO;
+
+	if (n && !m->sa.p) {
+		explain(e, sa->peer, sa, &sa->path, why_of(n->type), true,
+			"the peer refuses the CHILD SA with %s; the IKE SA stays, we ask again",
+			ike_notify_name(n->type));
+		child_drop(e, c, false);
+		return false;
+	}
+	if (m->sa.p)
+		err =
+		    child_complete(e, sa, c, m, NULL, true, &a->ni, &a->nr, NULL, why, sizeof(why));
+	if (!err)
+		err = child_switch_out(e, c);
+	if (!err)
+		return true;
+	explain(e, sa->peer, sa, &sa->path, err == -ENOENT ? ENGINE_WHY_TS : ENGINE_WHY_LOCAL,
+		false, "the CHILD SA cannot be used: %s", why);
+	if (m->sa.p && c->spi_out)
+		task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
+	else
+		child_drop(e, c, false);
+	return false;
+}
+
+static void finish_i(struct engine *e, struct ike_sa *sa, const struct ike_msg *m)
+{
+	const struct pld_notify *n = ike_msg_notify(m, POSTERN_INSTANCE_ID);
+	struct auth_ctx *a = sa->auth;
+	bool child;
+
+	if (sa->postern && n && n->len == sizeof(sa->instance)) {
+		memcpy(sa->instance, n->data, n->len);
+		sa->has_instance = true;
+	}
+	candidate_wins(e, sa);
+	sa_enter_state(e, sa, SA_UP);
+	child = first_child(e, sa, m, a);
+	come_up(e, sa, child);
+	take_addresses(e, sa, m);
+	auth_over(sa);
+	if (child)
+		child_announce(e, sa->children);
+	else
+		child_want(e, sa, 1000);
+	peer_settle(e, sa, false);
+}
+
+void ike_auth_response(struct engine *e, struct ike_sa *sa, struct ike_msg *m, const uint8_t *plain,
+		       size_t plain_len, uint8_t first)
+{
+	const struct engine_peer *p = sa->peer->p;
+	const struct pld_notify *n = ike_msg_error(m);
+	char why[240] = "", theirs[100];
+	int err;
+
+	if (!m->auth.method) {
+		if (n)
+			refused_by_peer(e, sa, n);
+		else
+			disbelieve(e, sa, "its answer has no AUTH payload");
+		return;
+	}
+	if (!m->idr.body.p || !pld_id_equal(p->remote_id.type, id_span(&p->remote_id), m->idr.type,
+					    (struct span){ m->idr.data, m->idr.len })) {
+		snprintf(why, sizeof(why), "it says that it is %s; key `identity`",
+			 m->idr.body.p
+			     ? pld_id_str(m->idr.type, (struct span){ m->idr.data, m->idr.len },
+					  theirs, sizeof(theirs))
+			     : "nobody");
+		disbelieve(e, sa, why);
+		return;
+	}
+	err = auth_check_peer(e, sa, m, &m->idr, why, sizeof(why));
+	if (err > 0) {
+		err = keep_message(sa->auth, m, plain, plain_len, first);
+		sa_enter_state(e, sa, SA_I_VERIFY);
+		timer_arm(e, &sa->life, e->now_ms + HALF_OPEN_MS);
+		if (!err)
+			return;
+	}
+	if (err)
+		disbelieve(e, sa, why[0] ? why : "out of memory");
+	else
+		finish_i(e, sa, m);
+}
+
+/* ---- responder ---- */
+
+static void auth_failed(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+			uint16_t notify)
+{
+	const struct engine_path path = sa->auth->path;
+
+	e->n.auth_failed++;
+	pld_notify_add(inner_begin(e), notify, (struct span){ NULL, 0 });
+	reply_send(e, sa, IKE_AUTH, m->hdr.id, &path, sa->auth->request_hash);
+	sa_end_soft(e, sa, ENGINE_WHY_AUTH_FAILED, false);
+}
+
+static void reject_r(struct engine *e, struct ike_sa *sa, const struct ike_msg *m, const char *why)
+{
+	char idi[100], idr[100];
+	const struct peer_entry *pe = sa->auth->unknown ? NULL : sa->peer;
+
+	explain(e, pe, sa, &sa->auth->path, ENGINE_WHY_AUTH_FAILED, false,
+		"refused: caller says it is %s and wants %s: %s",
+		pld_id_str(m->idi.type, (struct span){ m->idi.data, m->idi.len }, idi, sizeof(idi)),
+		m->idr.body.p ? pld_id_str(m->idr.type, (struct span){ m->idr.data, m->idr.len },
+					   idr, sizeof(idr))
+			      : "anybody",
+		why);
+	auth_failed(e, sa, m, AUTHENTICATION_FAILED);
+}
+
+/* Was the IKE suite, chosen before we knew who calls, one that this peer may use? */
+static bool suite_allowed(const struct ike_sa *sa, const struct engine_peer *p)
+{
+	struct proposals *one = calloc(1, sizeof(*one));
+	struct proposal *q = one ? proposal_add(one, PROTO_IKE) : NULL;
+	struct sa_choice choice;
+	bool ok = false;
+
+	if (q) {
+		transform_add(q, TRANSFORM_ENCR, sa->suite.encr, sa->suite.encr_bits);
+		transform_add(q, TRANSFORM_PRF, sa->suite.prf, 0);
+		if (sa->suite.integ)
+			transform_add(q, TRANSFORM_INTEG, sa->suite.integ, 0);
+		transform_add(q, TRANSFORM_KE, sa->suite.ke, 0);
+		q->number = 1;
+		ok = !sa_choose(p->ike, one, sa->suite.ke, false, &choice);
+	}
+	free(one);
+	return ok;
+}
+
+static void peer_proved(struct engine *e, struct ike_sa *sa, const struct ike_msg *m)
+{
+	const struct engine_peer *p = sa->peer->p;
+	int err;
+
+	if (!suite_allowed(sa, p)) {
+		reject_r(e, sa, m, "the IKE suite is not among this peer's; key `ike-proposals`");
+		return;
+	}
+	err = auth_ask_ours(e, sa);
+	if (err) {
+		reject_r(e, sa, m, "it cannot check a signature of our key's type");
+		return;
+	}
+	sa_enter_state(e, sa, SA_R_SIGN);
+}
+
+void ike_auth_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
+		      const struct engine_path *path, const uint8_t *plain, size_t plain_len,
+		      uint8_t first, uint64_t request_hash)
+{
+	struct auth_ctx *a = sa->auth;
+	struct peer_entry *pe;
+	char why[240] = "";
+	int err;
+
+	a->path = *path;
+	a->request_hash = request_hash;
+	sa->win.answering = true;
+	if (!m->idi.body.p || !m->auth.method) {
+		auth_failed(e, sa, m, m->idi.body.p ? AUTHENTICATION_FAILED : INVALID_SYNTAX);
+		return;
+	}
+	err = keep_message(a, m, plain, plain_len, first);
+	if (err) {
+		auth_failed(e, sa, m, TEMPORARY_FAILURE);
+		return;
+	}
+	pe = peer_by_identity(e, &m->idi, &m->idr);
+	a->unknown = !pe || !peer_accepts(pe, &path->remote.addr);
+	if (pe && !a->unknown)
+		sa_set_peer(e, sa, pe);
+	sa->path = *path;
+	sa_enter_state(e, sa, SA_R_VERIFY);
+	err = auth_check_peer(e, sa, m, &m->idi, why, sizeof(why));
+	if (err > 0)
+		return;
+	if (err)
+		reject_r(e, sa, m, a->unknown ? "no peer section has this identity" : why);
+	else
+		peer_proved(e, sa, m);
+}
+
+/* What the peer asked for by CP, from `assign`. False: it asked and nothing fits. */
+static bool give_addresses(struct ike_sa *sa, const struct ike_msg *m, struct ike_build *b)
+{
+	const struct engine_peer *p = sa->peer->p;
+	const struct addr *v4 = NULL, *v6 = NULL;
+	bool want4 = false, want6 = false;
+	struct pld_cp cp;
+	struct wr *w;
+
+	if (!m->cp.p || cp_parse(m->cp, &cp) || cp.type != CFG_REQUEST)
+		return true;
+	for (unsigned i = 0; i < cp.count; i++) {
+		want4 |= cp.attrs[i].type == INTERNAL_IP4_ADDRESS;
+		want6 |= cp.attrs[i].type == INTERNAL_IP6_ADDRESS;
+	}
+	for (size_t i = p->assign_count; i-- > 0;) {
+		if (p->assign[i].family == AF_INET && want4)
+			v4 = &p->assign[i];
+		else if (p->assign[i].family == AF_INET6 && want6)
+			v6 = &p->assign[i];
+	}
+	if (!v4 && !v6)
+		return !want4 && !want6;
+	w = cp_begin(b, CFG_REPLY);
+	if (v4)
+		cp_attr_add_addr(w, v4, 32);
+	if (v6)
+		cp_attr_add_addr(w, v6, 128);
+	cp_end(b);
+	return true;
+}
+
+static void explain_child(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+			  uint16_t notify)
+{
+	struct ts_list *l = calloc(2, sizeof(*l));
+	struct proposals *ps = calloc(1, sizeof(*ps));
+	char a[120] = "?", b[120] = "?";
+
+	if (l && notify == TS_UNACCEPTABLE && !ts_parse(m->tsi, &l[0]) && !ts_parse(m->tsr, &l[1]))
+		explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_TS, false,
+			"no common selectors: it wants %s === %s; keys `networks`, `assign`, "
+			"`tunnel-address` decide",
+			ts_list_str(&l[0], a, sizeof(a)), ts_list_str(&l[1], b, sizeof(b)));
+	else if (ps && notify == NO_PROPOSAL_CHOSEN && m->sa.p && !sa_parse(m->sa, ps))
+		explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_NO_PROPOSAL, false,
+			"no common ESP proposal: it offers %s; we accept %s; key `esp-proposals`",
+			proposals_str(ps, a, sizeof(a)),
+			proposals_str(sa->peer->p->esp, b, sizeof(b)));
+	else
+		explain(e, sa->peer, sa, &sa->path, why_of(notify), false,
+			"the CHILD SA is refused with %s", ike_notify_name(notify));
+	free(l);
+	free(ps);
+}
+
+/* Appends [CP,] SA, TSi, TSr or a notify. */
+static struct child_sa *answer_child(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+				     struct ike_build *b)
+{
+	struct child_sa *c = NULL;
+	uint16_t notify, group;
+
+	if (!m->sa.p && !m->tsi.p)
+		return NULL; /* childless: nothing was asked for */
+	if (!give_addresses(sa, m, b))
+		notify = INTERNAL_ADDRESS_FAILURE;
+	else
+		notify = child_respond(e, sa, m, b, NULL, true, &sa->auth->ni, &sa->auth->nr,
+				       &group, &c);
+	if (notify) {
+		explain_child(e, sa, m, notify);
+		pld_notify_add(b, notify, (struct span){ NULL, 0 });
+	}
+	return c;
+}
+
+static void finish_r(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+		     const uint8_t *result, size_t len)
+{
+	const struct engine_peer *p = sa->peer->p;
+	const struct pld_notify *n = ike_msg_notify(m, POSTERN_INSTANCE_ID);
+	bool contact = ike_msg_notify(m, INITIAL_CONTACT) != NULL;
+	struct engine_path path = sa->auth->path;
+	struct ike_build *b = inner_begin(e);
+	struct child_sa *c;
+
+	pld_id_add(b, PLD_IDR, p->local_id.type, id_span(&p->local_id));
+	if (auth_add_ours(e, sa, b, result, len)) {
+		explain(e, sa->peer, sa, &path, ENGINE_WHY_LOCAL, false,
+			"the keys process cannot use our key; keys `private-key`, `psk`");
+		auth_failed(e, sa, m, TEMPORARY_FAILURE);
+		return;
+	}
+	if (sa->postern && n && n->len == sizeof(sa->instance)) {
+		memcpy(sa->instance, n->data, n->len);
+		sa->has_instance = true;
+	}
+	c = answer_child(e, sa, m, b);
+	add_instance(e, sa, b);
+	if (reply_send(e, sa, IKE_AUTH, m->hdr.id, &path, sa->auth->request_hash)) {
+		sa_end(e, sa, ENGINE_WHY_LOCAL, false);
+		return;
+	}
+	timer_clear(&e->timers, &sa->life);
+	if (c && child_switch_out(e, c)) {
+		task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
+		c = NULL;
+	}
+	come_up(e, sa, c != NULL);
+	auth_over(sa);
+	if (c)
+		child_announce(e, c);
+	peer_settle(e, sa, contact);
+}
+
+/* ---- the keys process answered ---- */
+
+static void peer_mac(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+		     const uint8_t *mac, size_t len)
+{
+	bool ok = mac && secret_equal(mac, len, m->auth.data, m->auth.len) && !sa->auth->unknown &&
+		  !sa->auth->mismatch;
+
+	if (sa->state == SA_I_VERIFY) {
+		if (ok)
+			finish_i(e, sa, m);
+		else
+			disbelieve(e, sa,
+				   sa->auth->mismatch
+				       ? "it used a PSK where a key or certificate is configured"
+				   : mac ? "its PSK is another than ours; key `psk`"
+					 : "the keys process has no PSK for it");
+		return;
+	}
+	if (ok)
+		peer_proved(e, sa, m);
+	else
+		reject_r(e, sa, m,
+			 sa->auth->unknown ? "no peer section has this identity"
+			 : sa->auth->mismatch
+			     ? "it used a PSK where a key or certificate is configured"
+			     : "its PSK is another than ours; key `psk`");
+}
+
+void ike_auth_result(struct engine *e, struct ike_sa *sa, const uint8_t *result, size_t len)
+{
+	static struct ike_msg m; /* one thread; too large for a stack frame */
+	struct auth_ctx *a = sa->auth;
+	bool peers = a->want == AUTH_WANT_PEERS;
+
+	a->token = 0;
+	a->want = AUTH_WANT_NONE;
+	if (sa->state == SA_I_SIGN) {
+		ours_signed_i(e, sa, result, len);
+		return;
+	}
+	if (kept_message(a, &m)) {
+		sa_end(e, sa, ENGINE_WHY_LOCAL, false);
+		return;
+	}
+	if (peers && (sa->state == SA_R_VERIFY || sa->state == SA_I_VERIFY))
+		peer_mac(e, sa, &m, result, len);
+	else if (!peers && sa->state == SA_R_SIGN)
+		finish_r(e, sa, &m, result, len);
+	tasks_run(e, sa);
+}

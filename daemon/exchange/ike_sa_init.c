@@ -1,0 +1,579 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * IKE_SA_INIT (RFC 7296 s1.2), both roles.
+ *
+ *	HDR, [N(COOKIE),] SAi1, KEi, Ni, N(NAT..), N(FRAG), N(HASHES), V  -->
+ *	                 <--  HDR, SAr1, KEr, Nr, N(NAT..), N(FRAG), N(HASHES), [CERTREQ,] V
+ *	                 <--  HDR, N(COOKIE) | N(INVALID_KE_PAYLOAD) | N(NO_PROPOSAL_CHOSEN)
+ *
+ * Nothing in this exchange is authentic. As initiator we therefore act on each answer without giving up the
+ * others: an answer with keys becomes a candidate, a refusal counts only when nothing better comes.
+ * As responder we keep state for a source only up to the bounds of struct engine_config.
+ */
+#include "engine_int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- the call ---- */
+
+static uint16_t first_group(const struct proposals *ps)
+{
+	for (unsigned i = 0; i < ps->count; i++)
+		for (unsigned k = 0; k < ps->p[i].count; k++)
+			if (ps->p[i].t[k].type == TRANSFORM_KE && ps->p[i].t[k].id != KE_NONE)
+				return ps->p[i].t[k].id;
+	return KE_NONE;
+}
+
+static bool group_offered(const struct proposals *ps, uint16_t group)
+{
+	for (unsigned i = 0; i < ps->count; i++)
+		for (unsigned k = 0; k < ps->p[i].count; k++)
+			if (ps->p[i].t[k].type == TRANSFORM_KE && ps->p[i].t[k].id == group)
+				return group != KE_NONE;
+	return false;
+}
+
+static void common_notifies(struct ike_build *b)
+{
+	pld_notify_add(b, IKEV2_FRAGMENTATION_SUPPORTED, (struct span){ NULL, 0 });
+	pld_hashes_add(b, SIG_HASHES_ALL);
+	pld_vendor_add(b, (struct span){ postern_vendor_id, POSTERN_VENDOR_ID_LEN });
+}
+
+/* Build the request anew (first time, or after COOKIE or INVALID_KE_PAYLOAD) and send it. */
+static int call_send(struct engine *e, struct ike_sa *sa)
+{
+	struct ike_hdr h = { .spi_i = sa->spi_i,
+			     .version = IKE_VERSION,
+			     .exchange = IKE_SA_INIT,
+			     .flags = IKE_FLAG_INITIATOR };
+	struct call *c = sa->call;
+	struct ike_build b;
+	size_t len;
+	int err;
+
+	ike_build_begin(&b, e->build, sizeof(e->build), &h);
+	if (c->cookie_len)
+		pld_notify_add(&b, COOKIE, (struct span){ c->cookie, c->cookie_len });
+	sa_add(&b, sa->peer->p->ike);
+	pld_ke_add(&b, c->group, dh_public(c->dh));
+	pld_nonce_add(&b, nonce_span(&c->ni));
+	nat_add_initiator(e, &b, sa->spi_i, 0, &sa->path);
+	common_notifies(&b);
+	err = ike_build_end(&b, &len);
+	if (err)
+		return err;
+	datagrams_clear(&sa->out.datagrams);
+	err = datagrams_add(&sa->out.datagrams, e->build, len);
+	if (err)
+		return err;
+	sa->out.exchange = IKE_SA_INIT;
+	sa->win.outstanding = true;
+	fx_send(e, &sa->path, e->build, len, sa->peer->p->id);
+	return 0;
+}
+
+static int call_key(struct engine *e, struct ike_sa *sa, uint16_t group)
+{
+	struct call *c = sa->call;
+	struct dh *dh;
+	int err = dh_new(group, &dh);
+
+	if (err)
+		return err;
+	dh_free(c->dh);
+	c->dh = dh;
+	c->group = group;
+	return 0;
+}
+
+int call_begin(struct engine *e, struct ike_sa *sa)
+{
+	uint16_t group = first_group(sa->peer->p->ike);
+	int err;
+
+	sa->call = calloc(1, sizeof(*sa->call));
+	if (!sa->call || !group)
+		return sa->call ? -EINVAL : -ENOMEM;
+	sa->call->keyed_ms = e->now_ms;
+	sa->call->ni.len = NONCE_LEN;
+	engine_random(e, sa->call->ni.b, NONCE_LEN);
+	err = call_key(e, sa, group);
+	if (!err)
+		err = call_send(e, sa);
+	if (err)
+		return err;
+	retransmit_start(&sa->out.rt, e->now_ms);
+	resend_arm(e, sa);
+	return 0;
+}
+
+void call_end(struct engine *e, struct ike_sa *call, enum engine_why why)
+{
+	struct ike_sa *o, *next;
+	struct fx *f;
+
+	for (o = call->peer->sas; o; o = next) {
+		next = o->peer_next;
+		if (o->caller != call)
+			continue;
+		o->caller = NULL;
+		sa_end(e, o, why, true);
+	}
+	f = fx_add(e, FX_PEER_DOWN);
+	f->down.peer = call->peer->p->id;
+	f->down.ike = call->handle;
+	f->down.why = why;
+	f->down.replaced = why == ENGINE_WHY_REPLACED;
+	sa_end(e, call, why, false);
+}
+
+void call_candidate_gone(struct engine *e, struct ike_sa *call)
+{
+	if (call->state != SA_CALLING)
+		return;
+	if (call->call->candidates)
+		call->call->candidates--;
+	if (!call->call->candidates)
+		timer_arm(e, &call->resend, e->now_ms);
+}
+
+/* A new SPI, nonce and DH value: the old ones were used for long enough. */
+static int call_renew(struct engine *e, struct ike_sa *sa)
+{
+	struct call *c = sa->call;
+	int err = call_key(e, sa, c->group);
+
+	if (err)
+		return err;
+	hash_remove(&e->by_spi, &sa->by_spi);
+	sa->spi_i = engine_random_spi(e);
+	if (sa_index_spi(e, sa))
+		abort(); /* the buckets were there just now */
+	engine_random(e, c->ni.b, NONCE_LEN);
+	c->keyed_ms = e->now_ms;
+	c->cookie_len = 0;
+	c->spi_r_tried = 0;
+	sa_name_log(sa);
+	return call_send(e, sa);
+}
+
+void call_resend_due(struct engine *e, struct ike_sa *sa)
+{
+	struct call *c = sa->call;
+
+	if (c->candidates)
+		return;
+	c->rounds = 0;
+	if (e->now_ms - c->keyed_ms >= CALL_KEYED_MS && !call_renew(e, sa)) {
+		retransmit_again(&sa->out.rt, e->now_ms);
+		resend_arm(e, sa);
+		return;
+	}
+	request_resend(e, sa, NULL);
+}
+
+/* The grace after an unauthenticated refusal is over: believe it, for now. */
+void call_refused(struct engine *e, struct ike_sa *sa)
+{
+	struct call *c = sa->call;
+	enum engine_why why =
+	    c->refused == NO_PROPOSAL_CHOSEN ? ENGINE_WHY_NO_PROPOSAL : ENGINE_WHY_REFUSED;
+	char ours[240];
+
+	if (c->candidates || !c->refused)
+		return;
+	explain(e, sa->peer, sa, &sa->path, why, true,
+		"the peer refused IKE_SA_INIT with %s (unauthenticated); we offer %s: compare with "
+		"the other side's IKE proposals",
+		ike_notify_name(c->refused), proposals_str(sa->peer->p->ike, ours, sizeof(ours)));
+	call_end(e, sa, why);
+}
+
+/* ---- answers to the call ---- */
+
+static bool answer_to_cookie(struct engine *e, struct ike_sa *sa, const struct pld_notify *n)
+{
+	struct call *c = sa->call;
+
+	if (n->len < 1 || n->len > IKE_COOKIE_MAX || c->rounds >= CALL_ROUNDS || c->candidates)
+		return false;
+	c->rounds++;
+	memcpy(c->cookie, n->data, n->len);
+	c->cookie_len = n->len;
+	log_debug(&sa->log, "the peer asks for a cookie");
+	return !call_send(e, sa);
+}
+
+static bool answer_to_group(struct engine *e, struct ike_sa *sa, const struct pld_notify *n)
+{
+	struct call *c = sa->call;
+	uint16_t group = n->len == 2 ? (uint16_t)(n->data[0] << 8 | n->data[1]) : 0;
+
+	if (!group_offered(sa->peer->p->ike, group) || group == c->group ||
+	    c->rounds >= CALL_ROUNDS || c->candidates)
+		return false;
+	c->rounds++;
+	log_debug(&sa->log, "the peer wants KE group %s", ike_transform_name(TRANSFORM_KE, group));
+	return !call_key(e, sa, group) && !call_send(e, sa);
+}
+
+static bool have_candidate(const struct ike_sa *call, uint64_t spi_r)
+{
+	for (const struct ike_sa *o = call->peer->sas; o; o = o->peer_next)
+		if (o->caller == call && o->spi_r == spi_r)
+			return true;
+	return false;
+}
+
+static int keep_messages(struct auth_ctx *a, struct span i, struct span r)
+{
+	a->msg_i = malloc(i.len);
+	a->msg_r = malloc(r.len);
+	if (!a->msg_i || !a->msg_r)
+		return -ENOMEM;
+	memcpy(a->msg_i, i.p, i.len);
+	memcpy(a->msg_r, r.p, r.len);
+	a->msg_i_len = i.len;
+	a->msg_r_len = r.len;
+	return 0;
+}
+
+/* Keys, message IDs and what the peer can do: the same for both roles. */
+static int sa_found(struct ike_sa *sa, const struct ike_msg *m, const struct dh *dh)
+{
+	struct auth_ctx *a = sa->auth;
+	const struct pld_notify *hashes = ike_msg_notify(m, SIGNATURE_HASH_ALGORITHMS);
+	struct secret shared = { 0 };
+	int err;
+
+	err = dh_shared(dh, m->ke.data, m->ke.len, &shared);
+	if (!err)
+		err = ike_keys_derive(&sa->suite, nonce_span(&a->ni), nonce_span(&a->nr), sa->spi_i,
+				      sa->spi_r, &shared, &sa->keys);
+	secret_clear(&shared);
+	if (!err)
+		err = ike_sa_keyed(sa);
+	if (err)
+		return err;
+	a->peer_hashes = hashes ? pld_hashes_parse(hashes) : 0;
+	sa->frag = ike_msg_notify(m, IKEV2_FRAGMENTATION_SUPPORTED) != NULL;
+	sa->postern = ike_msg_is_postern(m);
+	sa->lowest = *nonce_lower(&a->ni, &a->nr);
+	return 0;
+}
+
+static int candidate_fill(struct engine *e, struct ike_sa *sa, struct ike_sa *call,
+			  const struct ike_msg *m, const struct sa_choice *choice)
+{
+	const struct datagram *req = &call->out.datagrams.v[0];
+	int err;
+
+	sa->auth = calloc(1, sizeof(*sa->auth));
+	if (!sa->auth)
+		return -ENOMEM;
+	sa->series_initiator = true;
+	sa->suite = sa_choice_ike(choice);
+	sa->auth->ni = call->call->ni;
+	nonce_set(&sa->auth->nr, m->nonce);
+	err = keep_messages(sa->auth, (struct span){ req->bytes, req->len }, m->raw);
+	if (!err)
+		err = sa_found(sa, m, call->call->dh);
+	sa->win.next_out = 1; /* IKE_SA_INIT was 0 */
+	return err;
+}
+
+static bool answer_with_keys(struct engine *e, struct ike_sa *call, const struct ike_msg *m,
+			     const struct engine_path *path)
+{
+	struct proposals *reply;
+	struct sa_choice choice;
+	struct ike_sa *sa;
+	int err;
+
+	if (!m->ke.data || !m->nonce.p || !m->hdr.spi_r || have_candidate(call, m->hdr.spi_r) ||
+	    call->call->candidates >= CALL_CANDIDATES)
+		return false;
+	reply = calloc(1, sizeof(*reply));
+	if (!reply)
+		return false;
+	err = sa_parse(m->sa, reply);
+	if (!err)
+		err = sa_check_reply(call->peer->p->ike, reply, false, &choice);
+	free(reply);
+	if (err || choice.ke != call->call->group || m->ke.group != choice.ke)
+		return false;
+	sa = sa_register(e, call->peer, call->spi_i, m->hdr.spi_r, true);
+	if (!sa)
+		return false;
+	sa->caller = call;
+	sa->path = *path;
+	sa->state = SA_I_SIGN;
+	call->call->candidates++;
+	err = candidate_fill(e, sa, call, m, &choice);
+	if (err) {
+		log_debug(&sa->log, "answer to IKE_SA_INIT is of no use: %s", strerror(-err));
+		sa_end(e, sa, ENGINE_WHY_PROTOCOL, false);
+		return false;
+	}
+	nat_judge(sa, m, path);
+	timer_clear(&e->timers, &call->resend);
+	timer_arm(e, &sa->life, e->now_ms + HALF_OPEN_MS);
+	ike_auth_begin(e, sa);
+	return true;
+}
+
+void ike_sa_init_response(struct engine *e, struct ike_sa *call, struct ike_msg *m,
+			  const struct engine_path *path)
+{
+	const struct pld_notify *n;
+	bool used = false;
+
+	if (m->sa.p) {
+		used = answer_with_keys(e, call, m, path);
+	} else if ((n = ike_msg_notify(m, COOKIE))) {
+		used = answer_to_cookie(e, call, n);
+	} else if ((n = ike_msg_notify(m, INVALID_KE_PAYLOAD))) {
+		used = answer_to_group(e, call, n);
+	} else if ((n = ike_msg_error(m)) && !call->call->refused) {
+		call->call->refused = n->type;
+		timer_arm(e, &call->life, e->now_ms + REFUSAL_GRACE_MS);
+		used = true;
+	}
+	if (!used)
+		e->n.in_dropped++;
+}
+
+/* ---- responder ---- */
+
+static uint64_t init_hash(uint64_t spi_i, const struct endpoint *from)
+{
+	uint8_t b[8 + 1 + 16 + 2];
+	struct wr w = wr_init(b, sizeof(b));
+
+	wr_be64(&w, spi_i);
+	wr_u8(&w, from->addr.family == AF_INET ? 4 : 6);
+	wr_bytes(&w, from->addr.b, 16);
+	wr_be16(&w, from->port);
+	return hash_bytes(b, w.len);
+}
+
+static struct ike_sa *find_half_open(const struct engine *e, uint64_t spi_i,
+				     const struct engine_path *path)
+{
+	struct hash_node *n = hash_first(&e->by_init, init_hash(spi_i, &path->remote));
+
+	for (; n; n = hash_next(n)) {
+		struct ike_sa *sa = (struct ike_sa *)((char *)n - offsetof(struct ike_sa, by_init));
+
+		if (sa->spi_i == spi_i && endpoint_eq(&sa->path.remote, &path->remote))
+			return sa;
+	}
+	return NULL;
+}
+
+static bool anyone_accepts(const struct engine *e, const struct addr *from)
+{
+	if (e->accepting_anywhere)
+		return true;
+	for (const struct peer_entry *pe = e->peers; pe; pe = pe->next)
+		if (peer_accepts(pe, from))
+			return true;
+	return false;
+}
+
+/* Who it is comes only with IKE_AUTH: take the first peer's list that matches, check again there. */
+static int choose_suite(const struct engine *e, const struct ike_msg *m, const struct addr *from,
+			const struct proposals *offer, struct sa_choice *choice,
+			const struct proposals **ours)
+{
+	const struct proposals *tried[8];
+	size_t n = 0;
+
+	*ours = NULL;
+	for (const struct peer_entry *pe = e->peers; pe; pe = pe->next) {
+		bool again = false;
+
+		for (size_t i = 0; i < n && !again; i++)
+			again = tried[i] == pe->p->ike;
+		if (again || !peer_accepts(pe, from))
+			continue;
+		*ours = pe->p->ike;
+		if (!sa_choose(pe->p->ike, offer, m->ke.group, false, choice))
+			return 0;
+		if (n < sizeof(tried) / sizeof(*tried))
+			tried[n++] = pe->p->ike;
+	}
+	return -ENOENT;
+}
+
+static void refuse(struct engine *e, const struct ike_msg *m, const struct engine_path *path,
+		   const struct proposals *offer, const struct proposals *ours)
+{
+	char theirs[200], mine[200];
+
+	explain(e, NULL, NULL, path, ENGINE_WHY_NO_PROPOSAL, false,
+		"no common IKE proposal: they offer %s; we accept %s; key `ike-proposals`",
+		proposals_str(offer, theirs, sizeof(theirs)),
+		ours ? proposals_str(ours, mine, sizeof(mine)) : "nothing");
+	if (stray_allowed(e))
+		answer_notify(e, &m->hdr, path, NO_PROPOSAL_CHOSEN, NULL, 0);
+}
+
+static int answer_build(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+			const struct engine_path *path, const struct sa_choice *choice,
+			const struct dh *dh, size_t *len)
+{
+	struct ike_hdr h = { .spi_i = sa->spi_i,
+			     .spi_r = sa->spi_r,
+			     .version = IKE_VERSION,
+			     .exchange = IKE_SA_INIT,
+			     .flags = IKE_FLAG_RESPONSE };
+	struct ike_build b;
+
+	ike_build_begin(&b, e->build, sizeof(e->build), &h);
+	sa_add_choice(&b, choice, NULL, 0);
+	pld_ke_add(&b, dh_group(dh), dh_public(dh));
+	pld_nonce_add(&b, nonce_span(&sa->auth->nr));
+	nat_add_responder(e, &b, sa->spi_i, sa->spi_r, path, m);
+	if (e->keyid_count)
+		pld_certreq_add(&b, CERT_X509_SIGNATURE,
+				(struct span){ e->keyids, e->keyid_count * 20 });
+	common_notifies(&b);
+	return ike_build_end(&b, len);
+}
+
+static int half_open_fill(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+			  const struct engine_path *path, const struct sa_choice *choice)
+{
+	struct datagrams reply = { 0 };
+	struct dh *dh = NULL;
+	size_t len;
+	int err;
+
+	sa->auth = calloc(1, sizeof(*sa->auth));
+	if (!sa->auth)
+		return -ENOMEM;
+	sa->suite = sa_choice_ike(choice);
+	nonce_set(&sa->auth->ni, m->nonce);
+	sa->auth->nr.len = NONCE_LEN;
+	engine_random(e, sa->auth->nr.b, NONCE_LEN);
+	err = dh_new(choice->ke, &dh);
+	if (!err)
+		err = sa_found(sa, m, dh);
+	if (!err)
+		err = answer_build(e, sa, m, path, choice, dh, &len);
+	dh_free(dh);
+	if (!err)
+		err = keep_messages(sa->auth, m->raw, (struct span){ e->build, len });
+	if (!err)
+		err = datagrams_add(&reply, e->build, len);
+	if (!err)
+		err = hash_insert(&e->by_init, &sa->by_init, init_hash(sa->spi_i, &path->remote));
+	if (err) {
+		datagrams_clear(&reply);
+		return err;
+	}
+	sa->in_init = true;
+	e->n.half_open++;
+	window_commit_request(&sa->win, &reply, hash_bytes(m->raw.p, m->raw.len));
+	nat_judge(sa, m, path);
+	fx_send(e, path, e->build, len, 0);
+	return 0;
+}
+
+/* Load: cookies first, then bounds for those who showed that they receive at their address. */
+static bool admitted(struct engine *e, const struct ike_msg *m, const struct engine_path *path,
+		     bool *cookie)
+{
+	uint32_t slot = prefix_slot(&path->remote.addr);
+	uint8_t bytes[COOKIE_LEN];
+	bool known = e->prefix_known[slot / 8] >> slot % 8 & 1;
+
+	*cookie = cookie_check(e, m, path);
+	if (cookie_wanted(e) && !*cookie) {
+		if (!cookie_make(e, m, path, bytes)) {
+			answer_notify(e, &m->hdr, path, COOKIE, bytes, sizeof(bytes));
+			e->n.cookies_sent++;
+		}
+		return false;
+	}
+	if (e->n.half_open >= e->half_open_max ||
+	    (*cookie && !known && e->prefix_half_open[slot] >= e->per_prefix)) {
+		e->n.half_open_refused++;
+		return false;
+	}
+	return true;
+}
+
+void ike_sa_init_request(struct engine *e, struct ike_msg *m, const struct engine_path *path)
+{
+	struct ike_sa *sa = find_half_open(e, m->hdr.spi_i, path);
+	const struct proposals *ours;
+	struct sa_choice choice;
+	struct proposals *offer;
+	uint8_t group[2];
+	bool cookie;
+	int err;
+
+	if (sa) {
+		if (sa->win.next_in == 1 &&
+		    sa->win.request_hash == hash_bytes(m->raw.p, m->raw.len))
+			reply_again(e, sa, path);
+		else
+			e->n.in_dropped++;
+		return;
+	}
+	if (!m->sa.p || !m->ke.data || !m->nonce.p || m->hdr.spi_r ||
+	    !(m->hdr.flags & IKE_FLAG_INITIATOR)) {
+		e->n.in_malformed++;
+		return;
+	}
+	if (!anyone_accepts(e, &path->remote.addr)) {
+		e->n.in_dropped++;
+		stranger_log(e, path, "IKE_SA_INIT from an address that no peer's `from` allows");
+		return;
+	}
+	if (!admitted(e, m, path, &cookie))
+		return;
+	offer = calloc(1, sizeof(*offer));
+	if (!offer)
+		return;
+	err = sa_parse(m->sa, offer);
+	if (err) {
+		e->n.in_malformed++;
+		free(offer);
+		return;
+	}
+	if (choose_suite(e, m, &path->remote.addr, offer, &choice, &ours)) {
+		refuse(e, m, path, offer, ours);
+		free(offer);
+		return;
+	}
+	free(offer);
+	if (choice.ke != m->ke.group) {
+		group[0] = (uint8_t)(choice.ke >> 8);
+		group[1] = (uint8_t)choice.ke;
+		answer_notify(e, &m->hdr, path, INVALID_KE_PAYLOAD, group, sizeof(group));
+		return;
+	}
+	sa = sa_register(e, NULL, m->hdr.spi_i, engine_random_spi(e), false);
+	if (!sa)
+		return;
+	sa->state = SA_R_INIT;
+	sa->path = *path;
+	err = half_open_fill(e, sa, m, path, &choice);
+	if (err) {
+		if (err == -EBADMSG || err == -EPROTO)
+			e->n.in_malformed++;
+		sa_end(e, sa, ENGINE_WHY_PROTOCOL, false);
+		return;
+	}
+	sa->auth->cookie = cookie;
+	sa->auth->prefix = prefix_slot(&path->remote.addr);
+	if (cookie)
+		e->prefix_half_open[sa->auth->prefix]++;
+	timer_arm(e, &sa->life, e->now_ms + HALF_OPEN_MS);
+}

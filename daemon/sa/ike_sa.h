@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SA_IKE_SA_H
+#define SA_IKE_SA_H
+
+/*
+ * Theory: one IKE SA, from the first message to the last. An initiator's IKE_SA_INIT is a *call*
+ * (SA_CALLING): every answer to it that could be true becomes a candidate SA of its own with the
+ * call's SPI, and the first one whose AUTH holds takes the call's handle and ends the rest (RFC 7296 s2.4:
+ * anyone can forge the answer to IKE_SA_INIT).
+ *
+ *	SA_CALLING -INIT answer-> SA_I_SIGN -signed-> SA_I_AUTH -AUTH answer-> [SA_I_VERIFY] -> SA_UP
+ *	                          SA_R_INIT -AUTH request-> [SA_R_VERIFY] -> SA_R_SIGN -signed-> SA_UP
+ *	SA_UP -rekeyed-> SA_REKEYED    -newer IKE SA of this peer-> SA_RETIRED    -Delete sent-> SA_CLOSING
+ */
+
+#include "child_sa.h"
+#include "clock.h"
+#include "dh.h"
+#include "engine_path.h"
+#include "fragment.h"
+#include "hash.h"
+#include "ike_aead.h"
+#include "log.h"
+#include "message.h"
+#include "prf.h"
+#include "retransmit.h"
+#include "window.h"
+
+#define IKE_TASKS_MAX	 16
+#define IKE_CHILDREN_MAX 24 /* of any state, LINGER included */
+#define IKE_CHILDREN_UP	 8  /* working ones; more: NO_ADDITIONAL_SAS */
+
+enum sa_state {
+	SA_CALLING,
+	SA_I_SIGN,
+	SA_I_AUTH,
+	SA_I_VERIFY,
+	SA_R_INIT,
+	SA_R_VERIFY,
+	SA_R_SIGN,
+	SA_UP,
+	SA_REKEYED,
+	SA_RETIRED,
+	SA_CLOSING,
+	SA_DEAD,
+	SA_STATES
+};
+
+/* A request of ours: what waits in the queue, or is outstanding. */
+enum task_kind {
+	TASK_NONE,
+	TASK_DELETE_IKE,
+	TASK_DELETE_CHILD, /* .spi: ours */
+	TASK_REKEY_IKE,
+	TASK_REKEY_CHILD, /* .spi: of the old one, ours */
+	TASK_CREATE_CHILD,
+	TASK_LIVENESS,
+	TASK_PRIVATE, /* .type, .bytes */
+};
+
+struct task {
+	enum task_kind kind;
+	uint32_t spi;
+	uint16_t type;
+	uint16_t group; /* REKEY_*, CREATE_CHILD: KE group to use, 0: the first one */
+	uint8_t rounds; /* INVALID_KE_PAYLOAD seen */
+	uint8_t *bytes; /* owned */
+	size_t len;
+};
+
+struct nonce {
+	uint8_t b[NONCE_LEN_MAX];
+	size_t len;
+};
+
+/*
+ * The peer's own exchange about the same SA that crossed ours (RFC 7296 s2.8.1, s2.8.2). It stands with
+ * our outstanding request, whose answer settles which of the two new SAs stays.
+ */
+struct collision {
+	bool active;
+	uint32_t spi_in;     /* CHILD: made by the peer's exchange */
+	struct ike_sa *sa;   /* IKE: the same */
+	struct nonce lowest; /* of the two nonces of the peer's exchange */
+};
+
+struct outreq {
+	struct task task;
+	uint8_t exchange;
+	struct datagrams datagrams;
+	uint8_t *inner; /* plaintext, kept only while it may have to be cut smaller */
+	size_t inner_len;
+	uint8_t first;
+	struct retransmit rt;
+	/* CREATE_CHILD_SA */
+	struct nonce ni;
+	struct dh *dh;
+	uint64_t new_spi;	    /* REKEY_IKE */
+	struct child_sa *new_child; /* CHILD_NEW, in the SA's list */
+	struct collision rival;
+};
+
+/* What is needed only until AUTH holds. */
+struct auth_ctx {
+	uint8_t *msg_i, *msg_r; /* IKE_SA_INIT as it travelled */
+	size_t msg_i_len, msg_r_len;
+	struct nonce ni, nr;
+	unsigned peer_hashes;
+	enum { AUTH_WANT_NONE, AUTH_WANT_OURS, AUTH_WANT_PEERS } want;
+	uint64_t token; /* of the FX_AUTH that is under way */
+	/* The peer's IKE_AUTH message, decrypted, while we wait for the keys process. */
+	uint8_t *plain;
+	size_t plain_len;
+	uint8_t first;
+	struct ike_hdr hdr;
+	struct engine_path path; /* it came by */
+	uint64_t request_hash;
+	uint8_t method;	 /* of our AUTH */
+	int scheme;	 /* enum sig_scheme of our AUTH */
+	bool unknown;	 /* the identity is nobody's: go through the motions */
+	bool mismatch;	 /* a PSK where we expect another proof: the same */
+	bool cookie;	 /* the INIT request carried a valid cookie */
+	uint32_t prefix; /* slot of its prefix in the half-open limits */
+	bool initial_contact;
+};
+
+/* A call: SA_CALLING only. */
+struct call {
+	struct dh *dh;
+	struct nonce ni;
+	uint16_t group;
+	uint8_t cookie[IKE_COOKIE_MAX];
+	size_t cookie_len;
+	uint8_t rounds;	      /* COOKIE and INVALID_KE_PAYLOAD answered */
+	uint64_t keyed_ms;    /* SPI and DH value drawn */
+	uint64_t refused_ms;  /* an unauthenticated refusal came; 0: none */
+	uint16_t refused;     /* notify type */
+	uint8_t candidates;   /* alive */
+	uint32_t spi_r_tried; /* how many answers were taken since keyed_ms */
+};
+
+struct peer_entry;
+struct engine;
+
+struct ike_sa {
+	struct engine *engine;
+	struct hash_node by_spi, by_handle, by_init;
+	bool in_init;
+	struct ike_sa *peer_next, **peer_prev; /* list of its peer; half-open: of the engine */
+	struct ike_sa *grave_next;
+	uint32_t handle;
+	struct peer_entry *peer; /* NULL: half-open responder */
+	struct log log;
+	enum sa_state state;
+	uint64_t spi_i, spi_r;
+	bool initiator;	       /* of this IKE SA: the header's I flag */
+	bool series_initiator; /* of the first IKE SA of the series: schedules rekeys */
+	bool was_up;	       /* FX_PEER_UP was told, FX_PEER_DOWN is owed */
+	bool confirmed;	       /* the peer spoke on it after it was made by a rekey */
+
+	struct ike_suite suite;
+	struct ike_keys keys;
+	struct ike_aead *aead_in, *aead_out;
+	struct window win;
+	struct frag_set *frags_in[2]; /* requests, responses; made at need */
+	struct engine_path path;
+	bool frag, postern, mobike, nat_local, nat_remote;
+	size_t frag_max; /* largest IKE message that we send whole */
+	bool has_instance;
+	uint8_t instance[16];
+	struct nonce lowest; /* of its two IKE_SA_INIT or rekey nonces */
+
+	struct auth_ctx *auth;
+	struct call *call;
+	struct ike_sa *caller; /* candidate: its call */
+
+	struct outreq out;
+	struct task tasks[IKE_TASKS_MAX];
+	unsigned task_count;
+
+	struct child_sa *children;
+	unsigned child_count;
+	struct ike_sa *successor; /* REKEYED */
+	struct ike_sa *predecessor;
+
+	uint64_t since_ms, rekey_at_ms, reply_ms;
+	uint64_t child_retry_ms; /* no CHILD: when to try again; 0: not */
+	unsigned child_failures;
+	struct timer resend; /* outstanding request */
+	struct timer life;   /* rekey by time; half-open: expiry; REKEYED and so on: patience */
+	struct timer retry;  /* child_retry_ms */
+};
+
+/** ike_sa_new() - Zeroed; NULL: out of memory. */
+struct ike_sa *ike_sa_new(void);
+/** ike_sa_free() - Wipes all; must be out of every table, timers off, children gone. */
+void ike_sa_free(struct ike_sa *sa);
+/** ike_sa_keyed() - Contexts of both directions from @sa->keys; 0 or what ike_aead_new() says. */
+int ike_sa_keyed(struct ike_sa *sa);
+uint64_t ike_sa_own_spi(const struct ike_sa *sa);
+struct child_sa *ike_sa_child_in(const struct ike_sa *sa, uint32_t spi_in);
+struct child_sa *ike_sa_child_out(const struct ike_sa *sa, uint32_t spi_out);
+/** ike_sa_children_up() - How many of its CHILD SAs work. */
+unsigned ike_sa_children_up(const struct ike_sa *sa);
+void auth_ctx_free(struct auth_ctx *a);
+void call_free(struct call *c);
+/** outreq_clear() - Frees and wipes; the new child is not touched. */
+void outreq_clear(struct outreq *o);
+void task_clear(struct task *t);
+/**
+ * ike_sa_task_add() - Queue; takes @t (cleared on failure). An equal one that waits already makes it
+ * a no-op. 0, -ENOSPC.
+ */
+int ike_sa_task_add(struct ike_sa *sa, struct task *t);
+/** ike_sa_task_has() - Is such a task waiting or outstanding? @spi 0: any. */
+bool ike_sa_task_has(const struct ike_sa *sa, enum task_kind kind, uint32_t spi);
+/** ike_sa_task_drop() - Take such tasks out of the queue. */
+void ike_sa_task_drop(struct ike_sa *sa, enum task_kind kind, uint32_t spi);
+const char *sa_state_name(enum sa_state s);
+
+/** nonce_cmp() - As RFC 7296 s2.8.1 orders them: octet by octet, a prefix is lower. */
+int nonce_cmp(const struct nonce *a, const struct nonce *b);
+void nonce_set(struct nonce *n, struct span from);
+struct span nonce_span(const struct nonce *n);
+/** nonce_lower() - The lower of both. */
+const struct nonce *nonce_lower(const struct nonce *a, const struct nonce *b);
+
+#endif
