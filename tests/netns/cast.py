@@ -141,8 +141,7 @@ def mail(vps, home, vps_extra="", home_extra=""):
     home.m.write("/etc/postern/mta.conf", HOME_MTA.format(extra=home_extra))
     crypt = subprocess.run(["openssl", "passwd", "-6", "-salt", "abcdefgh", "garden"], capture_output=True, text=True,
                            check=True).stdout.strip()
-    home.m.write("/etc/postern/tables/users", f"alice:{crypt}:alice@example.org\n", mode=0o640)
-    home.m.run(["chgrp", "postern-mta", "/etc/postern/tables/users"])
+    home.m.write("/etc/postern/tables/users", f"alice:{crypt}:alice@example.org\n", mode=0o600)
     home.m.run(["sh", "-c", "mkdir -p /home/alice && chown alice:alice /home/alice && chmod 700 /home/alice"])
 
 
