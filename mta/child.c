@@ -28,7 +28,8 @@ static int become(const struct mta_config *c, enum mta_proc who)
 	gid_t gid;
 	int rc;
 
-	capng_get_caps_process();
+	if (capng_get_caps_process())
+		return -EPERM;
 	if (!capng_have_capability(CAPNG_EFFECTIVE, CAP_SETUID)) {
 		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
