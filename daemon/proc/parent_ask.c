@@ -83,7 +83,7 @@ static int addr_add(struct parent *p, const struct pq_addr *q, char *why)
 		return rc;
 	a = find_assigned(p, &q->addr.addr);
 	if (a && a->peer[0] && strcmp(a->peer, q->peer) != 0) {
-		snprintf(why, POLICY_WHY_MAX, "peer %s gave us this address before", a->peer);
+		snprintf(why, POLICY_WHY_MAX, "peer %.63s gave us this address before", a->peer);
 		return -EPROTO;
 	}
 	/* A peer gives one address of a family: a new one takes the place of the old. */

@@ -164,7 +164,7 @@ static void many_lines_at_once_are_taken_in_order_without_recursion(void **state
 {
 	char line[] = "{\"v\":1,\"verb\":\"echo\"}\n";
 	char *many = malloc(sizeof(line) * 2000);
-	int fd, got = 0;
+	int fd;
 
 	(void)state;
 	serve(false, (gid_t)-1, true);
@@ -176,7 +176,7 @@ static void many_lines_at_once_are_taken_in_order_without_recursion(void **state
 	say(fd, many);
 	for (int i = 0; i < 100 && runs < 2000; i++) {
 		turn(1);
-		got += (int)strlen(hear(fd));
+		hear(fd);
 	}
 	assert_int_equal(runs, 2000);
 	free(many);
