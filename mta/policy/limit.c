@@ -125,13 +125,17 @@ static bool take(struct entry *e, uint32_t burst, uint32_t per, uint64_t period_
 	uint64_t gone = now_ms > e->filled_ms ? now_ms - e->filled_ms : 0;
 	uint64_t full = (uint64_t)burst * MILLI;
 
-	if (gone > period_ms * (burst / per + 1))
+	if (gone > period_ms * (burst / per + 1)) {
 		e->tokens_milli = full;
-	else
-		e->tokens_milli += gone * per * MILLI / period_ms;
+		e->filled_ms = now_ms;
+	} else {
+		uint64_t add = gone * per * MILLI / period_ms;
+
+		e->tokens_milli += add;
+		e->filled_ms += add * period_ms / (per * (uint64_t)MILLI); /* the rest counts on */
+	}
 	if (e->tokens_milli > full)
 		e->tokens_milli = full;
-	e->filled_ms = now_ms;
 	if (e->tokens_milli < MILLI)
 		return false;
 	e->tokens_milli -= MILLI;

@@ -7,91 +7,7 @@
 
 #include <cmocka.h>
 
-#include "smtp_drive.h"
-
-/* Bytes in, replies out; the replies are forgotten before. */
-static const char *say(struct drive *d, const char *text)
-{
-	drive_collect(d);
-	d->out_len = 0;
-	d->out[0] = 0;
-	drive_bytes(d, text, strlen(text));
-	return d->out;
-}
-
-static __attribute__((unused)) const char *say_bytes(struct drive *d, const void *p, size_t len)
-{
-	drive_collect(d);
-	d->out_len = 0;
-	d->out[0] = 0;
-	drive_bytes(d, p, len);
-	return d->out;
-}
-
-static void starts(const char *have, const char *want)
-{
-	if (strncmp(have, want, strlen(want)))
-		fail_msg("reply is \"%s\", wanted \"%s...\"", have, want);
-}
-
-/* Codes of the replies in order: "250 354 250". Lines of one reply count once. */
-static const char *codes(const char *out)
-{
-	static char text[4096];
-	size_t n = 0;
-
-	text[0] = 0;
-	while (*out && n + 5 < sizeof(text)) {
-		if (out[3] == ' ')
-			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%.3s", n ? " " : "", out);
-		out = strstr(out, "\r\n");
-		if (!out)
-			break;
-		out += 2;
-	}
-	return text;
-}
-
-#define GREETED "EHLO client.example\r\n"
-#define MAIL	"MAIL FROM:<a@out.example>\r\n"
-#define RCPT	"RCPT TO:<b@home.example>\r\n"
-#define LETTER	"Subject: x\r\n\r\nhello\r\n"
-
-static struct drive *ready(void)
-{
-	struct drive *d = drive_new();
-
-	drive_begin(d);
-	drive_bytes(d, GREETED, strlen(GREETED));
-	return d;
-}
-
-/* Ready, with sender and recipient told and DATA answered. */
-static struct drive *in_data(void)
-{
-	struct drive *d = ready();
-
-	assert_string_equal(codes(say(d, MAIL RCPT "DATA\r\n")), "250 250 354");
-	return d;
-}
-
-/* The letter as stored, past our own Received field. */
-static const char *body(struct drive *d, size_t i)
-{
-	static char text[DRIVE_BODY];
-	const uint8_t *p = d->letter[i].body, *end = p + d->letter[i].body_len;
-
-	/* The first line that is no continuation ends our field. */
-	for (; p + 2 < end; p++) {
-		if (p[0] == '\r' && p[1] == '\n' && p[2] != '\t')
-			break;
-	}
-	p = p + 2 <= end ? p + 2 : end;
-	assert_true((size_t)(end - p) < sizeof(text));
-	memcpy(text, p, (size_t)(end - p));
-	text[end - p] = 0;
-	return text;
-}
+#include "smtp_words.h"
 
 static void a_letter_goes_from_banner_to_quit(void **state)
 {
@@ -134,12 +50,1000 @@ static void received_tells_client_protocol_id_and_recipient(void **state)
 	drive_free(d);
 }
 
+
+/* ------------------------------------------------------------------ commands 20-40 ---------- */
+
+static void mta_case_020_a_line_of_512_octets_is_processed_and_one_past_the_cap_is_discarded(void **state)
+{
+	struct drive *d = ready();
+	char line[COMMAND_LINE_MAX + 64];
+
+	(void)state;
+	memset(line, 'x', sizeof(line));
+	memcpy(line, "NOOP ", 5);
+	memcpy(line + 510, "\r\n", 3);
+	starts(say(d, line), "250 2.0.0");
+	memset(line + 510, 'x', sizeof(line) - 510);
+	memcpy(line + COMMAND_LINE_MAX - 2, "\r\n", 3);
+	starts(say(d, line), "250 2.0.0");
+	memset(line, 'x', sizeof(line));
+	memcpy(line + COMMAND_LINE_MAX - 1, "\r\nNOOP\r\n", 9);
+	assert_string_equal(codes(say(d, line)), "500 250");
+	starts(d->out, "500 5.5.2 ");
+	drive_free(d);
+}
+
+static void mta_case_021_a_megabyte_without_newline_takes_bounded_memory(void **state)
+{
+	struct drive *d = drive_new();
+	char junk[4096];
+
+	(void)state;
+	drive_begin(d);
+	memset(junk, 'A', sizeof(junk));
+	for (int i = 0; i < 256; i++) {
+		say_bytes(d, junk, sizeof(junk));
+		assert_true(d->s.line_cap <= COMMAND_AUTH_MAX + 4096);
+	}
+	assert_string_equal(codes(say(d, "\r\n" GREETED)), "500 250");
+	drive_free(d);
+}
+
+static void mta_case_022_overlong_addresses_are_refused_and_never_cut(void **state)
+{
+	struct drive *d = ready();
+	char line[600], part[400];
+
+	(void)state;
+	memset(part, 'a', sizeof(part));
+	snprintf(line, sizeof(line), "MAIL FROM:<%.250s@out.example>\r\n", part);
+	starts(say(d, line), "501 5.1.7 ");
+	snprintf(line, sizeof(line), "MAIL FROM:<a@%.60s.%.60s.%.60s.%.60s.%.60s>\r\n", part, part, part,
+		 part, part);
+	starts(say(d, line), "501 5.1.7 ");
+	say(d, MAIL);
+	snprintf(line, sizeof(line), "RCPT TO:<%.250s@home.example>\r\n", part);
+	starts(say(d, line), "501 5.1.3 ");
+	snprintf(line, sizeof(line), "RCPT TO:<%.64s@home.example>\r\n", part);
+	starts(say(d, line), "250 2.1.5 ");
+	assert_int_equal(d->s.t.rcpt[0].addr.len, 64 + 13);
+	drive_free(d);
+}
+
+static void mta_case_023_unknown_commands_end_in_421(void **state)
+{
+	struct drive *d = ready();
+	int n = 0;
+
+	(void)state;
+	starts(say(d, "FROBNICATE\r\n"), "500 5.5.1 ");
+	while (d->s.state != SESSION_CLOSING && n < 100)
+		say(d, "FROBNICATE\r\n"), n++;
+	assert_int_equal(n, 19);
+	assert_non_null(strstr(d->out, "421 4.7.0 "));
+	drive_free(d);
+}
+
+static void mta_case_024_commands_out_of_order_are_503(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	starts(say(d, RCPT), "503 5.5.1 ");
+	starts(say(d, "DATA\r\n"), "503 5.5.1 ");
+	say(d, MAIL);
+	starts(say(d, MAIL), "503 5.5.1 ");
+	starts(say(d, "DATA\r\n"), "554 5.5.1 ");
+	starts(say(d, "RCPT TO:<unknown@home.example>\r\n"), "550 5.1.1 ");
+	starts(say(d, "DATA\r\n"), "554 5.5.1 ");
+	assert_int_equal(d->letters, 0);
+	drive_free(d);
+}
+
+static void mta_case_025_mail_before_ehlo_is_503(void **state)
+{
+	struct drive *d = drive_new();
+
+	(void)state;
+	drive_begin(d);
+	starts((say(d, ""), say(d, MAIL)), "503 5.5.1 ");
+	starts(say(d, "HELO old.example\r\n"), "250 mx.home.example");
+	starts(say(d, MAIL), "250 ");
+	drive_free(d);
+}
+
+static void mta_case_026_ehlo_in_a_transaction_resets_it(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	say(d, MAIL RCPT GREETED);
+	starts(say(d, "DATA\r\n"), "503 5.5.1 ");
+	starts(say(d, MAIL), "250 ");
+	drive_free(d);
+}
+
+static void mta_case_027_the_null_sender_is_accepted_with_many_recipients(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	assert_string_equal(codes(say(d, "MAIL FROM:<>\r\n" RCPT "RCPT TO:<c@home.example>\r\nDATA\r\n"
+					 LETTER ".\r\n")),
+			    "250 250 250 354 250");
+	assert_string_equal(d->letter[0].sender, "");
+	assert_int_equal(d->letter[0].rcpt_count, 2);
+	drive_free(d);
+}
+
+static void mta_case_028_postmaster_without_domain_is_accepted(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	say(d, MAIL);
+	starts(say(d, "RCPT TO:<PostMaster>\r\n"), "250 ");
+	starts(say(d, "RCPT TO:<root>\r\n"), "501 5.1.3 ");
+	drive_free(d);
+}
+
+static void mta_case_029_a_source_route_is_ignored(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	say(d, MAIL);
+	starts(say(d, "RCPT TO:<@one.example,@two.example:b@home.example>\r\n"), "250 ");
+	say(d, "DATA\r\n" LETTER ".\r\n");
+	assert_string_equal(d->letter[0].rcpt[0], "b@home.example");
+	drive_free(d);
+}
+
+static void mta_case_031_a_quoted_local_part_leaves_as_it_came(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	starts(say(d, "MAIL FROM:<\"joe \\\"b\\\" c\"@out.example>\r\n"), "250 ");
+	say(d, RCPT "DATA\r\n" LETTER ".\r\n");
+	assert_string_equal(d->letter[0].sender, "\"joe \\\"b\\\" c\"@out.example");
+	drive_free(d);
+}
+
+static void mta_case_032_shell_characters_and_controls_never_enter(void **state)
+{
+	static const char *const bad[] = {
+		"a;b@out.example", "a|b@out.example", "a`id`@out.example",     "a$(id)@out.example",
+		"\";id;\"@out.example", "\"a|b\"@out.example", "a\tb@out.example", "\"a\tb\"@out.example",
+		"a\x7f@out.example", "\"a$b\"@out.example", "a@out.example;id", "\"a\\|b\"@out.example",
+	};
+	struct drive *d = ready();
+	char line[128];
+
+	(void)state;
+	d->conf.errors_max = 0;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		snprintf(line, sizeof(line), "MAIL FROM:<%s>\r\n", bad[i]);
+		if (strncmp(say(d, line), "501 5.1.7", 9) && strncmp(d->out, "553 5.1.7", 9))
+			fail_msg("%s: %s", bad[i], d->out);
+	}
+	drive_free(d);
+}
+
+static void mta_case_033_unknown_and_repeated_parameters_are_refused(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	starts(say(d, "MAIL FROM:<a@out.example> FOO=bar\r\n"), "555 5.5.4 ");
+	starts(say(d, "MAIL FROM:<a@out.example> RET=HDRS\r\n"), "555 5.5.4 ");
+	starts(say(d, "MAIL FROM:<a@out.example> SIZE=1 SIZE=1\r\n"), "501 5.5.4 ");
+	starts(say(d, "MAIL FROM:<a@out.example> BODY=7BIT body=8bitmime\r\n"), "501 5.5.4 ");
+	starts(say(d, "MAIL FROM:<a@out.example> BODY=BINARYMIME\r\n"), "501 5.5.4 ");
+	starts(say(d, "MAIL FROM:<a@out.example> SIZE=-1\r\n"), "501 5.5.4 ");
+	starts(say(d, "MAIL FROM:<a@out.example>SIZE=1\r\n"), "501 5.5.4 ");
+	starts(say(d, "MAIL FROM:<a@out.example> XPOSTERN-ID=00112233445566778899aabbccddeeff.1.1\r\n"),
+	       "555 5.5.4 ");
+	starts(say(d, "MAIL FROM:<a@out.example> AUTH=<>\r\n"), "555 5.5.4 ");
+	starts(say(d, "mail from:<a@out.example> size=1 body=8bitmime\r\n"), "250 ");
+	starts(say(d, "RCPT TO:<b@home.example> NOTIFY=NEVER\r\n"), "555 5.5.4 ");
+	drive_free(d);
+}
+
+static void mta_case_034_size_over_the_limit_is_552_at_mail_and_a_lie_is_552_at_the_end(void **state)
+{
+	struct drive *d = ready();
+	char big[2000];
+
+	(void)state;
+	d->conf.size_max_bytes = 4096;
+	starts(say(d, "MAIL FROM:<a@out.example> SIZE=4097\r\n"), "552 5.3.4 ");
+	say(d, "MAIL FROM:<a@out.example> SIZE=100\r\n" RCPT "DATA\r\n");
+	memset(big, 'x', sizeof(big));
+	memcpy(big + sizeof(big) - 2, "\r\n", 2);
+	for (int i = 0; i < 50; i++)
+		assert_string_equal(say_bytes(d, big, sizeof(big)), "");
+	starts(say(d, ".\r\n"), "552 5.3.4 ");
+	assert_int_equal(d->letters, 0);
+	assert_string_equal(codes(say(d, MAIL RCPT "DATA\r\n" LETTER ".\r\n")), "250 250 354 250");
+	drive_free(d);
+}
+
+static void mta_case_034_a_refused_letter_is_drained_for_a_bounded_time_only(void **state)
+{
+	struct drive *d = in_data();
+	char big[8192];
+
+	(void)state;
+	d->conf.size_max_bytes = 4096;
+	d->s.t.data.conf.size_max_bytes = 4096;
+	memset(big, 'x', sizeof(big));
+	for (int i = 0; i < 1000 && d->s.state != SESSION_CLOSING; i++) {
+		say_bytes(d, big, sizeof(big));
+		d->now_ms += 1000;
+		if (d->now_ms >= session_deadline_ms(&d->s))
+			session_tick(&d->s, d->now_ms);
+	}
+	assert_int_equal(d->s.state, SESSION_CLOSING);
+	assert_true(d->now_ms - 1000 <= SESSION_DRAIN_MS + 2000);
+	drive_free(d);
+}
+
+static void mta_case_035_a_recipient_past_the_limit_is_452_and_the_others_stay(void **state)
+{
+	struct drive *d = ready();
+	char line[64];
+
+	(void)state;
+	say(d, MAIL);
+	for (int i = 0; i < 101; i++) {
+		snprintf(line, sizeof(line), "RCPT TO:<u%d@home.example>\r\n", i);
+		starts(say(d, line), i < 100 ? "250 " : "452 4.5.3 ");
+	}
+	say(d, "DATA\r\n" LETTER ".\r\n");
+	assert_int_equal(d->letter[0].rcpt_count, 100);
+	drive_free(d);
+}
+
+static void mta_case_036_utf8_needs_smtputf8_and_must_be_well_formed(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	starts(say(d, "MAIL FROM:<j\xc3\xb6@out.example>\r\n"), "553 5.6.7 ");
+	starts(say(d, "MAIL FROM:<j\xc3@out.example> SMTPUTF8\r\n"), "553 5.6.7 ");
+	starts(say(d, "MAIL FROM:<j\xc0\x80@out.example> SMTPUTF8\r\n"), "553 5.6.7 ");
+	starts(say(d, "MAIL FROM:<\"x SMTPUTF8 \xc3\xb6\"@out.example>\r\n"), "553 5.6.7 ");
+	starts(say(d, "MAIL FROM:<j\xc3\xb6@out.example> SMTPUTF8\r\n"), "250 ");
+	starts(say(d, "RCPT TO:<b\xc3\xb6@home.example>\r\n"), "250 ");
+	say(d, "DATA\r\n" LETTER ".\r\n");
+	assert_true(d->letter[0].flags & ENV_SMTPUTF8);
+	assert_non_null(strstr((char *)d->letter[0].body, "with UTF8SMTP id"));
+	drive_free(d);
+}
+
+static void mta_case_037_pipelined_commands_are_answered_in_order_around_a_refusal(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	for (d->step = 0; d->step < 3; d->step++)
+		assert_string_equal(codes(say(d, MAIL RCPT "RCPT TO:<unknown@home.example>\r\nDATA\r\n"
+						 LETTER ".\r\nNOOP\r\n")),
+				    "250 250 550 354 250 250");
+	assert_int_equal(d->letters, 3);
+	drive_free(d);
+}
+
+static void mta_case_037_answers_that_come_late_keep_the_order(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	d->late = true;
+	assert_string_equal(codes(say(d, MAIL RCPT "RCPT TO:<unknown@home.example>\r\nDATA\r\n" LETTER
+					 ".\r\n" MAIL RCPT "RSET\r\n")),
+			    "250 250 550 354 250 250 250 250");
+	drive_free(d);
+}
+
+static void mta_case_039_helo_names_are_checked_and_received_stays_well_formed(void **state)
+{
+	struct drive *d = drive_new();
+	char line[1200];
+
+	(void)state;
+	drive_begin(d);
+	starts((say(d, ""), say(d, "EHLO [IPv6:2001:db8::1]\r\n")), "250-");
+	starts(say(d, "EHLO [192.0.2.1]\r\n"), "250-");
+	starts(say(d, "EHLO [2001:db8::1]\r\n"), "501 5.5.2 ");
+	starts(say(d, "EHLO [300.1.1.1]\r\n"), "501 5.5.2 ");
+	starts(say(d, "EHLO\r\n"), "501 5.5.2 ");
+	starts(say(d, "EHLO a b\r\n"), "501 5.5.2 ");
+	starts(say(d, "EHLO x)\tfoo\r\n"), "501 5.5.2 ");
+	memset(line, 'a', sizeof(line));
+	memcpy(line, "EHLO ", 5);
+	memcpy(line + 1030, "\r\n", 3);
+	starts(say(d, line), "501 5.5.2 ");
+	d->conf.helo_tolerant = true;
+	starts(say(d, "EHLO my printer (old)\r\n"), "250-");
+	assert_string_equal(d->s.helo, "[192.0.2.7]");
+	drive_free(d);
+}
+
+static void mta_case_040_a_flood_of_rset_and_noop_ends_in_421(void **state)
+{
+	struct drive *d = ready();
+	int n;
+
+	(void)state;
+	for (n = 0; n < 10000 && d->s.state != SESSION_CLOSING; n++)
+		say(d, n % 2 ? "RSET\r\n" : "NOOP\r\n");
+	assert_true(n <= SESSION_IDLE_COMMANDS_MAX + 1);
+	starts(d->out, "421 4.7.0 ");
+	drive_free(d);
+}
+
+static void a_command_that_ends_with_lf_alone_is_not_run(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	starts(say(d, "MAIL FROM:<a@out.example>\n"), "500 5.5.2 ");
+	starts(say(d, "NO\rOP\r\n"), "500 5.5.2 ");
+	starts(say_bytes(d, "NO\0OP\r\n", 7), "500 5.5.2 ");
+	starts(say(d, RCPT), "503 ");
+	drive_free(d);
+}
+
+static void an_alias_becomes_its_recipients_and_the_same_address_twice_is_one(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	say(d, MAIL "RCPT TO:<alias@home.example>\r\n" RCPT RCPT "DATA\r\n" LETTER ".\r\n");
+	assert_int_equal(d->letter[0].rcpt_count, 3);
+	assert_string_equal(d->letter[0].rcpt[0], "one@home.example");
+	assert_string_equal(d->letter[0].orcpt[0], "rfc822;alias@home.example");
+	assert_string_equal(d->letter[0].rcpt[2], "b@home.example");
+	assert_string_equal(d->letter[0].orcpt[2], "");
+	drive_free(d);
+}
+
+static void dsn_parameters_reach_the_envelope_where_they_are_offered(void **state)
+{
+	struct drive *d = drive_new();
+
+	(void)state;
+	d->conf.dsn = true;
+	drive_begin(d);
+	say(d, GREETED);
+	assert_non_null(strstr(d->out, "250-DSN\r\n"));
+	starts(say(d, "MAIL FROM:<a@out.example> RET=HDRS ENVID=QQ+2B1\r\n"), "250 ");
+	starts(say(d, "RCPT TO:<b@home.example> NOTIFY=NEVER,DELAY\r\n"), "501 ");
+	starts(say(d, "RCPT TO:<b@home.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;c@d\r\n"), "250 ");
+	say(d, "DATA\r\n" LETTER ".\r\n");
+	assert_true(d->letter[0].flags & ENV_RET_HDRS);
+	assert_string_equal(d->letter[0].orcpt[0], "rfc822;c@d");
+	drive_free(d);
+}
+
+/* ------------------------------------------------------------------ TLS and AUTH ------------ */
+
+static void mta_case_041_bytes_behind_starttls_close_the_session(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	starts(say(d, "STARTTLS\r\nMAIL FROM:<evil@out.example>\r\nNOOP\r\n"), "554 5.5.0 ");
+	assert_string_equal(codes(d->out), "554");
+	assert_int_equal(session_wish(&d->s), SESSION_WANTS_CLOSE);
+	assert_int_equal(say_bytes(d, "NOOP\r\n", 6)[0], 0);
+	drive_free(d);
+}
+
+static void mta_case_043_starttls_with_parameters_twice_or_without_certificate(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	starts(say(d, "STARTTLS now\r\n"), "501 5.5.4 ");
+	starts(say(d, "STARTTLS\r\n"), "220 2.0.0 ");
+	assert_int_equal(session_wish(&d->s), SESSION_WANTS_TLS);
+	session_tls_done(&d->s, "TLSv1.3 TLS_AES_128_GCM_SHA256", d->now_ms);
+	say(d, GREETED);
+	assert_null(strstr(d->out, "STARTTLS"));
+	starts(say(d, "STARTTLS\r\n"), "503 5.5.1 ");
+	drive_free(d);
+	d = ready();
+	d->conf.tls_offered = false;
+	starts(say(d, "STARTTLS\r\n"), "454 4.7.0 ");
+	drive_free(d);
+}
+
+static void mta_case_044_what_was_said_before_tls_is_forgotten(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	say(d, MAIL RCPT);
+	starts(say(d, "STARTTLS\r\n"), "220 ");
+	session_tls_done(&d->s, "TLSv1.3 TLS_AES_128_GCM_SHA256", d->now_ms);
+	assert_int_equal(d->s.t.rcpt_count, 0);
+	starts(say(d, "DATA\r\n"), "503 ");
+	starts(say(d, MAIL), "503 5.5.1 EHLO first");
+	say(d, GREETED);
+	say(d, MAIL RCPT "DATA\r\n" LETTER ".\r\n");
+	assert_non_null(strstr((char *)d->letter[0].body, "with ESMTPS id"));
+	assert_non_null(strstr((char *)d->letter[0].body,
+			       "(using TLSv1.3 with cipher TLS_AES_128_GCM_SHA256)"));
+	drive_free(d);
+}
+
+static struct drive *submission(bool tls)
+{
+	struct drive *d = drive_new();
+
+	d->conf.auth_offered = d->conf.auth_required = true;
+	d->conf.complete_header = d->conf.check_from = d->conf.mask_source = true;
+	session_begin(&d->s, &d->conf, &drive_ops, d, tls ? "TLSv1.3 X" : NULL, d->now_ms);
+	say(d, GREETED);
+	return d;
+}
+
+#define AUTH_JOE "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n" /* joe, secret */
+
+static void mta_case_045_auth_in_clear_is_not_offered_and_refused(void **state)
+{
+	struct drive *d = submission(false);
+
+	(void)state;
+	assert_null(strstr(d->out, "AUTH"));
+	starts(say(d, AUTH_JOE), "538 5.7.11 ");
+	assert_int_equal(d->auths, 0);
+	d->conf.auth_in_clear = true;
+	say(d, GREETED);
+	assert_non_null(strstr(d->out, "250-AUTH PLAIN LOGIN\r\n"));
+	drive_free(d);
+}
+
+static void mta_case_046_auth_twice_or_inside_a_transaction_is_503(void **state)
+{
+	struct drive *d = submission(true);
+
+	(void)state;
+	starts(say(d, AUTH_JOE), "235 2.7.0 ");
+	starts(say(d, AUTH_JOE), "503 5.5.1 ");
+	assert_int_equal(d->auths, 1);
+	assert_null(strstr(say(d, GREETED), "AUTH"));
+	drive_free(d);
+	d = drive_new();
+	d->conf.auth_offered = d->conf.auth_in_clear = true;
+	drive_begin(d);
+	say(d, GREETED MAIL);
+	starts(say(d, AUTH_JOE), "503 5.5.1 ");
+	drive_free(d);
+}
+
+static void mta_case_047_a_star_bad_base64_and_overlong_lines_end_the_exchange(void **state)
+{
+	struct drive *d = submission(true);
+	char line[COMMAND_AUTH_MAX + 10];
+
+	(void)state;
+	d->conf.errors_max = 0;
+	assert_string_equal(say(d, "AUTH PLAIN\r\n"), "334 \r\n");
+	starts(say(d, "*\r\n"), "501 5.0.0 ");
+	starts(say(d, "AUTH PLAIN !!!!\r\n"), "501 5.5.2 ");
+	starts(say(d, "AUTH PLAIN AGpvZQBzZWNyZXQ\r\n"), "501 5.5.2 ");
+	starts(say(d, "AUTH PLAIN =\r\n"), "501 5.5.2 ");
+	starts(say(d, "AUTH PLAIN AGpvZQ==\r\n"), "501 5.5.2 "); /* one NUL only */
+	starts(say(d, "AUTH CRAM-MD5\r\n"), "504 5.5.4 ");
+	say(d, "AUTH LOGIN\r\n");
+	memset(line, 'A', sizeof(line));
+	memcpy(line + COMMAND_AUTH_MAX, "\r\n", 3);
+	starts(say(d, line), "500 5.5.6 ");
+	starts(say(d, "NOOP\r\n"), "250 ");
+	assert_int_equal(d->auths, 0);
+	drive_free(d);
+}
+
+static void mta_case_047_login_and_plain_both_reach_the_password_check(void **state)
+{
+	struct drive *d = submission(true);
+
+	(void)state;
+	assert_string_equal(say(d, "AUTH LOGIN\r\n"), "334 VXNlcm5hbWU6\r\n");
+	assert_string_equal(say(d, "am9l\r\n"), "334 UGFzc3dvcmQ6\r\n");
+	starts(say(d, "c2VjcmV0\r\n"), "235 2.7.0 ");
+	drive_free(d);
+	d = submission(true);
+	d->step = 1;
+	d->late = true;
+	starts(say(d, "AUTH PLAIN\r\nAGpvZQBzZWNyZXQ=\r\n"), "334 \r\n235 2.7.0 ");
+	drive_free(d);
+	d = submission(true);
+	starts(say(d, "AUTH LOGIN am9l\r\n"), "334 UGFzc3dvcmQ6\r\n");
+	starts(say(d, "c2VjcmV0\r\n"), "235 2.7.0 ");
+	drive_free(d);
+}
+
+static void mta_case_048_failures_wait_longer_each_time_and_end_in_421(void **state)
+{
+	struct drive *d = submission(true);
+	uint64_t waited[SESSION_AUTH_FAILURES_MAX];
+
+	(void)state;
+	for (int i = 0; i < SESSION_AUTH_FAILURES_MAX; i++) {
+		uint64_t before = d->now_ms;
+
+		/* an unknown user and a wrong password wait alike */
+		say(d, i % 2 ? "AUTH PLAIN AGpvZQB3cm9uZw==\r\n" : "AUTH PLAIN AG5vYm9keQB4\r\n");
+		waited[i] = d->now_ms - before;
+	}
+	assert_true(waited[0] >= 1000 && waited[1] > waited[0] && waited[2] > waited[1]);
+	assert_true(waited[2] <= SESSION_PAUSE_MAX_MS);
+	starts(d->out, "421 4.7.0 ");
+	drive_free(d);
+}
+
+static void mta_case_048_a_withheld_reply_is_not_given_early(void **state)
+{
+	struct drive *d = submission(true);
+	const char *wrong = "AUTH PLAIN AGpvZQB3cm9uZw==\r\n";
+	size_t len;
+
+	(void)state;
+	session_input(&d->s, (const uint8_t *)wrong, strlen(wrong), d->now_ms);
+	session_output(&d->s, &len);
+	assert_int_equal(len, 0);
+	assert_false(session_takes_input(&d->s));
+	session_tick(&d->s, d->now_ms + 999);
+	session_output(&d->s, &len);
+	assert_int_equal(len, 0);
+	session_tick(&d->s, d->now_ms + 1000);
+	session_output(&d->s, &len);
+	assert_true(len > 0);
+	drive_free(d);
+}
+
+static void mta_case_049_submission_without_auth_is_530(void **state)
+{
+	struct drive *d = submission(true);
+
+	(void)state;
+	starts(say(d, MAIL), "530 5.7.0 ");
+	say(d, AUTH_JOE);
+	starts(say(d, MAIL), "250 ");
+	drive_free(d);
+	d = submission(false);
+	d->conf.tls_required = true;
+	starts(say(d, MAIL), "530 5.7.0 STARTTLS first");
+	drive_free(d);
+}
+
+static void a_submission_gets_date_and_message_id_and_hides_its_client(void **state)
+{
+	struct drive *d = submission(true);
+
+	(void)state;
+	say(d, AUTH_JOE MAIL RCPT "DATA\r\nFrom: Joe <joe@home.example>\r\nSubject: x\r\n\r\nhi\r\n.\r\n");
+	starts((char *)d->letter[0].body, "Received: by mx.home.example (Postern) with ESMTPSA id ");
+	assert_null(strstr((char *)d->letter[0].body, "192.0.2.7"));
+	starts(body(d, 0), "From: Joe <joe@home.example>\r\nSubject: x\r\nDate: Sat, 21 Nov 2026 "
+			   "23:56:36 +0000\r\nMessage-ID: <");
+	assert_non_null(strstr(body(d, 0), "@mx.home.example>\r\n\r\nhi\r\n"));
+	say(d, MAIL RCPT "DATA\r\nfrom: joe@home.example\r\nDATE: now\r\nmessage-id: <1@x>\r\n\r\nhi\r\n.\r\n");
+	assert_string_equal(body(d, 1),
+			    "from: joe@home.example\r\nDATE: now\r\nmessage-id: <1@x>\r\n\r\nhi\r\n");
+	drive_free(d);
+}
+
+static void a_from_address_of_somebody_else_is_refused_on_submission(void **state)
+{
+	static const struct {
+		const char *from;
+		const char *reply;
+	} cases[] = {
+		{ "From: joe@home.example", "250 " },
+		{ "From: \"Boss, the <boss@bank.example>\" <joe@home.example>", "250 " },
+		{ "From: joe@home.example (boss@bank.example)", "250 " },
+		{ "From: boss@bank.example", "550 5.7.1 " },
+		{ "From: Joe <joe@home.example>, Boss <boss@bank.example>", "550 5.7.1 " },
+		{ "From: \"joe@home.example\" <boss@bank.example>", "550 5.7.1 " },
+		{ "From: all: joe@home.example, boss@bank.example;", "550 5.7.1 " },
+		{ "From: joe@home.example\r\nFrom: boss@bank.example", "550 5.7.1 " },
+		{ "From:\r\n joe@home.example,\r\n\tboss@bank.example", "550 5.7.1 " },
+		{ "From: joe@home.example\r\nfrom : boss@bank.example", "550 5.7.1 " },
+		{ "Subject: none", "554 5.6.0 " },
+		{ "From: nobody", "554 5.6.0 " },
+		{ "From: <joe@home.example", "554 5.6.0 " },
+	};
+	char text[600];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct drive *d = submission(true);
+
+		say(d, AUTH_JOE MAIL RCPT "DATA\r\n");
+		snprintf(text, sizeof(text), "%s\r\n\r\nhi\r\n.\r\n", cases[i].from);
+		if (strncmp(say(d, text), cases[i].reply, strlen(cases[i].reply)))
+			fail_msg("%s: %s", cases[i].from, d->out);
+		drive_free(d);
+	}
+}
+
+/* ------------------------------------------------------------------ resources --------------- */
+
+static void mta_case_056_slow_bytes_are_closed_and_an_honest_slow_link_passes(void **state)
+{
+	struct drive *d = in_data();
+	char kilo[1024];
+	int n;
+
+	(void)state;
+	for (n = 0; n < 100 && d->s.state != SESSION_CLOSING; n++) {
+		say(d, "x");
+		d->now_ms += 240000;
+		session_tick(&d->s, d->now_ms);
+	}
+	assert_true(n <= 2);
+	assert_non_null(strstr((drive_collect(d), d->out), "421 4.4.2 "));
+	assert_int_equal(d->letters, 0);
+	drive_free(d);
+
+	d = in_data();
+	say(d, "\r\n");
+	memset(kilo, 'x', sizeof(kilo));
+	memcpy(kilo + 1022, "\r\n", 2);
+	for (n = 0; n < 900; n++) { /* 1 KB in 20 s */
+		say_bytes(d, kilo, sizeof(kilo));
+		d->now_ms += 7000;
+		if (d->now_ms >= session_deadline_ms(&d->s))
+			session_tick(&d->s, d->now_ms);
+	}
+	starts(say(d, ".\r\n"), "250 ");
+	drive_free(d);
+}
+
+static void mta_case_056_idle_and_absolute_limits_close_with_421(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	session_tick(&d->s, d->now_ms + 299999);
+	assert_int_equal(d->s.state, SESSION_READY);
+	session_tick(&d->s, d->now_ms + 300000);
+	drive_collect(d);
+	assert_non_null(strstr(d->out, "421 4.4.2 Idle"));
+	drive_free(d);
+	d = ready();
+	for (int i = 0; i < 100 && d->s.state != SESSION_CLOSING; i++) {
+		d->now_ms += 200000;
+		say(d, "NOOP\r\n");
+		session_tick(&d->s, d->now_ms);
+	}
+	assert_int_equal(d->s.state, SESSION_CLOSING);
+	assert_true(d->now_ms < 8000000);
+	drive_free(d);
+}
+
+static void mta_case_057_a_full_queue_is_452_at_mail_and_after_the_dot(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	d->full = "4.3.1 Insufficient system storage";
+	starts(say(d, MAIL), "452 4.3.1 ");
+	d->full = NULL;
+	d->stored = (struct msg_q_stored){ 452, "4.3.1 Insufficient system storage", 0 };
+	starts((say(d, MAIL RCPT "DATA\r\n"), say(d, LETTER ".\r\n")), "452 4.3.1 ");
+	d->stored.code = 0;
+	starts((say(d, MAIL RCPT "DATA\r\n"), say(d, LETTER ".\r\n")), "250 ");
+	drive_free(d);
+}
+
+static void mta_case_057_a_letter_refused_by_the_queue_in_its_middle_is_452_at_its_end(void **state)
+{
+	struct drive *d = in_data();
+	struct msg_q_stored full = { 452, "4.3.1 Insufficient system storage", 0 };
+	char kilo[1024];
+
+	(void)state;
+	say(d, "\r\n");
+	memset(kilo, 'x', sizeof(kilo));
+	memcpy(kilo + 1022, "\r\n", 2);
+	for (int i = 0; i < 300; i++) {
+		if (i == 200)
+			session_stored(&d->s, &full, d->now_ms);
+		assert_string_equal(say_bytes(d, kilo, sizeof(kilo)), "");
+	}
+	starts(say(d, ".\r\nNOOP\r\n"), "452 4.3.1 ");
+	assert_int_equal(d->letters, 0);
+	assert_int_equal(d->aborts, 0); /* the queue knows */
+	starts(say(d, MAIL), "250 ");
+	drive_free(d);
+}
+
+static void mta_case_017_a_connection_lost_before_the_dot_leaves_nothing(void **state)
+{
+	struct drive *d = in_data();
+	static char big[200 * 1024];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(big); i++)
+		big[i] = i % 70 == 68 ? '\r' : i % 70 == 69 ? '\n' : 'x';
+	say_bytes(d, big, sizeof(big));
+	assert_true(d->stream_len > 0);
+	session_eof(&d->s);
+	assert_int_equal(d->aborts, 1);
+	assert_int_equal(d->letters, 0);
+	drive_free(d);
+}
+
+static void mta_case_018_a_connection_lost_after_the_dot_keeps_the_letter(void **state)
+{
+	struct drive *d = in_data();
+
+	(void)state;
+	d->queue_holds = true;
+	say(d, LETTER ".\r\n");
+	session_eof(&d->s);
+	assert_int_equal(d->letters, 1);
+	assert_int_equal(d->aborts, 0);
+	assert_int_equal(d->s.wait, WAIT_STORED);
+	drive_free(d);
+}
+
+static void no_250_leaves_before_the_queue_has_stored(void **state)
+{
+	struct drive *d = in_data();
+
+	(void)state;
+	d->queue_holds = true;
+	assert_string_equal(say(d, LETTER ".\r\nNOOP\r\n"), "");
+	assert_int_equal(d->letters, 1);
+	d->queue_holds = false;
+	drive_stored(d);
+	starts(say(d, ""), "250 2.0.0 queued");
+	drive_free(d);
+}
+
+static void a_promise_for_half_a_letter_is_not_believed(void **state)
+{
+	struct drive *d = in_data();
+	struct msg_q_stored yes = { 250, "2.0.0 queued", 0 };
+
+	(void)state;
+	say(d, "Subject: x\r\n\r\nhalf\r\n");
+	session_stored(&d->s, &yes, d->now_ms);
+	assert_string_equal(say(d, "rest\r\n"), "");
+	starts(say(d, ".\r\n"), "250 ");
+	assert_int_equal(d->letters, 1);
+	assert_string_equal(body(d, 0), "Subject: x\r\n\r\nhalf\r\nrest\r\n");
+	drive_free(d);
+}
+
+static void a_large_letter_streams_within_its_credit_and_memory_stays_bounded(void **state)
+{
+	struct drive *d = drive_new();
+	static uint8_t big[400 * 1024];
+	size_t took;
+
+	(void)state;
+	d->late = true;
+	d->queue_holds = true;
+	drive_begin(d);
+	say(d, GREETED MAIL RCPT "DATA\r\n\r\n");
+	for (size_t i = 0; i < sizeof(big); i++)
+		big[i] = i % 70 == 68 ? '\r' : i % 70 == 69 ? '\n' : (uint8_t)('a' + i % 23);
+	memcpy(big + sizeof(big) - 2, "\r\n", 2);
+	took = drive_bytes(d, big, sizeof(big));
+	/* 64 KiB under way and at most 64 KiB here; then the client waits. */
+	assert_true(took < 140 * 1024);
+	assert_false(session_takes_input(&d->s));
+	assert_true(d->s.t.body_cap <= 128 * 1024);
+	d->queue_holds = false;
+	while (took < sizeof(big)) {
+		assert_true(drive_answer(d));
+		took += drive_bytes(d, big + took, sizeof(big) - took);
+		assert_true(d->s.t.body_cap <= 128 * 1024);
+	}
+	d->out_len = 0;
+	starts(say(d, ".\r\n"), "250 ");
+	assert_true(d->letter[0].streamed);
+	assert_memory_equal(d->letter[0].body + d->letter[0].body_len - sizeof(big), big, sizeof(big));
+	drive_free(d);
+}
+
+static void mta_case_060_shutdown_says_421_but_lets_a_whole_letter_finish(void **state)
+{
+	struct drive *d = in_data();
+
+	(void)state;
+	d->queue_holds = true;
+	say(d, LETTER ".\r\n");
+	assert_false(session_shutdown(&d->s, d->now_ms));
+	d->queue_holds = false;
+	drive_stored(d);
+	starts(say(d, ""), "250 ");
+	assert_true(session_shutdown(&d->s, d->now_ms));
+	assert_string_equal(codes(say(d, "")), "250 421");
+	drive_free(d);
+	d = in_data();
+	d->out_len = 0;
+	assert_true(session_shutdown(&d->s, d->now_ms));
+	starts(say(d, ""), "421 4.3.2 ");
+	assert_int_equal(d->letters, 0);
+	drive_free(d);
+}
+
+static void a_client_that_reads_no_replies_is_read_no_further(void **state)
+{
+	struct drive *d = ready();
+	size_t took = 0;
+
+	(void)state;
+	d->conf.errors_max = 0;
+	for (int i = 0; i < 100000 && session_takes_input(&d->s); i++)
+		took += session_input(&d->s, (const uint8_t *)"VRFY\r\n", 6, d->now_ms);
+	assert_true(took < 100000 * 6);
+	assert_true(d->s.out_len <= SESSION_OUT_MAX + 1024);
+	drive_free(d);
+}
+
+/* ------------------------------------------------------------------ XPOSTERN ---------------- */
+
+#define HOP                                                                                        \
+	"MAIL FROM:<a@out.example> XPOSTERN-ID=00112233445566778899aabbccddeeff.17.12 "            \
+	"XPOSTERN-CLIENT=[2001:db8::5]:4711 XPOSTERN-HELO=mx.far.example "                         \
+	"XPOSTERN-TLS=TLSv1.3+20TLS_AES_128_GCM_SHA256 XPOSTERN-FACTS=verified,new-word\r\n"
+
+static void xpostern_is_offered_and_read_for_a_tunnel_peer_only(void **state)
+{
+	struct drive *d = drive_new();
+	static const uint8_t id[] = { 0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77,
+				      0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff };
+
+	(void)state;
+	d->conf.xpostern = true; /* the listener would, but nobody vouches for the client */
+	drive_begin(d);
+	assert_null(strstr(say(d, GREETED), "XPOSTERN"));
+	starts(say(d, HOP), "555 5.5.4 ");
+	drive_free(d);
+
+	d = drive_new();
+	d->conf.xpostern = true;
+	d->conf.peer = "vps";
+	drive_begin(d);
+	assert_non_null((say(d, ""), strstr(say(d, GREETED), "250-XPOSTERN 1\r\n")));
+	starts(say(d, HOP), "250 ");
+	d->stored = (struct msg_q_stored){ 250, "2.0.0 already have it", 1 };
+	starts((say(d, RCPT "DATA\r\n"), say(d, LETTER ".\r\n")), "250 2.0.0 already have it");
+	assert_string_equal(d->letter[0].peer, "vps");
+	assert_memory_equal(d->letter[0].peer_id, id, 16);
+	assert_int_equal(d->letter[0].flags & (ENV_TUNNEL | ENV_PEER_ID | ENV_VERIFIED | ENV_AUTHENTICATED),
+			 ENV_TUNNEL | ENV_PEER_ID | ENV_VERIFIED);
+	assert_string_equal(d->letter[0].helo, "mx.far.example");
+	assert_string_equal(d->letter[0].tls, "TLSv1.3 TLS_AES_128_GCM_SHA256");
+	assert_int_equal(d->letter[0].origin.port, 4711);
+	drive_free(d);
+}
+
+static void xpostern_parameters_read_back_what_was_written(void **state)
+{
+	struct envelope e = { .flags = ENV_AUTHENTICATED | ENV_VERIFIED, .helo = "we+ird=h\xc3\xa9lo",
+			      .tls = "TLSv1.3 X" };
+	struct drive *d = drive_new();
+	char params[XPOSTERN_PARAMS_MAX], line[XPOSTERN_PARAMS_MAX + 64];
+
+	(void)state;
+	for (size_t i = 0; i < 16; i++)
+		e.id[i] = (uint8_t)(i * 7);
+	endpoint_parse("198.51.100.9:25", 0, &e.client);
+	assert_int_equal(xpostern_params(&e, UINT64_MAX, 5, params), 0);
+	d->conf.xpostern = true;
+	d->conf.peer = "home";
+	drive_begin(d);
+	say(d, GREETED);
+	snprintf(line, sizeof(line), "MAIL FROM:<>%s\r\n", params);
+	starts(say(d, line), "250 ");
+	assert_int_equal(d->s.t.mail.hop.seq, UINT64_MAX);
+	assert_int_equal(d->s.t.mail.hop.low, 5);
+	assert_memory_equal(d->s.t.mail.hop.id, e.id, 16);
+	assert_true(endpoint_eq(&d->s.t.mail.hop.client, &e.client));
+	assert_string_equal(d->s.t.mail.hop.helo, e.helo);
+	assert_int_equal(d->s.t.mail.hop.flags, ENV_AUTHENTICATED | ENV_VERIFIED);
+	drive_free(d);
+}
+
+static void xpostern_values_that_are_none_are_refused(void **state)
+{
+	static const char *const bad[] = {
+		"XPOSTERN-ID=00112233445566778899aabbccddeeff",
+		"XPOSTERN-ID=00112233445566778899aabbccddee.1.1",
+		"XPOSTERN-ID=00112233445566778899aabbccddeeff.1.99999999999999999999999",
+		"XPOSTERN-ID=00112233445566778899aabbccddeeff.1.1x",
+		"XPOSTERN-ID",
+		"XPOSTERN-HELO=x", /* facts without an id */
+		"XPOSTERN-ID=00112233445566778899aabbccddeeff.1.1 XPOSTERN-CLIENT=nobody",
+		"XPOSTERN-ID=00112233445566778899aabbccddeeff.1.1 XPOSTERN-HELO=a+0Ab",
+		"XPOSTERN-ID=00112233445566778899aabbccddeeff.1.1 XPOSTERN-HELO=a+",
+	};
+	struct drive *d = drive_new();
+	char line[256];
+
+	(void)state;
+	d->conf.xpostern = true;
+	d->conf.peer = "home";
+	d->conf.errors_max = 0;
+	drive_begin(d);
+	say(d, GREETED);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		snprintf(line, sizeof(line), "MAIL FROM:<> %s\r\n", bad[i]);
+		if (strncmp(say(d, line), "501 5.5.4", 9))
+			fail_msg("%s: %s", bad[i], d->out);
+	}
+	drive_free(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_letter_goes_from_banner_to_quit),
 		cmocka_unit_test(received_tells_client_protocol_id_and_recipient),
+		cmocka_unit_test(mta_case_020_a_line_of_512_octets_is_processed_and_one_past_the_cap_is_discarded),
+		cmocka_unit_test(mta_case_021_a_megabyte_without_newline_takes_bounded_memory),
+		cmocka_unit_test(mta_case_022_overlong_addresses_are_refused_and_never_cut),
+		cmocka_unit_test(mta_case_023_unknown_commands_end_in_421),
+		cmocka_unit_test(mta_case_024_commands_out_of_order_are_503),
+		cmocka_unit_test(mta_case_025_mail_before_ehlo_is_503),
+		cmocka_unit_test(mta_case_026_ehlo_in_a_transaction_resets_it),
+		cmocka_unit_test(mta_case_027_the_null_sender_is_accepted_with_many_recipients),
+		cmocka_unit_test(mta_case_028_postmaster_without_domain_is_accepted),
+		cmocka_unit_test(mta_case_029_a_source_route_is_ignored),
+		cmocka_unit_test(mta_case_031_a_quoted_local_part_leaves_as_it_came),
+		cmocka_unit_test(mta_case_032_shell_characters_and_controls_never_enter),
+		cmocka_unit_test(mta_case_033_unknown_and_repeated_parameters_are_refused),
+		cmocka_unit_test(mta_case_034_size_over_the_limit_is_552_at_mail_and_a_lie_is_552_at_the_end),
+		cmocka_unit_test(mta_case_034_a_refused_letter_is_drained_for_a_bounded_time_only),
+		cmocka_unit_test(mta_case_035_a_recipient_past_the_limit_is_452_and_the_others_stay),
+		cmocka_unit_test(mta_case_036_utf8_needs_smtputf8_and_must_be_well_formed),
+		cmocka_unit_test(mta_case_037_pipelined_commands_are_answered_in_order_around_a_refusal),
+		cmocka_unit_test(mta_case_037_answers_that_come_late_keep_the_order),
+		cmocka_unit_test(mta_case_039_helo_names_are_checked_and_received_stays_well_formed),
+		cmocka_unit_test(mta_case_040_a_flood_of_rset_and_noop_ends_in_421),
+		cmocka_unit_test(a_command_that_ends_with_lf_alone_is_not_run),
+		cmocka_unit_test(an_alias_becomes_its_recipients_and_the_same_address_twice_is_one),
+		cmocka_unit_test(dsn_parameters_reach_the_envelope_where_they_are_offered),
+		cmocka_unit_test(mta_case_041_bytes_behind_starttls_close_the_session),
+		cmocka_unit_test(mta_case_043_starttls_with_parameters_twice_or_without_certificate),
+		cmocka_unit_test(mta_case_044_what_was_said_before_tls_is_forgotten),
+		cmocka_unit_test(mta_case_045_auth_in_clear_is_not_offered_and_refused),
+		cmocka_unit_test(mta_case_046_auth_twice_or_inside_a_transaction_is_503),
+		cmocka_unit_test(mta_case_047_a_star_bad_base64_and_overlong_lines_end_the_exchange),
+		cmocka_unit_test(mta_case_047_login_and_plain_both_reach_the_password_check),
+		cmocka_unit_test(mta_case_048_failures_wait_longer_each_time_and_end_in_421),
+		cmocka_unit_test(mta_case_048_a_withheld_reply_is_not_given_early),
+		cmocka_unit_test(mta_case_049_submission_without_auth_is_530),
+		cmocka_unit_test(a_submission_gets_date_and_message_id_and_hides_its_client),
+		cmocka_unit_test(a_from_address_of_somebody_else_is_refused_on_submission),
+		cmocka_unit_test(mta_case_056_slow_bytes_are_closed_and_an_honest_slow_link_passes),
+		cmocka_unit_test(mta_case_056_idle_and_absolute_limits_close_with_421),
+		cmocka_unit_test(mta_case_057_a_full_queue_is_452_at_mail_and_after_the_dot),
+		cmocka_unit_test(mta_case_057_a_letter_refused_by_the_queue_in_its_middle_is_452_at_its_end),
+		cmocka_unit_test(mta_case_017_a_connection_lost_before_the_dot_leaves_nothing),
+		cmocka_unit_test(mta_case_018_a_connection_lost_after_the_dot_keeps_the_letter),
+		cmocka_unit_test(no_250_leaves_before_the_queue_has_stored),
+		cmocka_unit_test(a_promise_for_half_a_letter_is_not_believed),
+		cmocka_unit_test(a_large_letter_streams_within_its_credit_and_memory_stays_bounded),
+		cmocka_unit_test(mta_case_060_shutdown_says_421_but_lets_a_whole_letter_finish),
+		cmocka_unit_test(a_client_that_reads_no_replies_is_read_no_further),
+		cmocka_unit_test(xpostern_is_offered_and_read_for_a_tunnel_peer_only),
+		cmocka_unit_test(xpostern_parameters_read_back_what_was_written),
+		cmocka_unit_test(xpostern_values_that_are_none_are_refused),
 	};
 
+	log_setup("test", LOG_LVL_ERR, 2);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
