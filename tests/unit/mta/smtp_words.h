@@ -41,7 +41,8 @@ static __attribute__((unused)) const char *codes(const char *out)
 	text[0] = 0;
 	while (*out && n + 5 < sizeof(text)) {
 		if (out[3] == ' ')
-			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%.3s", n ? " " : "", out);
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%.3s", n ? " " : "",
+					      out);
 		out = strstr(out, "\r\n");
 		if (!out)
 			break;

@@ -26,12 +26,14 @@ static void paths_are_read_as_the_table_says(void **state)
 		int kind;
 	} cases[] = {
 		{ "<a@b>", 0, "a@b", "a", "b", ADDRESS_DOMAIN },
-		{ "<A.b+c@Example.ORG>", 0, "A.b+c@Example.ORG", "A.b+c", "Example.ORG", ADDRESS_DOMAIN },
+		{ "<A.b+c@Example.ORG>", 0, "A.b+c@Example.ORG", "A.b+c", "Example.ORG",
+		  ADDRESS_DOMAIN },
 		{ "<>", 0, "", "", "", ADDRESS_NULL },
 		{ "<PostMaster>", 0, "PostMaster", "PostMaster", "", ADDRESS_BARE },
 		{ "<root>", -EBADMSG, 0, 0, 0, 0 },
 		{ "<\"a b\"@c.d>", 0, "\"a b\"@c.d", "a b", "c.d", ADDRESS_DOMAIN },
-		{ "<\"a\\\"b\\\\\"@c.d>", 0, "\"a\\\"b\\\\\"@c.d", "a\"b\\", "c.d", ADDRESS_DOMAIN },
+		{ "<\"a\\\"b\\\\\"@c.d>", 0, "\"a\\\"b\\\\\"@c.d", "a\"b\\", "c.d",
+		  ADDRESS_DOMAIN },
 		{ "<\"a@b\"@c.d>", 0, "\"a@b\"@c.d", "a@b", "c.d", ADDRESS_DOMAIN },
 		{ "<\"\"@c.d>", 0, "\"\"@c.d", "", "c.d", ADDRESS_DOMAIN },
 		{ "<a@[192.0.2.1]>", 0, "a@[192.0.2.1]", "a", "[192.0.2.1]", ADDRESS_LITERAL },
@@ -77,8 +79,8 @@ static void paths_are_read_as_the_table_says(void **state)
 		{ "<a\x01@c>", -EBADMSG, 0, 0, 0, 0 },
 		{ "<o'brien&co=x/y%z!q@c>", 0, "o'brien&co=x/y%z!q@c", "o'brien&co=x/y%z!q", "c",
 		  ADDRESS_DOMAIN },
-		{ "<j\xc3\xb6@b\xc3\xbc.de>", 0, "j\xc3\xb6@b\xc3\xbc.de", "j\xc3\xb6", "b\xc3\xbc.de",
-		  ADDRESS_DOMAIN },
+		{ "<j\xc3\xb6@b\xc3\xbc.de>", 0, "j\xc3\xb6@b\xc3\xbc.de", "j\xc3\xb6",
+		  "b\xc3\xbc.de", ADDRESS_DOMAIN },
 		{ "<j\xc3@b.de>", -EILSEQ, 0, 0, 0, 0 },
 		{ "<j\xed\xa0\x80@b.de>", -EILSEQ, 0, 0, 0, 0 },
 		{ "<j\xc2\x85@b.de>", -EILSEQ, 0, 0, 0, 0 },
@@ -172,9 +174,12 @@ static void equal_addresses_are_those_that_mean_the_same(void **state)
 		const char *a, *b;
 		bool equal;
 	} cases[] = {
-		{ "joe@A.example", "joe@a.EXAMPLE", true },   { "\"joe\"@a.example", "joe@a.example", true },
-		{ "Joe@a.example", "joe@a.example", false },  { "joe@a.example", "joe@b.example", false },
-		{ "a@[192.0.2.1]", "a@[192.0.2.1]", true },   { "a@[192.0.2.1]", "a@[192.0.2.2]", false },
+		{ "joe@A.example", "joe@a.EXAMPLE", true },
+		{ "\"joe\"@a.example", "joe@a.example", true },
+		{ "Joe@a.example", "joe@a.example", false },
+		{ "joe@a.example", "joe@b.example", false },
+		{ "a@[192.0.2.1]", "a@[192.0.2.1]", true },
+		{ "a@[192.0.2.1]", "a@[192.0.2.2]", false },
 		{ "a@[IPv6:2001:db8::1]", "a@[IPv6:2001:DB8:0::1]", true },
 	};
 

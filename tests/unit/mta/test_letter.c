@@ -19,28 +19,28 @@ static const struct {
 	{                                                                                          \
 		s, sizeof(s) - 1, bare                                                             \
 	}
-	END("\n.\n", true),	    /* case 1 */
-	END("\n.\r\n", true),	    /* case 2 */
-	END("\r\n.\n", true),	    /* case 3 */
-	END("\r.\r", true),	    /* case 4 */
+	END("\n.\n", true),   /* case 1 */
+	END("\n.\r\n", true), /* case 2 */
+	END("\r\n.\n", true), /* case 3 */
+	END("\r.\r", true),   /* case 4 */
 	END("\r.\r\n", true),	    END("\r\n.\r", true),
 	END("\r\r\n.\r\r\n", true), /* case 5 */
 	END("\r\n.\r\r\n", true),   END("\r\r\n.\r\n\r", true),
 	END("\n\r.\n\r", true),	    END("\r.\n", true),
 	END("\n.\r", true),	    END("\n\n.\n\n", true),
 	END("\r\n\n.\r\n", true),   END("\r\n.\n\r\n", true),
-	END("\n.\r\n\n", true),
-	END("\r\n\r.\r\n", true),   END("\n.\n.\r\n", true),
-	END("\r\n..\n", true),	    END("\r\n.\x0b\n", true),
-	END("\r\n.\r\0\n", true),   END("\r\0\n.\r\0\n", true),
-	END("\r\n\0.\r\n", false),  /* case 6 */
+	END("\n.\r\n\n", true),	    END("\r\n\r.\r\n", true),
+	END("\n.\n.\r\n", true),    END("\r\n..\n", true),
+	END("\r\n.\x0b\n", true),   END("\r\n.\r\0\n", true),
+	END("\r\0\n.\r\0\n", true), END("\r\n\0.\r\n", false), /* case 6 */
 	END("\r\n.\0\r\n", false),  END("\0\r\n", false),
-	END("\r\n. \r\n", false),   /* no fault at all: text, see below */
+	END("\r\n. \r\n", false), /* no fault at all: text, see below */
 };
 #define ENDS (sizeof(ends) / sizeof(*ends))
 
 #define SMUGGLED                                                                                   \
-	"MAIL FROM:<evil@out.example>\r\nRCPT TO:<b@home.example>\r\nDATA\r\nSubject: smuggled\r\n\r\n"
+	"MAIL FROM:<evil@out.example>\r\nRCPT TO:<b@home.example>\r\nDATA\r\nSubject: "            \
+	"smuggled\r\n\r\n"
 
 /* The whole flight: an honest letter with one of @ends in it, then NOOP behind the true end. */
 static size_t flight(size_t i, char *out)
@@ -139,8 +139,10 @@ static void mta_case_009_the_true_end_is_found_once_at_every_split(void **state)
 
 static void mta_case_010_dots_are_taken_off_byte_for_byte_at_every_split(void **state)
 {
-	static const char sent[] = "..first: x\r\n\r\n..\r\n...\r\n.x\r\nx.\r\n..x..\r\n. \r\n.\t.\r\n\r\n";
-	static const char want[] = ".first: x\r\n\r\n.\r\n..\r\nx\r\nx.\r\n.x..\r\n \r\n\t.\r\n\r\n";
+	static const char sent[] =
+	    "..first: x\r\n\r\n..\r\n...\r\n.x\r\nx.\r\n..x..\r\n. \r\n.\t.\r\n\r\n";
+	static const char want[] =
+	    ".first: x\r\n\r\n.\r\n..\r\nx\r\nx.\r\n.x..\r\n \r\n\t.\r\n\r\n";
 	char all[sizeof(sent) + 8];
 
 	(void)state;
@@ -163,7 +165,8 @@ static void mta_case_012_a_letter_without_a_last_crlf_is_stored_as_it_is_and_not
 	struct drive *d = ready();
 
 	(void)state;
-	assert_string_equal(codes(say(d, MAIL RCPT "BDAT 14 LAST\r\nS: x\r\n\r\nhello")), "250 250");
+	assert_string_equal(codes(say(d, MAIL RCPT "BDAT 14 LAST\r\nS: x\r\n\r\nhello")),
+			    "250 250");
 	starts(say(d, "!"), "250 ");
 	assert_string_equal(body(d, 0), "S: x\r\n\r\nhello!");
 	assert_true(d->letter[0].flags & ENV_NO_FINAL_CRLF);
@@ -292,7 +295,8 @@ static void mta_case_094_results_that_bear_our_name_are_cut_and_others_stay(void
 		bool stays;
 	} cases[] = {
 		{ "Authentication-Results: mx.home.example; spf=pass\r\n", false },
-		{ "authentication-results: MX.HOME.example;\r\n spf=pass\r\n\tdkim=pass\r\n", false },
+		{ "authentication-results: MX.HOME.example;\r\n spf=pass\r\n\tdkim=pass\r\n",
+		  false },
 		{ "Authentication-Results:\r\n mx.home.example 1; none\r\n", false },
 		{ "Authentication-Results: (c (d) \\) ) mx.home.example; none\r\n", false },
 		{ "Authentication-Results: \"mx.home.example\"; none\r\n", false },
@@ -316,8 +320,8 @@ static void mta_case_094_results_that_bear_our_name_are_cut_and_others_stay(void
 			struct drive *d = in_data();
 
 			d->step = step;
-			snprintf(all, sizeof(all), "A: 1\r\n%sB: 2\r\n 3\r\n\r\n%s.\r\n", cases[i].field,
-				 "Authentication-Results: mx.home.example\r\n");
+			snprintf(all, sizeof(all), "A: 1\r\n%sB: 2\r\n 3\r\n\r\n%s.\r\n",
+				 cases[i].field, "Authentication-Results: mx.home.example\r\n");
 			snprintf(want, sizeof(want), "A: 1\r\n%sB: 2\r\n 3\r\n\r\n%s",
 				 cases[i].stays ? cases[i].field : "",
 				 "Authentication-Results: mx.home.example\r\n");
@@ -365,7 +369,8 @@ static void a_header_passes_byte_for_byte_whatever_it_looks_like(void **state)
 		struct drive *d = ready();
 
 		d->step = i % 3;
-		snprintf(all, sizeof(all), MAIL RCPT "BDAT %zu LAST\r\n%s", strlen(letters[i]), letters[i]);
+		snprintf(all, sizeof(all), MAIL RCPT "BDAT %zu LAST\r\n%s", strlen(letters[i]),
+			 letters[i]);
 		assert_string_equal(codes(say(d, all)), "250 250 250");
 		assert_string_equal(body(d, 0), letters[i]);
 		drive_free(d);
@@ -405,7 +410,8 @@ static void a_normalizing_listener_turns_lf_into_crlf_but_still_ends_at_crlf_dot
 
 static void a_letter_in_chunks_is_one_letter_at_every_split(void **state)
 {
-	const char *all = MAIL RCPT "BDAT 3\r\nS: BDAT 0\r\nBDAT 5\r\nx\r\n\r\nBDAT 8 last\r\n.\r\n..x\r\nNOOP\r\n";
+	const char *all = MAIL RCPT
+	    "BDAT 3\r\nS: BDAT 0\r\nBDAT 5\r\nx\r\n\r\nBDAT 8 last\r\n.\r\n..x\r\nNOOP\r\n";
 
 	(void)state;
 	for (size_t first = 0; first < strlen(all); first++) {
@@ -477,9 +483,11 @@ static void mta_case_084_a_chunk_past_the_size_limit_is_drained_and_552(void **s
 	starts(say_bytes(d, big, sizeof(big)), "552 5.3.4 ");
 	assert_string_equal(codes(say(d, "BDAT 3 LAST\r\nabcNOOP\r\n")), "503 250");
 	assert_int_equal(d->letters, 0);
-	assert_string_equal(codes(say(d, "RSET\r\n" MAIL RCPT "BDAT 3 LAST\r\nabc")), "250 250 250 250");
+	assert_string_equal(codes(say(d, "RSET\r\n" MAIL RCPT "BDAT 3 LAST\r\nabc")),
+			    "250 250 250 250");
 	/* two chunks that only together are too large */
-	assert_string_equal(codes(say(d, MAIL RCPT "BDAT 6\r\nS: x\r\nBDAT 4091 LAST\r\n")), "250 250 250");
+	assert_string_equal(codes(say(d, MAIL RCPT "BDAT 6\r\nS: x\r\nBDAT 4091 LAST\r\n")),
+			    "250 250 250");
 	starts(say_bytes(d, big, 4091), "552 5.3.4 ");
 	drive_free(d);
 }
@@ -529,15 +537,17 @@ static void mta_case_087_dots_stay_inside_bdat_and_bare_newlines_are_refused(voi
 	drive_free(d);
 	for (size_t i = 0; i < 4; i++) {
 		d = ready();
-		snprintf(text, sizeof(text), MAIL RCPT "BDAT %zu LAST\r\n%sNOOP\r\n", strlen(bad[i]), bad[i]);
+		snprintf(text, sizeof(text), MAIL RCPT "BDAT %zu LAST\r\n%sNOOP\r\n",
+			 strlen(bad[i]), bad[i]);
 		assert_string_equal(codes(say(d, text)), "250 250 550 421");
 		assert_int_equal(d->letters, 0);
 		drive_free(d);
 	}
 	/* the CR in one chunk, the LF in the next: a line end */
 	d = ready();
-	assert_string_equal(codes(say(d, MAIL RCPT "BDAT 6\r\nS: x\r\nBDAT 1\r\n\rBDAT 1 LAST\r\n\n")),
-			    "250 250 250 250 250");
+	assert_string_equal(
+	    codes(say(d, MAIL RCPT "BDAT 6\r\nS: x\r\nBDAT 1\r\n\rBDAT 1 LAST\r\n\n")),
+	    "250 250 250 250 250");
 	assert_string_equal(body(d, 0), "S: x\r\n\r\n");
 	drive_free(d);
 }
@@ -547,8 +557,9 @@ static void mta_case_088_rset_between_chunks_drops_the_letter(void **state)
 	struct drive *d = ready();
 
 	(void)state;
-	assert_string_equal(codes(say(d, MAIL RCPT "BDAT 6\r\nS: x\r\nRSET\r\nBDAT 2 LAST\r\n\r\n")),
-			    "250 250 250 250 503");
+	assert_string_equal(
+	    codes(say(d, MAIL RCPT "BDAT 6\r\nS: x\r\nRSET\r\nBDAT 2 LAST\r\n\r\n")),
+	    "250 250 250 250 503");
 	assert_int_equal(d->letters, 0);
 	drive_free(d);
 }
@@ -556,12 +567,14 @@ static void mta_case_088_rset_between_chunks_drops_the_letter(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(mta_case_001_to_007_only_crlf_dot_crlf_ends_data_whatever_the_pieces),
+		cmocka_unit_test(
+		    mta_case_001_to_007_only_crlf_dot_crlf_ends_data_whatever_the_pieces),
 		cmocka_unit_test(mta_case_007_nothing_runs_after_a_refused_bare_newline),
 		cmocka_unit_test(mta_case_008_a_body_with_a_bare_newline_never_reaches_the_queue),
 		cmocka_unit_test(mta_case_009_the_true_end_is_found_once_at_every_split),
 		cmocka_unit_test(mta_case_010_dots_are_taken_off_byte_for_byte_at_every_split),
-		cmocka_unit_test(mta_case_012_a_letter_without_a_last_crlf_is_stored_as_it_is_and_noted),
+		cmocka_unit_test(
+		    mta_case_012_a_letter_without_a_last_crlf_is_stored_as_it_is_and_noted),
 		cmocka_unit_test(mta_case_013_lines_up_to_the_cap_pass_unmodified),
 		cmocka_unit_test(mta_case_014_an_endless_line_is_refused_in_constant_memory),
 		cmocka_unit_test(mta_case_015_a_header_of_too_many_bytes_or_lines_is_552),
@@ -569,15 +582,18 @@ int main(void)
 		cmocka_unit_test(mta_case_019_eight_bit_bytes_pass_unchanged_without_8bitmime),
 		cmocka_unit_test(mta_case_075_too_many_received_fields_are_a_loop),
 		cmocka_unit_test(mta_case_094_results_that_bear_our_name_are_cut_and_others_stay),
-		cmocka_unit_test(a_result_field_whose_name_hides_behind_a_kilobyte_of_comment_is_cut),
+		cmocka_unit_test(
+		    a_result_field_whose_name_hides_behind_a_kilobyte_of_comment_is_cut),
 		cmocka_unit_test(a_header_passes_byte_for_byte_whatever_it_looks_like),
 		cmocka_unit_test(a_submission_without_a_header_gets_one_and_an_empty_line),
-		cmocka_unit_test(a_normalizing_listener_turns_lf_into_crlf_but_still_ends_at_crlf_dot_crlf),
+		cmocka_unit_test(
+		    a_normalizing_listener_turns_lf_into_crlf_but_still_ends_at_crlf_dot_crlf),
 		cmocka_unit_test(a_letter_in_chunks_is_one_letter_at_every_split),
 		cmocka_unit_test(mta_case_083_bdat_0_last_ends_a_letter_with_or_without_chunks),
 		cmocka_unit_test(mta_case_084_wrong_or_huge_sizes_are_refused_without_overflow),
 		cmocka_unit_test(mta_case_084_a_chunk_past_the_size_limit_is_drained_and_552),
-		cmocka_unit_test(mta_case_085_bdat_without_a_transaction_is_503_and_its_octets_are_consumed),
+		cmocka_unit_test(
+		    mta_case_085_bdat_without_a_transaction_is_503_and_its_octets_are_consumed),
 		cmocka_unit_test(mta_case_086_data_after_bdat_is_503),
 		cmocka_unit_test(mta_case_087_dots_stay_inside_bdat_and_bare_newlines_are_refused),
 		cmocka_unit_test(mta_case_088_rset_between_chunks_drops_the_letter),

@@ -14,13 +14,16 @@
 #include "log.h"
 #include "ruleset.h"
 
-static char *home_domains[] = { "home.example", "second.example" }, *other_domains[] = { "other.example" };
+static char *home_domains[] = { "home.example", "second.example" },
+	    *other_domains[] = { "other.example" };
 static char *own_domains[] = { "edge.example" }, *star[] = { "*" };
 static struct mta_home homes[] = {
 	{ .name = "home", .peer = "home", .domains = { home_domains, 2 } },
 	{ .name = "other", .peer = "other", .domains = { other_domains, 1 } },
 };
-static struct mta_route routes[] = { { .name = "internet", .kind = ROUTE_MX, .domains = { star, 1 } } };
+static struct mta_route routes[] = {
+	{ .name = "internet", .kind = ROUTE_MX, .domains = { star, 1 } }
+};
 static struct mta_listener listeners[] = {
 	{ .name = "public", .class = LISTEN_MX },
 	{ .name = "submit", .class = LISTEN_SUBMISSION },
@@ -52,14 +55,17 @@ static struct address address(const char *s)
 {
 	struct address a;
 
-	assert_int_equal(address_parse(s, strlen(s), ADDRESS_ALLOW_NULL | ADDRESS_ALLOW_BARE, &a), 0);
+	assert_int_equal(address_parse(s, strlen(s), ADDRESS_ALLOW_NULL | ADDRESS_ALLOW_BARE, &a),
+			 0);
 	return a;
 }
 
 static struct rule_verdict judge(const struct mta_config *c, const struct ask *q)
 {
 	struct address sender = address(q->sender), rcpt;
-	struct rule_facts f = { .listener = &listeners[q->listener], .peer = q->peer, .user = q->user,
+	struct rule_facts f = { .listener = &listeners[q->listener],
+				.peer = q->peer,
+				.user = q->user,
 				.sender = &sender };
 	struct rule_verdict v;
 
@@ -90,20 +96,27 @@ static void each_class_lets_through_what_it_is_for_and_nothing_else(void **state
 		{ { PUBLIC, 0, 0, 0, "a@far.example", "b@sub.home.example" }, RULE_REFUSED },
 		{ { PUBLIC, 0, 0, 0, "a@far.example", "b@[192.0.2.1]" }, RULE_REFUSED },
 		/* case 30 */
-		{ { PUBLIC, 0, 0, 0, "a@far.example", "u%far.example@home.example" }, RULE_REFUSED },
-		{ { PUBLIC, 0, 0, 0, "a@far.example", "far.example!u@home.example" }, RULE_REFUSED },
-		{ { PUBLIC, 0, 0, 0, "a@far.example", "\"u@far.example\"@home.example" }, RULE_REFUSED },
+		{ { PUBLIC, 0, 0, 0, "a@far.example", "u%far.example@home.example" },
+		  RULE_REFUSED },
+		{ { PUBLIC, 0, 0, 0, "a@far.example", "far.example!u@home.example" },
+		  RULE_REFUSED },
+		{ { PUBLIC, 0, 0, 0, "a@far.example", "\"u@far.example\"@home.example" },
+		  RULE_REFUSED },
 		/* users after login */
 		{ { SUBMIT, 0, 0, "joe", "joe@home.example", "b@far.example" }, RULE_RELAY },
 		{ { SUBMIT, 0, 0, 0, "joe@home.example", "b@far.example" }, RULE_REFUSED },
 		/* homes relay, peers that are no home do not */
-		{ { INNER, "10.99.0.2", "home", 0, "b@home.example", "a@far.example" }, RULE_RELAY },
-		{ { INNER, "10.99.0.2", "home", 0, "b@home.example", "c@other.example" }, RULE_OURS },
-		{ { INNER, "10.99.0.9", "stranger", 0, "b@home.example", "a@far.example" }, RULE_REFUSED },
+		{ { INNER, "10.99.0.2", "home", 0, "b@home.example", "a@far.example" },
+		  RULE_RELAY },
+		{ { INNER, "10.99.0.2", "home", 0, "b@home.example", "c@other.example" },
+		  RULE_OURS },
+		{ { INNER, "10.99.0.9", "stranger", 0, "b@home.example", "a@far.example" },
+		  RULE_REFUSED },
 		{ { INNER, "10.99.0.2", 0, 0, "b@home.example", "a@far.example" }, RULE_REFUSED },
 		/* an own network, loopback when none is written */
 		{ { PRINTERS, "127.0.0.1", 0, 0, "p@home.example", "a@far.example" }, RULE_RELAY },
-		{ { PRINTERS, "192.168.1.7", 0, 0, "p@home.example", "a@far.example" }, RULE_REFUSED },
+		{ { PRINTERS, "192.168.1.7", 0, 0, "p@home.example", "a@far.example" },
+		  RULE_REFUSED },
 		/* at MAIL: a home speaks for its own domains, and as the null sender */
 		{ { INNER, "10.99.0.2", "home", 0, "b@home.example", 0 }, RULE_RELAY },
 		{ { INNER, "10.99.0.2", "home", 0, "b@SECOND.example", 0 }, RULE_RELAY },
@@ -147,13 +160,25 @@ static void without_a_route_a_domain_is_refused(void **state)
 static void the_first_rule_that_holds_decides(void **state)
 {
 	struct mta_rule rules[] = {
-		{ .name = "friend", ANY, .senders = WORDS("friend@spam.example"), .recipients = WORDS("@home.example"),
+		{ .name = "friend",
+		  ANY,
+		  .senders = WORDS("friend@spam.example"),
+		  .recipients = WORDS("@home.example"),
 		  .action = RULE_ACCEPT },
-		{ .name = "spam", ANY, .senders = WORDS("@spam.example", "@.spam.example"), .action = RULE_REJECT,
+		{ .name = "spam",
+		  ANY,
+		  .senders = WORDS("@spam.example", "@.spam.example"),
+		  .action = RULE_REJECT,
 		  .message = "We know you" },
-		{ .name = "later", ANY, .listeners = WORDS("mx"), .recipients = WORDS("busy@home.example"),
+		{ .name = "later",
+		  ANY,
+		  .listeners = WORDS("mx"),
+		  .recipients = WORDS("busy@home.example"),
 		  .action = RULE_TEMPFAIL },
-		{ .name = "bounces", ANY, .senders = WORDS("<>"), .recipients = WORDS("list@home.example"),
+		{ .name = "bounces",
+		  ANY,
+		  .senders = WORDS("<>"),
+		  .recipients = WORDS("list@home.example"),
 		  .action = RULE_REJECT },
 		{ .name = "partner", ANY, .peers = WORDS("partner"), .action = RULE_ACCEPT },
 	};
@@ -163,16 +188,27 @@ static void the_first_rule_that_holds_decides(void **state)
 		const char *text;
 	} cases[] = {
 		{ { PUBLIC, 0, 0, 0, "friend@SPAM.example", "b@home.example" }, RULE_OURS, "" },
-		{ { PUBLIC, 0, 0, 0, "foe@spam.example", "b@home.example" }, RULE_REFUSED, "5.7.1 We know you" },
-		{ { PUBLIC, 0, 0, 0, "foe@x.spam.example", "b@home.example" }, RULE_REFUSED, "5.7.1 We know you" },
+		{ { PUBLIC, 0, 0, 0, "foe@spam.example", "b@home.example" },
+		  RULE_REFUSED,
+		  "5.7.1 We know you" },
+		{ { PUBLIC, 0, 0, 0, "foe@x.spam.example", "b@home.example" },
+		  RULE_REFUSED,
+		  "5.7.1 We know you" },
 		{ { PUBLIC, 0, 0, 0, "foe@notspam.example", "b@home.example" }, RULE_OURS, "" },
-		{ { PUBLIC, 0, 0, 0, "a@far.example", "busy@home.example" }, RULE_LATER, "4.7.1 Refused by policy" },
+		{ { PUBLIC, 0, 0, 0, "a@far.example", "busy@home.example" },
+		  RULE_LATER,
+		  "4.7.1 Refused by policy" },
 		{ { SUBMIT, 0, 0, "joe", "a@far.example", "busy@home.example" }, RULE_OURS, "" },
-		{ { PUBLIC, 0, 0, 0, "", "list@home.example" }, RULE_REFUSED, "5.7.1 Refused by policy" },
+		{ { PUBLIC, 0, 0, 0, "", "list@home.example" },
+		  RULE_REFUSED,
+		  "5.7.1 Refused by policy" },
 		{ { PUBLIC, 0, 0, 0, "a@far.example", "list@home.example" }, RULE_OURS, "" },
-		{ { INNER, "10.99.0.7", "partner", 0, "a@far.example", "b@far2.example" }, RULE_RELAY, "" },
+		{ { INNER, "10.99.0.7", "partner", 0, "a@far.example", "b@far2.example" },
+		  RULE_RELAY,
+		  "" },
 		/* an accepting rule for others opens nothing for these */
-		{ { INNER, "10.99.0.8", "vps", 0, "a@far.example", "b@far2.example" }, RULE_REFUSED,
+		{ { INNER, "10.99.0.8", "vps", 0, "a@far.example", "b@far2.example" },
+		  RULE_REFUSED,
 		  "5.7.1 Relaying denied" },
 		/* a rule that needs the recipient leaves MAIL open */
 		{ { PUBLIC, 0, 0, 0, "foe@spam.example", 0 }, RULE_RELAY, "" },
@@ -190,7 +226,8 @@ static void the_first_rule_that_holds_decides(void **state)
 	}
 	c.rules = rules + 1;
 	c.rule_count = 1;
-	assert_int_equal(judge(&c, &(struct ask){ PUBLIC, 0, 0, 0, "foe@spam.example", 0 }).way, RULE_REFUSED);
+	assert_int_equal(judge(&c, &(struct ask){ PUBLIC, 0, 0, 0, "foe@spam.example", 0 }).way,
+			 RULE_REFUSED);
 }
 
 static void a_configuration_that_relays_for_anybody_is_refused(void **state)

@@ -42,18 +42,19 @@ static void received_tells_client_protocol_id_and_recipient(void **state)
 	starts((char *)d->letter[0].body,
 	       "Received: from client.example ([192.0.2.7])\r\n\tby mx.home.example (Postern) with "
 	       "ESMTP id ");
-	assert_non_null(strstr((char *)d->letter[0].body,
-			       "\r\n\tfor <b@home.example>;\r\n\tSat, 21 Nov 2026 23:56:36 +0000\r\n"));
+	assert_non_null(
+	    strstr((char *)d->letter[0].body,
+		   "\r\n\tfor <b@home.example>;\r\n\tSat, 21 Nov 2026 23:56:36 +0000\r\n"));
 	memcpy(id, strstr((char *)d->letter[0].body, " id ") + 4, 32);
 	id[32] = 0;
 	assert_int_equal(strspn(id, "0123456789abcdef"), 32);
 	drive_free(d);
 }
 
-
 /* ------------------------------------------------------------------ commands 20-40 ---------- */
 
-static void mta_case_020_a_line_of_512_octets_is_processed_and_one_past_the_cap_is_discarded(void **state)
+static void
+mta_case_020_a_line_of_512_octets_is_processed_and_one_past_the_cap_is_discarded(void **state)
 {
 	struct drive *d = ready();
 	char line[COMMAND_LINE_MAX + 64];
@@ -98,8 +99,8 @@ static void mta_case_022_overlong_addresses_are_refused_and_never_cut(void **sta
 	memset(part, 'a', sizeof(part));
 	snprintf(line, sizeof(line), "MAIL FROM:<%.250s@out.example>\r\n", part);
 	starts(say(d, line), "501 5.1.7 ");
-	snprintf(line, sizeof(line), "MAIL FROM:<a@%.60s.%.60s.%.60s.%.60s.%.60s>\r\n", part, part, part,
-		 part, part);
+	snprintf(line, sizeof(line), "MAIL FROM:<a@%.60s.%.60s.%.60s.%.60s.%.60s>\r\n", part, part,
+		 part, part, part);
 	starts(say(d, line), "501 5.1.7 ");
 	say(d, MAIL);
 	snprintf(line, sizeof(line), "RCPT TO:<%.250s@home.example>\r\n", part);
@@ -168,8 +169,8 @@ static void mta_case_027_the_null_sender_is_accepted_with_many_recipients(void *
 	struct drive *d = ready();
 
 	(void)state;
-	assert_string_equal(codes(say(d, "MAIL FROM:<>\r\n" RCPT "RCPT TO:<c@home.example>\r\nDATA\r\n"
-					 LETTER ".\r\n")),
+	assert_string_equal(codes(say(d, "MAIL FROM:<>\r\n" RCPT
+					 "RCPT TO:<c@home.example>\r\nDATA\r\n" LETTER ".\r\n")),
 			    "250 250 250 354 250");
 	assert_string_equal(d->letter[0].sender, "");
 	assert_int_equal(d->letter[0].rcpt_count, 2);
@@ -213,9 +214,10 @@ static void mta_case_031_a_quoted_local_part_leaves_as_it_came(void **state)
 static void mta_case_032_shell_characters_and_controls_never_enter(void **state)
 {
 	static const char *const bad[] = {
-		"a;b@out.example", "a|b@out.example", "a`id`@out.example",     "a$(id)@out.example",
-		"\";id;\"@out.example", "\"a|b\"@out.example", "a\tb@out.example", "\"a\tb\"@out.example",
-		"a\x7f@out.example", "\"a$b\"@out.example", "a@out.example;id", "\"a\\|b\"@out.example",
+		"a;b@out.example",     "a|b@out.example",      "a`id`@out.example",
+		"a$(id)@out.example",  "\";id;\"@out.example", "\"a|b\"@out.example",
+		"a\tb@out.example",    "\"a\tb\"@out.example", "a\x7f@out.example",
+		"\"a$b\"@out.example", "a@out.example;id",     "\"a\\|b\"@out.example",
 	};
 	struct drive *d = ready();
 	char line[128];
@@ -242,15 +244,18 @@ static void mta_case_033_unknown_and_repeated_parameters_are_refused(void **stat
 	starts(say(d, "MAIL FROM:<a@out.example> BODY=BINARYMIME\r\n"), "501 5.5.4 ");
 	starts(say(d, "MAIL FROM:<a@out.example> SIZE=-1\r\n"), "501 5.5.4 ");
 	starts(say(d, "MAIL FROM:<a@out.example>SIZE=1\r\n"), "501 5.5.4 ");
-	starts(say(d, "MAIL FROM:<a@out.example> XPOSTERN-ID=00112233445566778899aabbccddeeff.1.1\r\n"),
-	       "555 5.5.4 ");
+	starts(
+	    say(d,
+		"MAIL FROM:<a@out.example> XPOSTERN-ID=00112233445566778899aabbccddeeff.1.1\r\n"),
+	    "555 5.5.4 ");
 	starts(say(d, "MAIL FROM:<a@out.example> AUTH=<>\r\n"), "555 5.5.4 ");
 	starts(say(d, "mail from:<a@out.example> size=1 body=8bitmime\r\n"), "250 ");
 	starts(say(d, "RCPT TO:<b@home.example> NOTIFY=NEVER\r\n"), "555 5.5.4 ");
 	drive_free(d);
 }
 
-static void mta_case_034_size_over_the_limit_is_552_at_mail_and_a_lie_is_552_at_the_end(void **state)
+static void
+mta_case_034_size_over_the_limit_is_552_at_mail_and_a_lie_is_552_at_the_end(void **state)
 {
 	struct drive *d = ready();
 	char big[2000];
@@ -328,9 +333,10 @@ static void mta_case_037_pipelined_commands_are_answered_in_order_around_a_refus
 
 	(void)state;
 	for (d->step = 0; d->step < 3; d->step++)
-		assert_string_equal(codes(say(d, MAIL RCPT "RCPT TO:<unknown@home.example>\r\nDATA\r\n"
-						 LETTER ".\r\nNOOP\r\n")),
-				    "250 250 550 354 250 250");
+		assert_string_equal(
+		    codes(say(d, MAIL RCPT "RCPT TO:<unknown@home.example>\r\nDATA\r\n" LETTER
+					   ".\r\nNOOP\r\n")),
+		    "250 250 550 354 250 250");
 	assert_int_equal(d->letters, 3);
 	drive_free(d);
 }
@@ -341,9 +347,10 @@ static void mta_case_037_answers_that_come_late_keep_the_order(void **state)
 
 	(void)state;
 	d->late = true;
-	assert_string_equal(codes(say(d, MAIL RCPT "RCPT TO:<unknown@home.example>\r\nDATA\r\n" LETTER
-					 ".\r\n" MAIL RCPT "RSET\r\n")),
-			    "250 250 550 354 250 250 250 250");
+	assert_string_equal(
+	    codes(say(d, MAIL RCPT "RCPT TO:<unknown@home.example>\r\nDATA\r\n" LETTER
+				   ".\r\n" MAIL RCPT "RSET\r\n")),
+	    "250 250 550 354 250 250 250 250");
 	drive_free(d);
 }
 
@@ -421,7 +428,8 @@ static void dsn_parameters_reach_the_envelope_where_they_are_offered(void **stat
 	assert_non_null(strstr(d->out, "250-DSN\r\n"));
 	starts(say(d, "MAIL FROM:<a@out.example> RET=HDRS ENVID=QQ+2B1\r\n"), "250 ");
 	starts(say(d, "RCPT TO:<b@home.example> NOTIFY=NEVER,DELAY\r\n"), "501 ");
-	starts(say(d, "RCPT TO:<b@home.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;c@d\r\n"), "250 ");
+	starts(say(d, "RCPT TO:<b@home.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;c@d\r\n"),
+	       "250 ");
 	say(d, "DATA\r\n" LETTER ".\r\n");
 	assert_true(d->letter[0].flags & ENV_RET_HDRS);
 	assert_string_equal(d->letter[0].orcpt[0], "rfc822;c@d");
@@ -627,15 +635,18 @@ static void a_submission_gets_date_and_message_id_and_hides_its_client(void **st
 	struct drive *d = submission(true);
 
 	(void)state;
-	say(d, AUTH_JOE MAIL RCPT "DATA\r\nFrom: Joe <joe@home.example>\r\nSubject: x\r\n\r\nhi\r\n.\r\n");
-	starts((char *)d->letter[0].body, "Received: by mx.home.example (Postern) with ESMTPSA id ");
+	say(d, AUTH_JOE MAIL RCPT
+	    "DATA\r\nFrom: Joe <joe@home.example>\r\nSubject: x\r\n\r\nhi\r\n.\r\n");
+	starts((char *)d->letter[0].body,
+	       "Received: by mx.home.example (Postern) with ESMTPSA id ");
 	assert_null(strstr((char *)d->letter[0].body, "192.0.2.7"));
 	starts(body(d, 0), "From: Joe <joe@home.example>\r\nSubject: x\r\nDate: Sat, 21 Nov 2026 "
 			   "23:56:36 +0000\r\nMessage-ID: <");
 	assert_non_null(strstr(body(d, 0), "@mx.home.example>\r\n\r\nhi\r\n"));
-	say(d, MAIL RCPT "DATA\r\nfrom: joe@home.example\r\nDATE: now\r\nmessage-id: <1@x>\r\n\r\nhi\r\n.\r\n");
-	assert_string_equal(body(d, 1),
-			    "from: joe@home.example\r\nDATE: now\r\nmessage-id: <1@x>\r\n\r\nhi\r\n");
+	say(d, MAIL RCPT
+	    "DATA\r\nfrom: joe@home.example\r\nDATE: now\r\nmessage-id: <1@x>\r\n\r\nhi\r\n.\r\n");
+	assert_string_equal(
+	    body(d, 1), "from: joe@home.example\r\nDATE: now\r\nmessage-id: <1@x>\r\n\r\nhi\r\n");
 	drive_free(d);
 }
 
@@ -852,7 +863,8 @@ static void a_large_letter_streams_within_its_credit_and_memory_stays_bounded(vo
 	d->out_len = 0;
 	starts(say(d, ".\r\n"), "250 ");
 	assert_true(d->letter[0].streamed);
-	assert_memory_equal(d->letter[0].body + d->letter[0].body_len - sizeof(big), big, sizeof(big));
+	assert_memory_equal(d->letter[0].body + d->letter[0].body_len - sizeof(big), big,
+			    sizeof(big));
 	drive_free(d);
 }
 
@@ -922,7 +934,8 @@ static void xpostern_is_offered_and_read_for_a_tunnel_peer_only(void **state)
 	starts((say(d, RCPT "DATA\r\n"), say(d, LETTER ".\r\n")), "250 2.0.0 already have it");
 	assert_string_equal(d->letter[0].peer, "vps");
 	assert_memory_equal(d->letter[0].peer_id, id, 16);
-	assert_int_equal(d->letter[0].flags & (ENV_TUNNEL | ENV_PEER_ID | ENV_VERIFIED | ENV_AUTHENTICATED),
+	assert_int_equal(d->letter[0].flags &
+			     (ENV_TUNNEL | ENV_PEER_ID | ENV_VERIFIED | ENV_AUTHENTICATED),
 			 ENV_TUNNEL | ENV_PEER_ID | ENV_VERIFIED);
 	assert_string_equal(d->letter[0].helo, "mx.far.example");
 	assert_string_equal(d->letter[0].tls, "TLSv1.3 TLS_AES_128_GCM_SHA256");
@@ -932,7 +945,8 @@ static void xpostern_is_offered_and_read_for_a_tunnel_peer_only(void **state)
 
 static void xpostern_parameters_read_back_what_was_written(void **state)
 {
-	struct envelope e = { .flags = ENV_AUTHENTICATED | ENV_VERIFIED, .helo = "we+ird=h\xc3\xa9lo",
+	struct envelope e = { .flags = ENV_AUTHENTICATED | ENV_VERIFIED,
+			      .helo = "we+ird=h\xc3\xa9lo",
 			      .tls = "TLSv1.3 X" };
 	struct drive *d = drive_new();
 	char params[XPOSTERN_PARAMS_MAX], line[XPOSTERN_PARAMS_MAX + 64];
@@ -992,7 +1006,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_letter_goes_from_banner_to_quit),
 		cmocka_unit_test(received_tells_client_protocol_id_and_recipient),
-		cmocka_unit_test(mta_case_020_a_line_of_512_octets_is_processed_and_one_past_the_cap_is_discarded),
+		cmocka_unit_test(
+		    mta_case_020_a_line_of_512_octets_is_processed_and_one_past_the_cap_is_discarded),
 		cmocka_unit_test(mta_case_021_a_megabyte_without_newline_takes_bounded_memory),
 		cmocka_unit_test(mta_case_022_overlong_addresses_are_refused_and_never_cut),
 		cmocka_unit_test(mta_case_023_unknown_commands_end_in_421),
@@ -1005,23 +1020,29 @@ int main(void)
 		cmocka_unit_test(mta_case_031_a_quoted_local_part_leaves_as_it_came),
 		cmocka_unit_test(mta_case_032_shell_characters_and_controls_never_enter),
 		cmocka_unit_test(mta_case_033_unknown_and_repeated_parameters_are_refused),
-		cmocka_unit_test(mta_case_034_size_over_the_limit_is_552_at_mail_and_a_lie_is_552_at_the_end),
+		cmocka_unit_test(
+		    mta_case_034_size_over_the_limit_is_552_at_mail_and_a_lie_is_552_at_the_end),
 		cmocka_unit_test(mta_case_034_a_refused_letter_is_drained_for_a_bounded_time_only),
-		cmocka_unit_test(mta_case_035_a_recipient_past_the_limit_is_452_and_the_others_stay),
+		cmocka_unit_test(
+		    mta_case_035_a_recipient_past_the_limit_is_452_and_the_others_stay),
 		cmocka_unit_test(mta_case_036_utf8_needs_smtputf8_and_must_be_well_formed),
-		cmocka_unit_test(mta_case_037_pipelined_commands_are_answered_in_order_around_a_refusal),
+		cmocka_unit_test(
+		    mta_case_037_pipelined_commands_are_answered_in_order_around_a_refusal),
 		cmocka_unit_test(mta_case_037_answers_that_come_late_keep_the_order),
-		cmocka_unit_test(mta_case_039_helo_names_are_checked_and_received_stays_well_formed),
+		cmocka_unit_test(
+		    mta_case_039_helo_names_are_checked_and_received_stays_well_formed),
 		cmocka_unit_test(mta_case_040_a_flood_of_rset_and_noop_ends_in_421),
 		cmocka_unit_test(a_command_that_ends_with_lf_alone_is_not_run),
 		cmocka_unit_test(an_alias_becomes_its_recipients_and_the_same_address_twice_is_one),
 		cmocka_unit_test(dsn_parameters_reach_the_envelope_where_they_are_offered),
 		cmocka_unit_test(mta_case_041_bytes_behind_starttls_close_the_session),
-		cmocka_unit_test(mta_case_043_starttls_with_parameters_twice_or_without_certificate),
+		cmocka_unit_test(
+		    mta_case_043_starttls_with_parameters_twice_or_without_certificate),
 		cmocka_unit_test(mta_case_044_what_was_said_before_tls_is_forgotten),
 		cmocka_unit_test(mta_case_045_auth_in_clear_is_not_offered_and_refused),
 		cmocka_unit_test(mta_case_046_auth_twice_or_inside_a_transaction_is_503),
-		cmocka_unit_test(mta_case_047_a_star_bad_base64_and_overlong_lines_end_the_exchange),
+		cmocka_unit_test(
+		    mta_case_047_a_star_bad_base64_and_overlong_lines_end_the_exchange),
 		cmocka_unit_test(mta_case_047_login_and_plain_both_reach_the_password_check),
 		cmocka_unit_test(mta_case_048_failures_wait_longer_each_time_and_end_in_421),
 		cmocka_unit_test(mta_case_048_a_withheld_reply_is_not_given_early),
@@ -1031,7 +1052,8 @@ int main(void)
 		cmocka_unit_test(mta_case_056_slow_bytes_are_closed_and_an_honest_slow_link_passes),
 		cmocka_unit_test(mta_case_056_idle_and_absolute_limits_close_with_421),
 		cmocka_unit_test(mta_case_057_a_full_queue_is_452_at_mail_and_after_the_dot),
-		cmocka_unit_test(mta_case_057_a_letter_refused_by_the_queue_in_its_middle_is_452_at_its_end),
+		cmocka_unit_test(
+		    mta_case_057_a_letter_refused_by_the_queue_in_its_middle_is_452_at_its_end),
 		cmocka_unit_test(mta_case_017_a_connection_lost_before_the_dot_leaves_nothing),
 		cmocka_unit_test(mta_case_018_a_connection_lost_after_the_dot_keeps_the_letter),
 		cmocka_unit_test(no_250_leaves_before_the_queue_has_stored),
