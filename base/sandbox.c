@@ -51,7 +51,7 @@ int __lsan_is_turned_off(void)
  */
 static const char *const base_calls[] = {
 	/* clang-format off */
-	"read", "write", "readv", "writev", "close", "close_range", "fstat", "lseek", "dup", "dup2", "dup3",
+	"read", "write", "readv", "writev", "pread64", "close", "close_range", "fstat", "lseek", "dup", "dup2", "dup3",
 	"fcntl", "fcntl64", "pipe2", "_llseek",
 	"munmap", "mremap", "madvise", "brk", "mlock", "munlock", "membarrier",
 	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigtimedwait", "sigreturn", "sigaltstack",
@@ -84,8 +84,8 @@ static const char *const read_calls[] = {
 	"fstatfs64", "statfs64",
 };
 static const char *const sync_calls[] = {
-	"pread64", "pwrite64",	"preadv",    "pwritev",	    "preadv2",	       "pwritev2",
-	"fsync",   "fdatasync", "ftruncate", "ftruncate64", "sync_file_range", "fallocate",
+	"pwrite64",  "preadv",	  "pwritev",	 "preadv2",	    "pwritev2",	 "fsync",
+	"fdatasync", "ftruncate", "ftruncate64", "sync_file_range", "fallocate",
 };
 static const char *const write_calls[] = {
 	"open",	  "openat",   "openat2",  "rename",    "renameat", "renameat2",

@@ -110,12 +110,9 @@ static int dump(struct net *n, struct found *f)
 
 int net_adopt(struct net *n, bool (*yes)(const struct addr *a, void *arg), void *arg)
 {
-	struct found f = { 0 };
-	bool is_tun;
-	int rc = net_link_find(&n->rt, n->p.tun, &f.ifindex, &is_tun);
+	struct found f = { .ifindex = n->ifindex };
+	int rc = n->ifindex ? dump(n, &f) : 0;
 
-	if (!rc)
-		rc = dump(n, &f);
 	for (size_t i = 0; !rc && i < f.count; i++) {
 		const struct addr *a = &f.addrs[i];
 

@@ -180,6 +180,7 @@ static int watch(struct net *n)
 struct net *net_new(struct loop *l, const struct net_params *p)
 {
 	struct net *n = calloc(1, sizeof(*n));
+	bool is_tun;
 	int rc;
 
 	if (!n)
@@ -196,6 +197,9 @@ struct net *net_new(struct loop *l, const struct net_params *p)
 		errno = -rc;
 		return NULL;
 	}
+	/* Known from now on: what stands on it is not a local subnet. */
+	(void)net_link_find(&n->rt, n->p.tun, &n->ifindex, &is_tun);
+	n->ifindex = is_tun ? n->ifindex : 0;
 	return n;
 }
 
@@ -250,6 +254,7 @@ int net_start(struct net *n)
 	if (rc)
 		return rc;
 	(void)net_link_remove_stale(&n->rt, &n->p, false);
+	n->started = true;
 	return net_reconcile(n);
 }
 
@@ -271,7 +276,7 @@ int net_link_set(struct net *n, uint32_t mtu, uint32_t gso_max_size, uint32_t gs
 	n->mtu = mtu ? mtu : n->mtu;
 	n->gso_max_size = gso_max_size ? gso_max_size : n->gso_max_size;
 	n->gso_max_segs = gso_max_segs ? gso_max_segs : n->gso_max_segs;
-	return n->ifindex ? net_link_apply(n) : 0;
+	return n->started ? net_link_apply(n) : 0;
 }
 
 bool net_has_addr(const struct net *n, const struct addr *a)
@@ -287,14 +292,14 @@ int net_addr_add(struct net *n, const struct addr *a)
 {
 	if (!addr_bits(a))
 		return -EINVAL;
-	if (!net_has_addr(n, a)) {
-		if (n->addr_count == NET_ADDRS_MAX)
-			return -ENOSPC;
-		n->addrs[n->addr_count++] = *a;
-		n->nft_dirty = true;
-	}
-	if (!n->ifindex)
-		return 0; /* not started: net_start() carries it out */
+	if (net_has_addr(n, a))
+		return 0;
+	if (n->addr_count == NET_ADDRS_MAX)
+		return -ENOSPC;
+	n->addrs[n->addr_count++] = *a;
+	n->nft_dirty = true;
+	if (!n->started)
+		return 0; /* net_start() carries it out */
 	if (n->nf.s)
 		(void)net_nft_apply(n);
 	return net_address_change(n, true, a);
@@ -309,12 +314,13 @@ int net_addr_del(struct net *n, const struct addr *a)
 			continue;
 		n->addrs[i] = n->addrs[--n->addr_count];
 		n->nft_dirty = true;
-		rc = n->ifindex ? net_address_change(n, false, a) : 0;
-		if (n->ifindex && n->nf.s)
+		if (!n->started)
+			break;
+		rc = net_address_change(n, false, a);
+		if (n->nf.s)
 			(void)net_nft_apply(n);
 		/* The kernel took v4 routes with that preferred source along. */
-		if (n->ifindex)
-			(void)net_route_apply(n);
+		(void)net_route_apply(n);
 		break;
 	}
 	return rc;

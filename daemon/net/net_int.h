@@ -35,6 +35,7 @@ struct net {
 	struct timer settle;
 	bool redo, nft_dirty, nft_failed, path_changed;
 	bool v6_missing;  /* said once */
+	bool started;	  /* wishes are carried out at once */
 	uint32_t ifindex; /* of the TUN, 0: absent */
 	uint32_t mtu, gso_max_size, gso_max_segs;
 	struct addr addrs[NET_ADDRS_MAX];

@@ -302,8 +302,9 @@ int net_route_apply(struct net *n)
 			       : NULL;
 		char s[PREFIX_STR_MAX];
 
-		if (w && matches(w, &have.r[i])) {
-			w->seen = true;
+		/* One that differs is replaced where it stands: no gap. */
+		if (w) {
+			w->seen = matches(w, &have.r[i]);
 			continue;
 		}
 		rc = del(&n->rt, &have.r[i]);
@@ -346,7 +347,7 @@ int net_route_flush(struct nl *rt, const struct net_params *p)
 void net_default_changed(struct net *n)
 {
 	n->nft_dirty = true;
-	if (!n->ifindex)
+	if (!n->started)
 		return;
 	(void)net_rule_apply(n);
 	if (n->nf.s)
@@ -375,8 +376,8 @@ int net_route_add(struct net *n, const struct net_route *r)
 		}
 	}
 	w->r = *r;
-	if (!n->ifindex)
-		return 0; /* not started: net_start() carries it out */
+	if (!n->started)
+		return 0; /* net_start() carries it out */
 	if (dflt != net_wants_default(n))
 		net_default_changed(n);
 	rc = net_route_install(n, r);
@@ -405,7 +406,7 @@ int net_route_del(struct net *n, const struct prefix *dst)
 		return 0;
 	hash_remove(&n->routes, &w->node);
 	free(w);
-	if (!n->ifindex)
+	if (!n->started)
 		return 0;
 	rc = net_route_remove(n, dst);
 	if (dflt != net_wants_default(n))

@@ -459,16 +459,6 @@ static int cleanup(struct parent *p)
 	return rc;
 }
 
-static void log_lines(const char *text)
-{
-	while (text && *text) {
-		size_t n = strcspn(text, "\n");
-
-		log_err(NULL, "%.*s", (int)n, text);
-		text += n + (text[n] == '\n');
-	}
-}
-
 int parent_main(const struct parent_options *o)
 {
 	static struct parent p;
@@ -483,7 +473,7 @@ int parent_main(const struct parent_options *o)
 	init(&p);
 	p.config_path = o->config;
 	if (loaded_read(&p.now, o->config, &errors)) {
-		log_lines(errors);
+		parent_log_lines(errors);
 		free(errors);
 		return 1;
 	}

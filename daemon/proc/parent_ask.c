@@ -309,6 +309,9 @@ void parent_on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 	r.status = proc_check_request(m, &why);
 	if (r.status) {
 		refused(p, proc, m, why);
+		/* Our own stub may have passed on a value out of range; all else is nobody's request. */
+		if (m->type < PQ_ADDR_ADD || m->type > PQ_LINK_SET)
+			return;
 	} else if (m->type == PQ_PATH) {
 		answer_path(p, ipc, m);
 		return;

@@ -63,6 +63,8 @@ struct parent {
  */
 int loaded_read(struct loaded *l, const char *path, char **text);
 void loaded_clear(struct loaded *l);
+/** parent_log_lines() - Each error of a configuration is a line of its own. */
+void parent_log_lines(const char *text);
 
 /** parent_wish() - Tell net what the configuration wants (after net_new() and after each reload). */
 void parent_wish(struct parent *p, const struct config *cfg);

@@ -116,18 +116,31 @@ int loaded_read(struct loaded *l, const char *path, char **text)
 	c = conf_parse(&config_schema, path, data, len);
 	l->cfg = c ? config_make(c) : NULL;
 	rc = !l->cfg ? -ENOMEM : conf_ok(l->cfg->conf) ? 0 : -EINVAL;
+	if (!rc) {
+		/* Checks owner and mode of every file, the secret ones too. */
+		l->bundle = bundle_make(l->cfg->conf, data, len);
+		rc = l->bundle < 0 ? l->bundle : 0;
+	}
 	if (!rc)
 		rc = conf_paths(l->cfg->conf, take_secret, l);
-	if (!rc) {
-		l->bundle = bundle_make(l->cfg->conf, data, len);
-		rc = l->bundle < 0 ? l->bundle : conf_ok(l->cfg->conf) ? 0 : -EINVAL;
-	}
+	if (!rc && !conf_ok(l->cfg->conf))
+		rc = -EINVAL;
 	if (rc) {
 		*text = errors_of(l, rc);
 		loaded_clear(l);
 	}
 	free(data);
 	return rc;
+}
+
+void parent_log_lines(const char *text)
+{
+	while (text && *text) {
+		size_t n = strcspn(text, "\n");
+
+		log_err(NULL, "%.*s", (int)n, text);
+		text += n + (text[n] == '\n');
+	}
 }
 
 /* ---- net ---- */
@@ -243,7 +256,8 @@ int parent_reload(struct parent *p, char *text, size_t cap)
 	if (rc) {
 		snprintf(text, cap, "%s", errors ? errors : strerror(-rc));
 		free(errors);
-		log_err(NULL, "reload: the old configuration stays: %s", text);
+		parent_log_lines(text);
+		log_err(NULL, "reload: not done, the old configuration stays");
 		return rc;
 	}
 	loaded_clear(&p->now);
