@@ -49,6 +49,8 @@ static const struct conf_key mta_keys[] = {
 	  .help = "free space below which no letter is taken" },
 	{ "queue", CONF_ENUM, 0, .words = queue_words, .dflt = "disk",
 	  .help = "none: answer only after the next hop did" },
+	{ "queue-volatile", CONF_BOOL, 0, .dflt = "no",
+	  .help = "yes: allow a queue on tmpfs, for tests: mail is lost at power-off" },
 	{ "received-max", CONF_UINT, 0, 10, 200, .dflt = "50",
 	  .help = "Received fields that make a loop" },
 	{ "log-level", CONF_ENUM, 0, .words = level_words, .dflt = "info",

@@ -4,8 +4,8 @@
 
 /*
  * Theory: the route of a recipient follows from the envelope's facts and the configuration, and is
- * computed anew at each try: a repaired configuration reaches letters that already wait. smtpd asks
- * the same functions, so that what is accepted has a way. A struct mta_route is policy without
+ * computed anew at each try: a repaired configuration reaches letters that already wait. The rules are
+ * asked by the same code as smtpd asks them (policy/ruleset.h). A struct mta_route is policy without
  * state; the state of next hops lives in the queue.
  */
 
@@ -17,13 +17,6 @@
 
 #define ROUTE_HOP_MAX 320 /* NUL included */
 
-/**
- * route_rule() - First [rule] whose every written match holds, or NULL.
- * @e: facts; its recipients are not looked at, @e->sender must be set.
- * @rcpt: the recipient; may be NULL at MAIL: then rules with recipients do not match.
- */
-const struct mta_rule *route_rule(const struct mta_config *c, const struct envelope *e,
-				  const char *rcpt);
 /**
  * route_choose() - The way of one recipient.
  *

@@ -754,10 +754,10 @@ void journal_abandon(struct journal *j)
 
 	if (!j)
 		return;
-	while ((r = rec_take(&j->pending)))
-		free(r);
 	while ((r = rec_take(&j->flight)))
-		free(r);
+		rec_end(j, r, -ECANCELED);
+	while ((r = rec_take(&j->pending)))
+		rec_end(j, r, -ECANCELED);
 	for (size_t i = 0; i < j->seg_count; i++)
 		if (j->seg[i].fd >= 0)
 			j->cfg.vfs->close(j->cfg.vfs, j->seg[i].fd);

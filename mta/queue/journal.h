@@ -97,7 +97,7 @@ struct journal_stats {
 int journal_open(struct journal **out, const struct journal_config *cfg);
 /** journal_close() - Commit what is pending, mark a clean end, free. Waiters are called. */
 void journal_close(struct journal *j);
-/** journal_abandon() - Free without touching the disk (tests, and after fatal errors). */
+/** journal_abandon() - Free without touching the disk; waiters get -ECANCELED. No job may be under way. */
 void journal_abandon(struct journal *j);
 
 /**
