@@ -74,7 +74,8 @@ const char *log_quote(char *out, size_t cap, const char *s, size_t len)
 	return out;
 }
 
-static void vwrite_line(const struct log *log, enum log_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static void
+vwrite_line(const struct log *log, enum log_level level, const char *fmt, va_list ap)
 {
 	char msg[LOG_LINE_MAX / 2], quoted[LOG_LINE_MAX], line[LOG_LINE_MAX + LOG_CTX_MAX + 128];
 	int saved = errno, n;
