@@ -153,7 +153,7 @@ static int allow_socket(scmp_filter_ctx ctx, uint32_t family)
 
 static int allow_base(scmp_filter_ctx ctx, const struct sandbox_role *role)
 {
-	bool libs = role->calls & SANDBOX_LIBS || SANITIZED;
+	bool libs = role->calls & SANDBOX_LIBS;
 	uint32_t exec = libs ? 0 : PROT_EXEC;
 	int rc = allow(ctx, base_calls, COUNT(base_calls));
 
