@@ -74,7 +74,7 @@ struct pld_cp {
 	struct cp_attr attrs[CP_ATTRS_MAX]; /* further ones are ignored */
 };
 
-/** cp_parse() - s3.15. Attributes of a known type but wrong length are left out (ike.md case 24). */
+/** cp_parse() - s3.15. Attributes of a known type but wrong length are left out. */
 int cp_parse(struct span body, struct pld_cp *out);
 /** cp_begin() to cp_end() - A CP payload; attributes in between. */
 struct wr *cp_begin(struct ike_build *b, uint8_t type);

@@ -8,7 +8,7 @@
  * one transform of each type from one proposal.
  *
  * A proposal that holds something unknown (transform type, protocol, attribute) or out of place
- * is kept but marked; only broken framing makes the payload malformed (cases 17 to 20 of ike.md).
+ * is kept but marked; only broken framing makes the payload malformed.
  */
 
 #include "message.h"
