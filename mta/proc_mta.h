@@ -37,7 +37,7 @@ enum mta_parent_msg {
 	MTA_KEY,	   /* id: see enum mta_key; data: be32 chain length, PEM chain, PEM key */
 	MTA_TUNNEL,	   /* fd: memfd of tunnel_encode() */
 	MTA_CONTROL,	   /* id: request; data: JSON {"verb":..,"args":{..}} to queue */
-	MTA_CONTROL_REPLY, /* id: request; data: JSON; child to parent; last part has "last":true */
+	MTA_CONTROL_REPLY, /* id: request; data: JSON, see child_reply(); child to parent */
 	MTA_READY,	   /* child to parent: started */
 };
 
@@ -46,6 +46,8 @@ enum mta_key {
 	MTA_KEY_CLIENT = 0x10000, /* relay: our own certificate towards next hops */
 	MTA_KEY_PASSWORD = 0x20000, /* relay: + route index; data: the password alone */
 	MTA_KEY_USERS = 0x30000,    /* lookup: the users table; fd: memfd with it */
+	MTA_KEY_RESOLV = 0x30001,   /* lookup: resolv.conf, empty when there is none; fd: memfd */
+	MTA_KEY_CA = 0x30002,	    /* relay: the system's authorities, when a route needs them; fd */
 	/* below 0x10000: certificate and key of config.listeners[id], to smtpd */
 };
 
@@ -69,7 +71,7 @@ struct child_ops {
 	void (*peer)(struct child *ch, enum mta_proc who, int fd);
 	void (*listener)(struct child *ch, uint32_t index, const struct mta_listen_fd *at, int fd);
 	void (*listeners_end)(struct child *ch);
-	/* @chain and @key are wiped when this returns; @chain_len is 0 for PASSWORD and USERS. */
+	/* @chain and @key are wiped when this returns; @chain_len is 0 but for certificates. */
 	void (*key)(struct child *ch, uint32_t id, const char *chain, size_t chain_len,
 		    const char *key, size_t key_len);
 	void (*tunnel)(struct child *ch); /* ch->tunnel changed */
@@ -93,7 +95,11 @@ struct child {
 
 /** child_run() - Whole life of a child; returns its exit status. @state goes to ch->state. */
 int child_run(enum mta_proc who, const struct child_ops *ops, void *state);
-/** child_reply() - Answer a control request; @json is one object without newline. */
+/**
+ * child_reply() - Answer a control request.
+ * @json: one object: {"error":"..."} or the members of the answer. A long answer comes in parts
+ * of at most IPC_PAYLOAD_MAX, all but the last with "more":true; arrays of the same name are joined.
+ */
 int child_reply(struct child *ch, uint32_t id, const char *json, size_t len);
 
 /* One for each child, in its own folder; the value is the exit status. */

@@ -162,21 +162,15 @@ static void on_ready(struct tunnel_table *t, bool *changed)
 	t->connected = true;
 }
 
-int tunnel_event(struct tunnel_table *t, const char *line, size_t len, uint64_t now_ms,
-		 bool *changed)
+int tunnel_apply(struct tunnel_table *t, const json_t *o, uint64_t now_ms, bool *changed)
 {
-	const char *event;
-	json_t *o;
+	const char *event = json_string_value(json_object_get(o, "event"));
 	int rc = 0;
 
 	*changed = false;
-	if (len > TUNNEL_LINE_MAX)
+	if (!event || json_integer_value(json_object_get(o, "v")) != 1)
 		return -EBADMSG;
-	o = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
-	event = json_string_value(json_object_get(o, "event"));
-	if (!event || json_integer_value(json_object_get(o, "v")) != 1) {
-		rc = -EBADMSG;
-	} else if (!strcmp(event, "hello")) {
+	if (!strcmp(event, "hello")) {
 		rc = on_addresses(t, o, changed);
 		for (size_t i = 0; !rc && i < t->peer_count; i++)
 			t->peers[i].seen = false;
@@ -187,9 +181,23 @@ int tunnel_event(struct tunnel_table *t, const char *line, size_t len, uint64_t 
 	} else if (!strcmp(event, "ready")) {
 		on_ready(t, changed);
 	}
-	json_decref(o);
 	if (!rc && *changed)
 		t->serial++;
+	return rc;
+}
+
+int tunnel_event(struct tunnel_table *t, const char *line, size_t len, uint64_t now_ms,
+		 bool *changed)
+{
+	json_t *o;
+	int rc;
+
+	*changed = false;
+	if (len > TUNNEL_LINE_MAX)
+		return -EBADMSG;
+	o = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+	rc = tunnel_apply(t, o, now_ms, changed);
+	json_decref(o);
 	return rc;
 }
 

@@ -11,6 +11,7 @@
  * UNKNOWN; addresses and device are kept, since the device outlives posternd.
  */
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -59,6 +60,8 @@ struct tunnel_table {
  */
 int tunnel_event(struct tunnel_table *t, const char *line, size_t len, uint64_t now_ms,
 		 bool *changed);
+/** tunnel_apply() - The same for an object that is parsed already; borrows @o. */
+int tunnel_apply(struct tunnel_table *t, const json_t *o, uint64_t now_ms, bool *changed);
 /** tunnel_lost() - posternd unreachable: every peer UNKNOWN. True when that changed something. */
 bool tunnel_lost(struct tunnel_table *t, uint64_t now_ms);
 void tunnel_clear(struct tunnel_table *t);

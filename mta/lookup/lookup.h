@@ -34,9 +34,13 @@ enum lookup_status {
 	LOOKUP_DENIED,	 /* auth: wrong; rcpt: known and refused */
 };
 
+/*
+ * A domain that is neither ours nor a home's gives NONE with local false and home empty: whether
+ * this client may relay there is not lookup's to say.
+ */
 struct lookup_rcpt {
 	enum lookup_status status;
-	bool local;  /* delivered on this machine */
+	bool local;		 /* delivered on this machine */
 	char home[MTA_NAME_MAX]; /* [home NAME] whose it is; "" */
 	/* Where it goes after aliases: itself, when it is no alias. Valid during the callback. */
 	const char (*to)[LOOKUP_ADDRESS_MAX];
@@ -53,7 +57,7 @@ struct lookup_auth {
 struct lookup_host {
 	char name[MTA_DOMAIN_MAX];
 	uint16_t preference;
-	bool secure; /* DNSSEC validated */
+	bool secure;   /* DNSSEC validated */
 	bool tempfail; /* its addresses could not be had now */
 	struct addr addr[LOOKUP_ADDRS_MAX];
 	size_t addr_count;
@@ -63,7 +67,8 @@ struct lookup_mx {
 	enum lookup_status status;
 	bool implicit; /* no MX: the domain's own A/AAAA */
 	bool secure;
-	const struct lookup_host *host; /* sorted by preference, equals shuffled; during the callback */
+	const struct lookup_host
+	    *host; /* sorted by preference, equals shuffled; during the callback */
 	size_t host_count;
 };
 
@@ -96,7 +101,7 @@ void lookup_free(struct lookup *lk);
  * r->done and r->arg are the caller's and set before.
  */
 
-/** lookup_rcpt() - Is local@domain known here, and where does it go? @peer: tunnel peer or NULL. */
+/** lookup_rcpt() - Is @address (local@domain, or "postmaster" alone) known here, where does it go? */
 int lookup_rcpt(struct lookup *lk, struct lookup_req *r, const char *address);
 /** lookup_auth() - Check a password; @password is wiped from our buffers after sending. */
 int lookup_auth(struct lookup *lk, struct lookup_req *r, const char *login, const char *password);

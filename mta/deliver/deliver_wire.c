@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "deliver.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "wire.h"
+
+static void text_put(struct wr *w, const char *s)
+{
+	size_t len = strlen(s);
+
+	if (len > UINT16_MAX)
+		w->bad = true;
+	wr_be16(w, (uint16_t)len);
+	wr_bytes(w, s, len);
+}
+
+static void text_get(struct rd *r, char *to, size_t cap)
+{
+	size_t len = rd_be16(r);
+	const uint8_t *p = rd_take(r, len);
+
+	to[0] = 0;
+	if (!p || len >= cap) {
+		r->bad = true;
+		return;
+	}
+	for (size_t i = 0; i < len; i++) {
+		if (p[i] < 0x20 || p[i] == 0x7f)
+			r->bad = true;
+	}
+	memcpy(to, p, len);
+	to[len] = 0;
+}
+
+int deliver_request_build(const struct deliver_request *r, uint8_t out[static DELIVER_PACKET_MAX],
+			  size_t *len)
+{
+	struct wr w = wr_init(out, DELIVER_PACKET_MAX);
+
+	wr_bytes(&w, "PDL1", 4);
+	wr_bytes(&w, r->id, sizeof(r->id));
+	wr_be64(&w, r->size);
+	wr_be32(&w, r->number);
+	text_put(&w, r->recipient);
+	text_put(&w, r->sender);
+	return wr_finish(&w, len);
+}
+
+int deliver_request_parse(struct deliver_request *r, const void *data, size_t len)
+{
+	struct rd in = rd_init(data, len);
+	const uint8_t *magic = rd_take(&in, 4);
+
+	memset(r, 0, sizeof(*r));
+	if (!magic || memcmp(magic, "PDL1", 4) || len > DELIVER_PACKET_MAX)
+		return -EBADMSG;
+	rd_copy(&in, r->id, sizeof(r->id));
+	r->size = rd_be64(&in);
+	r->number = rd_be32(&in);
+	text_get(&in, r->recipient, sizeof(r->recipient));
+	text_get(&in, r->sender, sizeof(r->sender));
+	if (in.bad || rd_left(&in) || !r->recipient[0] || r->size > DELIVER_SIZE_MAX)
+		return -EBADMSG;
+	return 0;
+}
+
+int deliver_answer_build(const struct deliver_answer *a, uint8_t out[static DELIVER_PACKET_MAX],
+			 size_t *len)
+{
+	struct wr w = wr_init(out, DELIVER_PACKET_MAX);
+
+	wr_bytes(&w, "PDA1", 4);
+	wr_be32(&w, a->number);
+	wr_u8(&w, a->done ? 0 : 1);
+	text_put(&w, a->text);
+	return wr_finish(&w, len);
+}
+
+int deliver_answer_parse(struct deliver_answer *a, const void *data, size_t len)
+{
+	struct rd in = rd_init(data, len);
+	const uint8_t *magic = rd_take(&in, 4);
+	uint8_t status;
+
+	memset(a, 0, sizeof(*a));
+	if (!magic || memcmp(magic, "PDA1", 4))
+		return -EBADMSG;
+	a->number = rd_be32(&in);
+	status = rd_u8(&in);
+	text_get(&in, a->text, sizeof(a->text));
+	if (in.bad || rd_left(&in) || status > 1)
+		return -EBADMSG;
+	a->done = !status;
+	return 0;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "parent.h"
+
+static const struct {
+	const char *name;
+	int (*main)(void);
+} children[] = {
+	{ "smtpd", smtpd_main },
+	{ "queue", queue_main },
+	{ "relay", relay_main },
+	{ "lookup", lookup_main },
+};
+
+static int usage(FILE *to)
+{
+	fprintf(to, "usage: postern-mta [-c FILE] [-n] [--keys] [--version]\n"
+		    "  -c FILE    configuration, default /etc/postern/mta.conf\n"
+		    "  -n         check the configuration and everything that it names, then exit\n"
+		    "  --keys     print all configuration keys\n");
+	return to == stderr ? 64 : 0;
+}
+
+static int check(const char *path)
+{
+	struct conf *conf = conf_load(&config_schema, path);
+	struct mta_config *c = conf && conf_ok(conf) ? config_new(conf) : NULL;
+	char *text = NULL;
+	size_t len = 0;
+	char why[CONF_WHY_MAX];
+	int fd = -1, rc;
+
+	if (c && !conf_file_read(path, 0, &text, &len, why, sizeof(why)))
+		fd = bundle_make(conf, text, len);
+	rc = c && conf_ok(conf) && fd >= 0 ? 0 : 1;
+	if (rc)
+		fprintf(stderr, "%s\n", conf && conf->errors ? conf->errors : "out of memory");
+	else
+		printf("%s: in order\n", path);
+	free(text);
+	config_free(c);
+	conf_free(conf);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' }, { "check", no_argument, NULL, 'n' },
+		{ "keys", no_argument, NULL, 'k' },	    { "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' },	    { NULL }
+	};
+	const char *path = "/etc/postern/mta.conf", *child = proc_child_name(argc, argv);
+	bool check_only = false;
+	int opt;
+
+	for (size_t i = 0; child && i < CONF_COUNT(children); i++) {
+		if (!strcmp(child, children[i].name))
+			return children[i].main();
+	}
+	log_setup("postern-mta", LOG_LVL_INFO, 2);
+	while (!child && (opt = getopt_long(argc, argv, "c:nh", options, NULL)) != -1) {
+		switch (opt) {
+		case 'c':
+			path = optarg;
+			break;
+		case 'n':
+			check_only = true;
+			break;
+		case 'k':
+			conf_print_keys(&config_schema, stdout);
+			return 0;
+		case 'V':
+			puts("postern-mta " POSTERN_VERSION);
+			return 0;
+		case 'h':
+			return usage(stdout);
+		default:
+			return usage(stderr);
+		}
+	}
+	if (child || optind != argc)
+		return usage(stderr);
+	return check_only ? check(path) : parent_run(path);
+}

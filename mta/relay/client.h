@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef MTA_RELAY_CLIENT_H
+#define MTA_RELAY_CLIENT_H
+
+/*
+ * Theory: one SMTP or LMTP session of ours towards a next hop, as bytes in and bytes out, without
+ * sockets and clock. The owner moves bytes, makes TLS when asked, and hands in letters.
+ *
+ *	banner -> EHLO -> [STARTTLS -> EHLO] -> [AUTH] -> idle <-> letters -> QUIT
+ *
+ * Commands go out as far as the peer's PIPELINING allows, each with an entry in a list of replies
+ * that are due; a reply is always that of the oldest entry. With CHUNKING towards another
+ * Postern a letter is MAIL, RCPT.., BDAT LAST in one go, and the next letter follows without
+ * waiting. Elsewhere DATA, one letter after another on the same session.
+ *
+ * What a reply means has a scope: 421, a lost connection, and faults before the first MAIL are the
+ * host's; MAIL and the end of data the letter's; RCPT the recipient's.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "envelope.h"
+#include "msg.h"
+#include "reply.h"
+
+#define CLIENT_OUT_MAX	   32768
+#define CLIENT_LETTERS_MAX 8 /* under way at a time */
+
+struct out_rcpt {
+	const char *addr;
+	const char *orcpt; /* "" for none */
+	uint8_t notify;
+	/* The outcome. */
+	uint8_t result; /* enum rcpt_result */
+	uint8_t scope;	/* enum fault_scope */
+	bool settled;
+	bool accepted; /* RCPT answered 2xx */
+	struct reply reply;
+};
+
+struct out_letter {
+	const char *sender;
+	uint32_t flags; /* ENV_8BITMIME, ENV_SMTPUTF8, ENV_NO_FINAL_CRLF, ENV_RET_HDRS */
+	const char *envid;
+	const char *hop_params; /* xpostern_params(), for a peer that offers it; NULL: none */
+	uint64_t size;
+	struct out_rcpt *rcpt;
+	size_t rcpt_count;
+	bool required_8bitmime;
+	/* Bytes of the body from @off on: count, at least 1 while off < size; negative on error. */
+	ssize_t (*read)(struct out_letter *l, uint64_t off, void *buf, size_t len);
+	void *arg;
+	/* The session's own. */
+	uint64_t off;
+	bool mail_failed, data_started, body_sent;
+	size_t rcpt_next; /* next RCPT to send */
+	size_t rcpt_replied;
+	size_t lmtp_replied;
+	struct out_letter *next;
+};
+
+enum client_want {
+	CLIENT_BUSY,  /* bytes are due, in or out */
+	CLIENT_TLS,   /* the peer said 220 to STARTTLS: handshake, then client_tls_done() */
+	CLIENT_READY, /* takes a letter: client_letter() */
+	CLIENT_OVER,  /* close the connection; see session.fault */
+};
+
+struct client_conf {
+	const char *ehlo; /* our name */
+	bool lmtp;
+	enum tls_policy tls;
+	bool tls_on;			 /* TLS before the banner */
+	bool hop;			 /* verified tunnel: XPOSTERN is used when offered */
+	const char *username, *password; /* NULL: no AUTH */
+	/* A letter's last recipient is settled. The letter is the owner's again. */
+	void (*done)(void *arg, struct out_letter *l);
+	void *arg;
+};
+
+enum due_kind {
+	DUE_BANNER,
+	DUE_EHLO,
+	DUE_HELO,
+	DUE_STARTTLS,
+	DUE_AUTH,
+	DUE_MAIL,
+	DUE_RCPT,
+	DUE_DATA,
+	DUE_DOT,
+	DUE_BDAT,
+	DUE_RSET,
+	DUE_QUIT,
+};
+
+struct due {
+	enum due_kind kind;
+	struct out_letter *letter;
+	size_t rcpt;
+};
+
+struct client {
+	struct client_conf conf;
+	enum client_want want;
+	/* Why it is over before its time: "connect" excluded, that is the owner's. */
+	bool failed;
+	bool tls_failed;    /* the policy could not be met */
+	struct reply fault; /* reply or own words (code 0), with failed */
+	struct reply_parser parser;
+	/* Offered by the peer. */
+	bool pipelining, chunking, eightbit, size_known, starttls, dsn, smtputf8, auth_plain,
+	    postern;
+	uint64_t size_max;
+	bool tls_done, authenticated, greeted;
+	struct due *due; /* ring of due_cap, from due_head */
+	size_t due_head, due_count, due_cap;
+	struct out_letter *letters, **letters_tail; /* under way, oldest first */
+	struct out_letter *sending;
+	size_t letter_count;
+	uint64_t letters_sent;
+	bool quit_sent;
+	/* Dot stuffing over buffer borders. */
+	bool line_start, last_cr;
+	char out[CLIENT_OUT_MAX];
+	size_t out_off, out_len;
+};
+
+/** client_start() - @conf is copied; its texts are borrowed for the session's life. */
+void client_start(struct client *s, const struct client_conf *conf);
+/** client_clear() - Letters under way are not told; take them from s->letters before. */
+void client_clear(struct client *s);
+/** client_input() - Bytes from the peer. s->want tells what follows. */
+void client_input(struct client *s, const void *data, size_t len);
+/** client_output() - Bytes for the peer, as many as there are now; 0: none. */
+size_t client_output(struct client *s, const char **data);
+/** client_sent() - The owner wrote @n of them. */
+void client_sent(struct client *s, size_t n);
+/** client_tls_done() - The handshake succeeded; everything learned before it is forgotten. */
+void client_tls_done(struct client *s);
+/** client_can_take() - Would client_letter() take one more now? */
+bool client_can_take(const struct client *s);
+/** client_letter() - Send @l, the owner's, which stays valid until conf.done. */
+void client_letter(struct client *s, struct out_letter *l);
+/** client_quit() - End in order when nothing is under way. */
+void client_quit(struct client *s);
+/**
+ * client_lost() - The connection ended or timed out: what is not settled becomes a host-scope
+ * TEMPFAIL with @why, in the oldest letter, and NOT_TRIED in letters of which no byte of the body's
+ * end left. All letters are told.
+ */
+void client_lost(struct client *s, const char *why);
+/** client_timeout_ms() - How long the reply that is due may take (RFC 5321 s4.5.3.2). */
+uint64_t client_timeout_ms(const struct client *s);
+
+#endif
