@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DAEMON_CHILD_INT_H
+#define DAEMON_CHILD_INT_H
+
+/*
+ * Theory: the unprivileged process of posternd. One control thread owns everything here; the data
+ * plane has threads of its own behind dp.h.
+ *
+ *	data plane ─ dp_event ─►┌─────────┐─ engine_*() ─► fx list ─┐
+ *	parent, keys, resolver ►│ child   │                         ▼
+ *	control socket ────────►│ (loop)  │◄─ sup_on_fx() ── effects_apply()
+ *	timers ────────────────►└─────────┘─ sup_tick() ─► sup_ops: engine_*(), dp_*(), priv_*()
+ *
+ * Whoever calls the engine or a supervisor ends with effects_apply(), which works the list until it
+ * is empty: what a supervisor asks of the engine meanwhile is appended to the same list.
+ */
+
+#include "config.h"
+#include "control.h"
+#include "dp.h"
+#include "engine.h"
+#include "loop.h"
+#include "memory.h"
+#include "metrics.h"
+#include "priv.h"
+#include "supervisor.h"
+#include "view.h"
+
+/* Numbers of socket groups in dp and in engine_path. */
+enum child_sock { SOCK_MAIN, SOCK_IKE, SOCK_HOP0, SOCK_HOPS_END = SOCK_HOP0 + PROC_HOPS };
+
+#define CHILD_PAIRS 16 /* CHILD SAs of one peer at a time; rekeys overlap */
+
+struct pair {
+	uint32_t spi_in, spi_out; /* host order; spi_in 0: free */
+	uint32_t generation;
+};
+
+struct peer {
+	struct child *child;
+	uint32_t id;
+	const struct config_peer *cfg;
+	struct view *view; /* NULL: its files cannot be used, or our key is not known yet */
+	enum key_type own_key;	 /* of our private key towards it */
+	uint64_t key_generation; /* the configuration for which the keys process told that type */
+	struct supervisor sup;
+	struct timer tick;
+	uint32_t generation;
+	struct pair pair[CHILD_PAIRS];
+	struct addr assigned[2]; /* given to us: v4, v6 */
+	uint16_t path_mtu;	 /* of the route to it; 0: not known */
+	uint64_t up_since_ms, down_since_ms;
+	struct log log;
+	bool present; /* reload: stands in the new configuration */
+};
+
+struct child {
+	struct loop *loop;
+	struct priv *priv;
+	struct priv_inventory inv;
+	struct config *cfg;
+	struct engine *engine;
+	struct dp *dp;
+	struct dp_info dp_info;
+	struct proposals ike, esp;
+	struct fx_list fx;
+	bool applying;
+	bool stopping;
+	uint64_t started_ms;
+
+	struct peer **peer; /* by id; NULL: none */
+	size_t peer_cap;
+	struct sup_env env;
+
+	struct timer engine_timer;
+	struct timer save_timer;
+	struct loop_fd dp_fd;
+	struct memory memory;
+	uint32_t tun_mtu;
+	struct log_limit limit; /* of what strangers can make us log */
+
+	gid_t admin_gid;
+	struct control_server *control, *events;
+	struct metrics_server *metrics;
+};
+
+/* child.c */
+struct peer *peer_by_id(const struct child *c, uint32_t id);
+struct peer *peer_by_name(const struct child *c, const char *name);
+/** peer_each() - The next peer after @p in order of id (NULL: the first). */
+struct peer *peer_each(const struct child *c, const struct peer *p);
+uint64_t child_now(const struct child *c);
+
+/* effects.c */
+extern const struct engine_ops child_engine_ops;
+extern const struct sup_ops child_sup_ops;
+/** effects_apply() - Do what the engine asked for; arm the timers anew. */
+void effects_apply(struct child *c);
+/** effects_on_dp() - All events of the data plane. */
+void effects_on_dp(struct child *c);
+/** peer_arm() - The supervisor's next tick. */
+void peer_arm(struct peer *p);
+
+/* lease.c: addresses that peers give us, and the TUN's MTU */
+void lease_take(struct peer *p, const struct addr *v4, const struct addr *v6);
+void lease_drop(struct peer *p);
+void lease_path_mtu(struct peer *p, uint32_t mtu);
+
+/* peers.c: configuration to peers */
+int peers_start(struct child *c);
+/** peers_reload() - Takes @cfg (and frees the old one after). Logs what it cannot use. */
+void peers_reload(struct child *c, struct config *cfg);
+void peers_free(struct child *c);
+void peers_save_soon(struct child *c);
+void peers_save_now(struct child *c);
+
+/* telling.c: JSON */
+json_t *telling_status(struct child *c, bool counters);
+json_t *telling_peer_event(const struct peer *p);
+json_t *telling_addresses(const struct child *c, const char *event);
+/** telling_send() - To both sockets' subscribers; takes @event. */
+void telling_send(struct child *c, json_t *event);
+void telling_greet(struct control_server *s, struct control_ref ref, void *arg);
+void telling_metrics(struct metrics *m, void *arg);
+
+/* verbs.c */
+extern const struct control_verb child_verbs[];
+
+#endif

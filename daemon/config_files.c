@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What `postern check` adds to the configuration's own checks: the files that it names. */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "secret.h"
+#include "sign.h"
+#include "view.h"
+
+#define PSK_MIN 16 /* bytes: a shorter one can be guessed offline by whoever meets us */
+
+static void blame(struct config *cfg, const struct conf_section *s, const char *key, const char *path,
+		  const char *why)
+{
+	conf_error(cfg->conf, conf_line(s, key), "%s = %s: %s", key, path, why);
+}
+
+static void check_secret(struct config *cfg, const struct conf_section *s, const char *key,
+			 const struct conf_files *files)
+{
+	const char *path = conf_text(s, key);
+	char *text = NULL, why[CONF_WHY_MAX];
+	struct secret sec = { 0 };
+	struct privkey *k = NULL;
+	size_t len = 0;
+	int rc;
+
+	if (!path)
+		return;
+	rc = files->read(files->arg, path, CONF_SECRET_FILE, &text, &len, why, sizeof(why));
+	if (rc == -EACCES && geteuid() != 0)
+		return; /* not ours to read: root will check it at start */
+	if (rc) {
+		blame(cfg, s, key, path, why);
+		return;
+	}
+	if (!strcmp(key, "psk")) {
+		while (len && strchr("\r\n", text[len - 1]))
+			len--;
+		if (len < PSK_MIN)
+			blame(cfg, s, key, path, "is too short a secret; make one with postern keygen --psk");
+	} else if (secret_set(&sec, text, len ? len : 1) || privkey_load(&sec, &k)) {
+		blame(cfg, s, key, path,
+		      "holds no private key that we take; make one with postern keygen");
+	}
+	secret_wipe(text, len);
+	free(text);
+	secret_clear(&sec);
+	privkey_free(k);
+}
+
+void config_files_check(struct config *cfg, const struct conf_files *files)
+{
+	const struct conf_section *s = conf_find(cfg->conf, "posternd", "");
+	char why[2 * CONF_WHY_MAX];
+
+	if (!conf_ok(cfg->conf))
+		return;
+	check_secret(cfg, s, "private-key", files);
+	s = NULL;
+	for (size_t i = 0; i < cfg->peer_count; i++) {
+		const struct config_peer *p = &cfg->peers[i];
+		struct view *v;
+
+		s = conf_next(cfg->conf, "peer", s);
+		check_secret(cfg, s, "private-key", files);
+		check_secret(cfg, s, "psk", files);
+		v = view_new(p, files, KEY_NONE, NULL, NULL, why, sizeof(why));
+		if (!v)
+			conf_error(cfg->conf,
+				   conf_line(s, p->auth == CONFIG_AUTH_RAW ? "public-key" : "ca"),
+				   "[peer %s] %s", p->name, why);
+		view_free(v);
+	}
+}

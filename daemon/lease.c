@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Addresses that peers give us by CP, the routes that use them as source, and the TUN's MTU. */
+#include <errno.h>
+#include <string.h>
+
+#include "child_int.h"
+
+#define OUTER_MTU_FIRST 1500
+#define TUN_MTU_MIN	1280 /* IPv6 in the tunnel */
+
+static void on_done(int status, void *arg)
+{
+	/* The parent has logged which rule it was; -ECONNRESET comes when we end. */
+	(void)arg;
+	if (status && status != -ECONNRESET)
+		log_warn(NULL, "the parent did not do what was asked: %s", strerror(-status));
+}
+
+/* Packets to the peer's networks shall come from the address that it knows us by. */
+static void route_from(struct peer *p, const struct addr *src)
+{
+	for (size_t i = 0; i < p->cfg->network_count; i++)
+		if (p->cfg->networks[i].addr.family == src->family)
+			(void)priv_route_add(p->child->priv, p->cfg->name, &p->cfg->networks[i], src,
+					     on_done, NULL);
+}
+
+static bool take_one(struct peer *p, struct addr *held, const struct addr *given)
+{
+	char text[ADDR_STR_MAX];
+
+	if (!given->family || addr_eq(held, given))
+		return false;
+	if (held->family)
+		(void)priv_addr_del(p->child->priv, p->cfg->name, held, on_done, NULL);
+	*held = *given;
+	log_info(&p->log, "it gave us the address %s", addr_str(given, text));
+	(void)priv_addr_add(p->child->priv, p->cfg->name, given, on_done, NULL);
+	route_from(p, given);
+	return true;
+}
+
+void lease_take(struct peer *p, const struct addr *v4, const struct addr *v6)
+{
+	bool changed = take_one(p, &p->assigned[0], v4);
+
+	changed = take_one(p, &p->assigned[1], v6) || changed;
+	if (changed)
+		telling_send(p->child, telling_addresses(p->child, "addresses"));
+}
+
+void lease_drop(struct peer *p)
+{
+	for (int i = 0; i < 2; i++) {
+		if (p->assigned[i].family)
+			(void)priv_addr_del(p->child->priv, p->cfg->name, &p->assigned[i], on_done, NULL);
+		memset(&p->assigned[i], 0, sizeof(p->assigned[i]));
+	}
+}
+
+void lease_path_mtu(struct peer *p, uint32_t mtu)
+{
+	struct child *c = p->child;
+	uint32_t outer = OUTER_MTU_FIRST, inner;
+
+	p->path_mtu = (uint16_t)(mtu > UINT16_MAX ? UINT16_MAX : mtu);
+	if (c->cfg->mtu)
+		return;
+	for (const struct peer *q = NULL; (q = peer_each(c, q));)
+		if (q->path_mtu && q->path_mtu < outer)
+			outer = q->path_mtu;
+	/* The larger header, so that a peer may go over from one family to the other. */
+	inner = dp_tun_mtu((uint16_t)outer, AF_INET6, DP_AES_256_GCM_16);
+	if (inner < TUN_MTU_MIN)
+		inner = TUN_MTU_MIN;
+	if (inner == c->tun_mtu)
+		return;
+	c->tun_mtu = inner;
+	dp_set_tun_mtu(c->dp, (uint16_t)inner);
+	log_info(NULL, "tun=%s mtu=%u, for a path of %u", c->inv.tun_name, inner, outer);
+	(void)priv_link_set(c->priv, inner, 0, 0, on_done, NULL);
+}

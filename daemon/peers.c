@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* From the configuration to running peers, at start and at each reload. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "child_int.h"
+#include "secret.h"
+
+#define KEY_RETRY_MS	1000
+#define SAVE_AFTER_MS	2000
+#define RECALL_FIRST_MS 200
+#define RECALL_PACE_MS	20 /* between two peers: 10 000 are called in 200 s, most have called before */
+#define PATHS_MAX	64 /* distinct private keys */
+
+/* ---- table ---- */
+
+struct peer *peer_by_id(const struct child *c, uint32_t id)
+{
+	return id && id < c->peer_cap ? c->peer[id] : NULL;
+}
+
+struct peer *peer_each(const struct child *c, const struct peer *p)
+{
+	for (size_t id = p ? p->id + 1 : 1; id < c->peer_cap; id++)
+		if (c->peer[id])
+			return c->peer[id];
+	return NULL;
+}
+
+struct peer *peer_by_name(const struct child *c, const char *name)
+{
+	for (struct peer *p = NULL; (p = peer_each(c, p));)
+		if (!strcmp(p->cfg->name, name))
+			return p;
+	return NULL;
+}
+
+static int table_room(struct child *c, uint32_t id)
+{
+	size_t cap = c->peer_cap ? c->peer_cap : 64;
+	struct peer **grown;
+
+	if (id < c->peer_cap)
+		return 0;
+	while (cap <= id)
+		cap *= 2;
+	grown = calloc(cap, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	if (c->peer_cap)
+		memcpy(grown, c->peer, c->peer_cap * sizeof(*grown));
+	free(c->peer);
+	c->peer = grown;
+	c->peer_cap = cap;
+	return 0;
+}
+
+/* ---- memory ---- */
+
+void peers_save_soon(struct child *c)
+{
+	if (!timer_armed(&c->save_timer))
+		(void)timer_set(loop_timers(c->loop), &c->save_timer, child_now(c) + SAVE_AFTER_MS);
+}
+
+void peers_save_now(struct child *c)
+{
+	size_t n = 0;
+	int rc;
+
+	timer_clear(loop_timers(c->loop), &c->save_timer);
+	for (struct peer *p = NULL; (p = peer_each(c, p));)
+		n++;
+	free(c->memory.entries);
+	c->memory.entries = calloc(n + 1, sizeof(*c->memory.entries));
+	c->memory.count = 0;
+	if (!c->memory.entries || c->inv.state_fd[0] < 0)
+		return;
+	for (struct peer *p = NULL; (p = peer_each(c, p));) {
+		struct memory_entry *e = &c->memory.entries[c->memory.count];
+
+		if (strlen(p->cfg->name) >= sizeof(e->name))
+			continue;
+		strcpy(e->name, p->cfg->name);
+		e->m = p->sup.memory;
+		c->memory.count++;
+	}
+	rc = memory_save(c->inv.state_fd, &c->memory);
+	if (rc)
+		log_warn(NULL, "the endpoints of peers cannot be kept in state-dir: %s", strerror(-rc));
+}
+
+/* ---- one peer ---- */
+
+static struct sup_config sup_config_of(const struct config_peer *p)
+{
+	static const enum sup_start start[] = {
+		[CONFIG_START_ALWAYS] = SUP_ALWAYS,
+		[CONFIG_START_ON_DEMAND] = SUP_ON_DEMAND,
+		[CONFIG_START_NO] = SUP_WAIT,
+	};
+	struct sup_config s = { .peer = p->id,
+				.start = start[p->start],
+				.port = p->port,
+				.retry_max_ms = p->retry_max_ms,
+				.keepalive_ms = p->keepalive_ms };
+
+	for (size_t i = 0; i < p->address_count && i < SUP_HOSTS_MAX; i++) {
+		bool name = !p->address[i].addr.family;
+
+		s.host[s.host_count++] = (struct sup_host){ name ? p->address[i].name : NULL,
+							    p->address[i].addr };
+	}
+	return s;
+}
+
+static void on_tick(struct timer *t, uint64_t now_ms)
+{
+	struct peer *p = t->arg;
+
+	sup_tick(&p->sup, now_ms);
+	peer_arm(p);
+	effects_apply(p->child);
+}
+
+static void set_networks(struct peer *p)
+{
+	const struct config_peer *cfg = p->cfg;
+	struct prefix *list = calloc(cfg->network_count + cfg->assign_count + 1, sizeof(*list));
+	size_t n = 0;
+	int rc = -ENOMEM;
+
+	if (list) {
+		for (size_t i = 0; i < cfg->network_count; i++)
+			list[n++] = cfg->networks[i];
+		for (size_t i = 0; i < cfg->assign_count; i++)
+			list[n++] = prefix_of(&cfg->assign[i], (uint8_t)addr_bits(&cfg->assign[i]));
+		rc = dp_peer_networks(p->child->dp, p->id, list, n);
+	}
+	if (rc)
+		log_err(&p->log, "networks cannot be used: %s", strerror(-rc));
+	free(list);
+}
+
+/* Keys and certificates are read and the engine gets to know it; on failure it is out of service. */
+static int peer_enable(struct peer *p)
+{
+	struct child *c = p->child;
+	struct conf_files files = bundle_files(c->inv.bundle);
+	struct view *old = p->view;
+	char why[2 * CONF_WHY_MAX];
+	int rc;
+
+	p->view = view_new(p->cfg, &files, p->own_key, &c->ike, &c->esp, why, sizeof(why));
+	rc = p->view ? engine_peer_update(c->engine, child_now(c), &p->view->peer, &c->fx) : -EINVAL;
+	if (rc) {
+		if (p->view)
+			snprintf(why, sizeof(why), "%s", strerror(-rc));
+		log_err(&p->log, "out of service: %s", why);
+		snprintf(p->sup.failure, sizeof(p->sup.failure), "%s", why);
+		engine_peer_remove(c->engine, child_now(c), p->id, &c->fx);
+		view_free(p->view);
+		p->view = NULL;
+	}
+	effects_apply(c); /* while the old view still is what the effects of its SAs refer to */
+	view_free(old);
+	return rc;
+}
+
+static struct peer *peer_add(struct child *c, const struct config_peer *cfg)
+{
+	struct sup_config sc = sup_config_of(cfg);
+	struct peer *p = calloc(1, sizeof(*p));
+	int rc = p ? table_room(c, cfg->id) : -ENOMEM;
+
+	if (!rc)
+		rc = dp_peer_set(c->dp, cfg->id, NULL, false, 0);
+	if (rc) {
+		log_err(NULL, "peer=%s cannot be served: %s", cfg->name, strerror(-rc));
+		free(p);
+		return NULL;
+	}
+	p->child = c;
+	p->id = cfg->id;
+	p->cfg = cfg;
+	p->present = true;
+	p->tick = (struct timer){ .fire = on_tick, .arg = p };
+	p->down_since_ms = child_now(c);
+	log_set(&p->log, "peer=%s", cfg->name);
+	sup_init(&p->sup, &c->env, &sc, memory_find(&c->memory, cfg->name), child_now(c));
+	c->peer[p->id] = p;
+	set_networks(p);
+	return p;
+}
+
+static void peer_remove(struct peer *p)
+{
+	struct child *c = p->child;
+	json_t *gone = telling_peer_event(p);
+
+	sup_remove(&p->sup);
+	engine_peer_remove(c->engine, child_now(c), p->id, &c->fx);
+	effects_apply(c);
+	lease_drop(p);
+	timer_clear(loop_timers(c->loop), &p->tick);
+	dp_peer_remove(c->dp, p->id);
+	c->peer[p->id] = NULL;
+	(void)json_object_set_new(gone, "state", json_string("down"));
+	(void)json_object_set_new(gone, "removed", json_true());
+	telling_send(c, gone);
+	view_free(p->view);
+	free(p);
+}
+
+/* ---- our own keys ---- */
+
+struct key_request {
+	struct child *child;
+	uint64_t generation; /* of the configuration */
+	char path[];
+};
+
+static void ask_keys(struct child *c);
+
+static void key_retry(struct timer *t, uint64_t now_ms)
+{
+	struct child *c = t->arg;
+
+	(void)now_ms;
+	free(t);
+	ask_keys(c);
+}
+
+static void on_public(int status, const uint8_t *spki, size_t len, void *arg)
+{
+	struct key_request *r = arg;
+	struct child *c = r->child;
+	struct pubkey *k = NULL;
+	enum key_type type = KEY_NONE;
+
+	if (r->generation != c->inv.generation)
+		goto out; /* a reload came between: it has asked anew */
+	if (!status && !pubkey_from_spki(spki, len, &k))
+		type = pubkey_type(k);
+	pubkey_free(k);
+	if (type == KEY_NONE && (status == -ECONNRESET || status == -EAGAIN)) {
+		struct timer *t = calloc(1, sizeof(*t));
+
+		if (t) {
+			*t = (struct timer){ .fire = key_retry, .arg = c };
+			if (timer_set(loop_timers(c->loop), t, child_now(c) + KEY_RETRY_MS))
+				free(t);
+		}
+		goto out;
+	}
+	if (type == KEY_NONE)
+		log_err(NULL, "private-key = %s cannot be used: %s", r->path,
+			strerror(status ? -status : EBADMSG));
+	for (struct peer *p = NULL; (p = peer_each(c, p));) {
+		if (!p->cfg->private_key || strcmp(p->cfg->private_key, r->path) ||
+		    p->key_generation == r->generation)
+			continue;
+		p->key_generation = r->generation;
+		p->own_key = type;
+		if (!peer_enable(p))
+			peer_arm(p);
+	}
+	effects_apply(c);
+out:
+	free(r);
+}
+
+static void ask_key(struct child *c, const struct peer *p)
+{
+	struct key_request *r = calloc(1, sizeof(*r) + strlen(p->cfg->private_key) + 1);
+	int rc = -ENOMEM;
+
+	if (r) {
+		r->child = c;
+		r->generation = c->inv.generation;
+		strcpy(r->path, p->cfg->private_key);
+		rc = priv_public(c->priv, p->cfg->name, on_public, r);
+	}
+	if (rc) {
+		log_err(&p->log, "the keys process cannot be asked: %s", strerror(-rc));
+		free(r);
+	}
+}
+
+/* Of which type is each private key? One question for each file, answered by the keys process. */
+static void ask_keys(struct child *c)
+{
+	const char *asked[PATHS_MAX];
+	size_t n = 0, i;
+
+	for (struct peer *p = NULL; (p = peer_each(c, p));) {
+		if (!p->cfg->private_key || p->key_generation == c->inv.generation)
+			continue;
+		for (i = 0; i < n && strcmp(asked[i], p->cfg->private_key); i++)
+			;
+		if (i < n)
+			continue;
+		if (n < PATHS_MAX)
+			asked[n++] = p->cfg->private_key;
+		ask_key(c, p);
+	}
+}
+
+/* ---- all ---- */
+
+int peers_start(struct child *c)
+{
+	uint64_t recall_ms = child_now(c) + RECALL_FIRST_MS;
+
+	(void)memory_load(c->inv.state_fd, &c->memory);
+	for (size_t i = 0; i < c->cfg->peer_count; i++) {
+		struct peer *p = peer_add(c, &c->cfg->peers[i]);
+
+		if (!p)
+			return -ENOMEM;
+		if (p->cfg->start == CONFIG_START_NO && p->sup.memory.endpoint.addr.family) {
+			sup_recall(&p->sup, recall_ms);
+			recall_ms += RECALL_PACE_MS;
+		}
+		if (!p->cfg->private_key && !peer_enable(p))
+			peer_arm(p);
+	}
+	ask_keys(c);
+	return 0;
+}
+
+static void peer_change(struct peer *p, const struct config_peer *cfg)
+{
+	struct sup_config sc = sup_config_of(cfg);
+	unsigned diff = config_peer_diff(p->cfg, cfg);
+	struct child *c = p->child;
+
+	p->cfg = cfg;
+	if (diff || p->sup.failure[0])
+		sup_update(&p->sup, &sc, child_now(c)); /* what was refused may be right now */
+	else
+		p->sup.cfg = sc; /* the names are those of the new text */
+	if (diff & CONFIG_DIFF_ROUTES)
+		set_networks(p);
+	/* Files may have changed behind the same names: always looked at again. The type of our own key is
+	 * taken to be what it was until the keys process has told. */
+	(void)peer_enable(p);
+	peer_arm(p);
+	if (diff)
+		log_info(&p->log, "configuration changed");
+}
+
+void peers_reload(struct child *c, struct config *cfg)
+{
+	struct config *old = c->cfg;
+	struct peer *p = NULL, *next;
+
+	config_adopt_ids(cfg, old);
+	c->cfg = cfg;
+	while ((p = peer_each(c, p)))
+		p->present = false;
+	for (size_t i = 0; i < cfg->peer_count; i++) {
+		p = peer_by_id(c, cfg->peers[i].id);
+		if (p) {
+			p->present = true;
+			peer_change(p, &cfg->peers[i]);
+		} else {
+			p = peer_add(c, &cfg->peers[i]);
+			if (p && !p->cfg->private_key && !peer_enable(p))
+				peer_arm(p);
+		}
+	}
+	for (p = peer_each(c, NULL); p; p = next) {
+		next = peer_each(c, p);
+		if (!p->present)
+			peer_remove(p);
+	}
+	ask_keys(c);
+	effects_apply(c);
+	config_free(old);
+	log_info(NULL, "configuration reloaded");
+}
+
+void peers_free(struct child *c)
+{
+	for (struct peer *p = NULL; (p = peer_each(c, p));) {
+		timer_clear(loop_timers(c->loop), &p->tick);
+		view_free(p->view);
+		c->peer[p->id] = NULL;
+		free(p);
+		p = NULL; /* from the beginning: those before are gone */
+	}
+	free(c->peer);
+	memory_free(&c->memory);
+}

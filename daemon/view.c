@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "view.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct engine_id id_of(const struct config_id *id, uint8_t bytes[static 16])
+{
+	if (id->addr.family) {
+		memcpy(bytes, id->addr.b, addr_len(&id->addr));
+		return (struct engine_id){ id->addr.family == AF_INET ? ID_IPV4_ADDR : ID_IPV6_ADDR,
+					   bytes, addr_len(&id->addr) };
+	}
+	return (struct engine_id){ strchr(id->text, '@') ? ID_RFC822_ADDR : ID_FQDN,
+				   (const uint8_t *)id->text, strlen(id->text) };
+}
+
+static struct ts *ts_list(const struct config_ts *from, size_t count)
+{
+	struct ts *list = calloc(count + 1, sizeof(*list));
+
+	for (size_t i = 0; list && i < count; i++) {
+		list[i] = ts_from_prefix(&from[i].prefix);
+		list[i].proto = from[i].proto;
+		list[i].port_lo = from[i].port_lo;
+		list[i].port_hi = from[i].port_hi;
+	}
+	return list;
+}
+
+/* The text of a file that the configuration names; NULL with @why. */
+static char *text_of(const struct conf_files *files, const char *path, size_t *len, char *why,
+		     size_t cap)
+{
+	char *text = NULL, inner[CONF_WHY_MAX];
+	int rc = files->read(files->arg, path, CONF_PUBLIC_FILE, &text, len, inner, sizeof(inner));
+
+	if (!rc)
+		return text;
+	snprintf(why, cap, "%s %s", path, inner);
+	return NULL;
+}
+
+static int load_keys(struct view *v, const struct config_peer *p, const struct conf_files *files,
+		     char *why, size_t cap)
+{
+	v->public_key = calloc(p->public_key_count + 1, sizeof(*v->public_key));
+	if (!v->public_key)
+		return -ENOMEM;
+	for (size_t i = 0; i < p->public_key_count; i++) {
+		size_t len;
+		char *text = text_of(files, p->public_key[i], &len, why, cap);
+		int rc = text ? pubkey_load(text, len, &v->public_key[i]) : -ENOENT;
+
+		if (text && rc)
+			snprintf(why, cap, "%s holds no public key that we take (%s)", p->public_key[i],
+				 strerror(-rc));
+		free(text);
+		if (rc)
+			return rc;
+		v->public_key_count++;
+	}
+	return 0;
+}
+
+static int load_certs(struct view *v, const struct config_peer *p, const struct conf_files *files,
+		      char *why, size_t cap)
+{
+	size_t len;
+	char *text = text_of(files, p->certificate, &len, why, cap);
+	int rc = text ? cert_chain_load(text, len, v->chain, &v->chain_count) : -ENOENT;
+
+	if (text && rc)
+		snprintf(why, cap, "%s holds no certificate (%s)", p->certificate, strerror(-rc));
+	free(text);
+	if (rc)
+		return rc;
+	text = text_of(files, p->ca, &len, why, cap);
+	rc = text ? ca_store_new(text, len, &v->ca) : -ENOENT;
+	if (text && rc)
+		snprintf(why, cap, "%s holds no certificate (%s)", p->ca, strerror(-rc));
+	free(text);
+	return rc;
+}
+
+static void fill_auth(struct view *v, const struct config_peer *p, enum key_type own)
+{
+	static const enum engine_auth_kind kind[] = {
+		[CONFIG_AUTH_PSK] = ENGINE_AUTH_PSK,
+		[CONFIG_AUTH_RAW] = ENGINE_AUTH_RAW,
+		[CONFIG_AUTH_CERT] = ENGINE_AUTH_CERT,
+	};
+
+	/* The keys process knows secrets by peer: the peer's number is the reference. */
+	v->peer.local_auth = (struct engine_auth_local){
+		.kind = kind[p->auth],
+		.key_ref = p->id,
+		.key_type = own,
+		.chain = v->chain,
+		.chain_count = v->chain_count,
+	};
+	v->peer.remote_auth = (struct engine_auth_remote){
+		.kind = kind[p->auth],
+		.psk_ref = p->id,
+		.public_key = v->public_key,
+		.public_key_count = v->public_key_count,
+		.ca = v->ca,
+	};
+}
+
+struct view *view_new(const struct config_peer *p, const struct conf_files *files,
+		      enum key_type own, const struct proposals *ike, const struct proposals *esp,
+		      char *why, size_t cap)
+{
+	struct view *v = calloc(1, sizeof(*v));
+	int rc = -ENOMEM;
+
+	snprintf(why, cap, "out of memory");
+	if (!v)
+		return NULL;
+	v->local_ts = ts_list(p->local_ts, p->local_ts_count);
+	v->remote_ts = ts_list(p->remote_ts, p->remote_ts_count);
+	if (v->local_ts && v->remote_ts)
+		rc = 0;
+	if (!rc && files && p->auth == CONFIG_AUTH_RAW)
+		rc = load_keys(v, p, files, why, cap);
+	if (!rc && files && p->auth == CONFIG_AUTH_CERT)
+		rc = load_certs(v, p, files, why, cap);
+	if (rc) {
+		view_free(v);
+		return NULL;
+	}
+	fill_auth(v, p, own);
+	v->peer.id = p->id;
+	v->peer.name = p->name;
+	v->peer.local_id = id_of(&p->local_id, v->id_bytes[0]);
+	v->peer.remote_id = id_of(&p->remote_id, v->id_bytes[1]);
+	v->peer.ike = ike;
+	v->peer.esp = esp;
+	v->peer.local_ts = v->local_ts;
+	v->peer.local_ts_count = p->local_ts_count;
+	v->peer.remote_ts = v->remote_ts;
+	v->peer.remote_ts_count = p->remote_ts_count;
+	v->peer.request_v4 = v->peer.request_v6 = p->request_address;
+	v->peer.assign = p->assign;
+	v->peer.assign_count = p->assign_count;
+	v->peer.lifetime = (struct engine_lifetime){ p->child_lifetime_s, p->ike_lifetime_s };
+	v->peer.from = p->from;
+	v->peer.from_count = p->from_count;
+	v->peer.accept = true;
+	return v;
+}
+
+void view_free(struct view *v)
+{
+	if (!v)
+		return;
+	for (size_t i = 0; i < v->public_key_count; i++)
+		pubkey_free(v->public_key[i]);
+	for (size_t i = 0; i < v->chain_count; i++)
+		cert_free(v->chain[i]);
+	ca_store_free(v->ca);
+	free(v->public_key);
+	free(v->local_ts);
+	free(v->remote_ts);
+	free(v);
+}
+
+void view_proposals(struct proposals *ike, struct proposals *esp, bool aes_fast)
+{
+	proposals_default_ike(ike, aes_fast);
+	proposals_default_esp(esp, aes_fast, true);
+	/* The data plane has the AEADs; the proposal behind them is AES-CBC. */
+	esp->count = 1;
+}

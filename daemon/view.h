@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DAEMON_VIEW_H
+#define DAEMON_VIEW_H
+
+/*
+ * Theory: the configuration as the engine needs it: one struct engine_peer for each peer, with keys
+ * and certificates loaded from the files that it names. Belongs to one configuration and lives no
+ * longer than it.
+ */
+
+#include "config.h"
+#include "engine_peer.h"
+
+struct view {
+	struct engine_peer peer;
+	/* what peer points into */
+	struct pubkey **public_key;
+	size_t public_key_count;
+	struct cert *chain[CERT_CHAIN_MAX];
+	size_t chain_count;
+	struct ca_store *ca;
+	struct ts *local_ts, *remote_ts;
+	uint8_t id_bytes[2][16]; /* of identities that are addresses */
+};
+
+/**
+ * view_new() - @own: type of our private key towards this peer, KEY_NONE when not known (or a PSK).
+ * @files: where public keys and certificates come from; NULL: they are not loaded.
+ * @ike, @esp: shared by all, borrowed.
+ * NULL with @why on failure, which names file and fault.
+ */
+struct view *view_new(const struct config_peer *p, const struct conf_files *files,
+		      enum key_type own, const struct proposals *ike, const struct proposals *esp,
+		      char *why, size_t why_cap);
+void view_free(struct view *v);
+
+/** view_proposals() - What the data plane can do, in the order of this CPU. */
+void view_proposals(struct proposals *ike, struct proposals *esp, bool aes_fast);
+
+#endif
