@@ -37,7 +37,7 @@ static void on_config(struct bundle *b, uint64_t generation, void *arg)
 		log_setup("posternd/child", cfg->log_level, STDERR_FILENO);
 	peers_reload(c, cfg);
 	telling_send(c, telling_addresses(c, "addresses"));
-	for (struct peer *p = NULL; (p = peer_each(c, p));)
+	for (struct peer *p = NULL; (p = child_peer_next(c, p));)
 		telling_send(c, telling_peer_event(p));
 }
 
@@ -46,7 +46,7 @@ static void on_path_changed(void *arg)
 	struct child *c = arg;
 
 	priv_resolve_flush(c->priv);
-	for (struct peer *p = NULL; (p = peer_each(c, p));) {
+	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		sup_on_path_change(&p->sup, child_now(c));
 		peer_arm(p);
 	}

@@ -85,10 +85,10 @@ struct child {
 };
 
 /* child.c */
-struct peer *peer_by_id(const struct child *c, uint32_t id);
-struct peer *peer_by_name(const struct child *c, const char *name);
-/** peer_each() - The next peer after @p in order of id (NULL: the first). */
-struct peer *peer_each(const struct child *c, const struct peer *p);
+struct peer *child_peer(const struct child *c, uint32_t id);
+struct peer *child_peer_named(const struct child *c, const char *name);
+/** child_peer_next() - The next peer after @p in order of id (NULL: the first). */
+struct peer *child_peer_next(const struct child *c, const struct peer *p);
 uint64_t child_now(const struct child *c);
 
 /* effects.c */

@@ -108,7 +108,7 @@ static struct pair *pair_of(struct peer *p, uint32_t spi_in)
 static int op_child_install(void *arg, enum engine_dir dir, const struct engine_child *ch)
 {
 	struct child *c = arg;
-	struct peer *p = peer_by_id(c, ch->peer);
+	struct peer *p = child_peer(c, ch->peer);
 	struct dp_ts local[ENGINE_TS_MAX], remote[ENGINE_TS_MAX];
 	struct dp_sa sa = { .peer = ch->peer };
 	struct pair *pair = p ? pair_of(p, ch->spi_in) : NULL;
@@ -163,7 +163,7 @@ static void on_octets(int status, const uint8_t *data, size_t len, void *arg)
 static void do_auth(struct child *c, struct fx *fx)
 {
 	/* No such secret: the same way and the same time, to a key that nobody has. */
-	struct peer *p = fx->auth.key_ref ? peer_by_id(c, fx->auth.key_ref) : NULL;
+	struct peer *p = fx->auth.key_ref ? child_peer(c, fx->auth.key_ref) : NULL;
 	const char *name = p ? p->cfg->name : "-";
 	struct request *r = request_new(c, fx->auth.peer);
 	int rc = -ENOMEM;
@@ -188,7 +188,7 @@ static void do_auth(struct child *c, struct fx *fx)
 static void do_send(struct child *c, struct fx *fx)
 {
 	struct dp_path path = dp_path_of(&fx->send.path);
-	struct peer *p = peer_by_id(c, fx->send.peer);
+	struct peer *p = child_peer(c, fx->send.peer);
 	char to[ENDPOINT_STR_MAX];
 	int rc;
 
@@ -202,7 +202,7 @@ static void do_send(struct child *c, struct fx *fx)
 
 static void do_failed(struct child *c, struct fx *fx)
 {
-	struct peer *p = peer_by_id(c, fx->failed.peer);
+	struct peer *p = child_peer(c, fx->failed.peer);
 	uint32_t suppressed, key = p ? p->id : addr_hash(&fx->failed.path.remote.addr, 24);
 	char from[ENDPOINT_STR_MAX];
 
@@ -266,7 +266,7 @@ static uint32_t peer_of(const struct fx *fx)
 
 static void do_one(struct child *c, struct fx *fx)
 {
-	struct peer *p = peer_by_id(c, peer_of(fx));
+	struct peer *p = child_peer(c, peer_of(fx));
 	struct pair *pair;
 
 	switch (fx->kind) {
@@ -347,7 +347,7 @@ static int64_t s_initiate(void *arg, uint32_t peer, const struct engine_path *pa
 {
 	struct child *c = arg;
 	char to[ENDPOINT_STR_MAX];
-	struct peer *p = peer_by_id(c, peer);
+	struct peer *p = child_peer(c, peer);
 
 	if (p)
 		log_debug(&p->log, "calling %s", endpoint_str(&path->remote, to));
@@ -415,7 +415,7 @@ static void on_resolved(int status, const struct addr *addr, size_t count, void 
 {
 	struct request *r = arg;
 	struct child *c = r->child;
-	struct peer *p = peer_by_id(c, r->peer);
+	struct peer *p = child_peer(c, r->peer);
 
 	if (p) {
 		sup_on_resolved(&p->sup, r->host, status, addr, count, child_now(c));
@@ -444,7 +444,7 @@ static void on_path(int status, const struct pr_path *path, void *arg)
 {
 	struct request *r = arg;
 	struct child *c = r->child;
-	struct peer *p = peer_by_id(c, r->peer);
+	struct peer *p = child_peer(c, r->peer);
 	struct sup_route route = { 0 };
 
 	if (path) {
@@ -480,7 +480,7 @@ static void s_move(void *arg, uint32_t peer, const struct engine_path *path, boo
 {
 	struct child *c = arg;
 	struct dp_path to = dp_path_of(path);
-	struct peer *p = peer_by_id(c, peer);
+	struct peer *p = child_peer(c, peer);
 	char text[ENDPOINT_STR_MAX];
 	int rc = dp_peer_set(c->dp, peer, &to, limited, credit);
 
@@ -515,7 +515,7 @@ static void s_activity(void *arg, uint32_t peer, struct sup_activity *a)
 static void s_changed(void *arg, uint32_t peer, bool up)
 {
 	struct child *c = arg;
-	struct peer *p = peer_by_id(c, peer);
+	struct peer *p = child_peer(c, peer);
 
 	if (!p)
 		return;
@@ -531,7 +531,7 @@ static void s_roamed(void *arg, uint32_t peer, const struct endpoint *from,
 		     const struct endpoint *to, const char *why)
 {
 	struct child *c = arg;
-	struct peer *p = peer_by_id(c, peer);
+	struct peer *p = child_peer(c, peer);
 	char a[ENDPOINT_STR_MAX], b[ENDPOINT_STR_MAX];
 
 	if (!p)
@@ -621,7 +621,7 @@ static void on_event(struct child *c, const struct dp_event *ev)
 		engine_on_datagram(c->engine, now, &path, ev->data, ev->len, &c->fx);
 		return;
 	}
-	p = peer_by_id(c, ev->peer);
+	p = child_peer(c, ev->peer);
 	if (!p)
 		return;
 	switch (ev->kind) {

@@ -66,7 +66,7 @@ void lease_path_mtu(struct peer *p, uint32_t mtu)
 	p->path_mtu = (uint16_t)(mtu > UINT16_MAX ? UINT16_MAX : mtu);
 	if (c->cfg->mtu)
 		return;
-	for (const struct peer *q = NULL; (q = peer_each(c, q));)
+	for (const struct peer *q = NULL; (q = child_peer_next(c, q));)
 		if (q->path_mtu && q->path_mtu < outer)
 			outer = q->path_mtu;
 	/* The larger header, so that a peer may go over from one family to the other. */

@@ -15,12 +15,12 @@
 
 /* ---- table ---- */
 
-struct peer *peer_by_id(const struct child *c, uint32_t id)
+struct peer *child_peer(const struct child *c, uint32_t id)
 {
 	return id && id < c->peer_cap ? c->peer[id] : NULL;
 }
 
-struct peer *peer_each(const struct child *c, const struct peer *p)
+struct peer *child_peer_next(const struct child *c, const struct peer *p)
 {
 	for (size_t id = p ? p->id + 1 : 1; id < c->peer_cap; id++)
 		if (c->peer[id])
@@ -28,9 +28,9 @@ struct peer *peer_each(const struct child *c, const struct peer *p)
 	return NULL;
 }
 
-struct peer *peer_by_name(const struct child *c, const char *name)
+struct peer *child_peer_named(const struct child *c, const char *name)
 {
-	for (struct peer *p = NULL; (p = peer_each(c, p));)
+	for (struct peer *p = NULL; (p = child_peer_next(c, p));)
 		if (!strcmp(p->cfg->name, name))
 			return p;
 	return NULL;
@@ -70,14 +70,14 @@ void peers_save_now(struct child *c)
 	int rc;
 
 	timer_clear(loop_timers(c->loop), &c->save_timer);
-	for (struct peer *p = NULL; (p = peer_each(c, p));)
+	for (struct peer *p = NULL; (p = child_peer_next(c, p));)
 		n++;
 	free(c->memory.entries);
 	c->memory.entries = calloc(n + 1, sizeof(*c->memory.entries));
 	c->memory.count = 0;
 	if (!c->memory.entries || c->inv.state_fd[0] < 0)
 		return;
-	for (struct peer *p = NULL; (p = peer_each(c, p));) {
+	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		struct memory_entry *e = &c->memory.entries[c->memory.count];
 
 		if (strlen(p->cfg->name) >= sizeof(e->name))
@@ -158,7 +158,8 @@ static int peer_enable(struct peer *p)
 		if (p->view)
 			snprintf(why, sizeof(why), "%s", strerror(-rc));
 		log_err(&p->log, "out of service: %s", why);
-		snprintf(p->sup.failure, sizeof(p->sup.failure), "%s", why);
+		snprintf(p->sup.failure, sizeof(p->sup.failure), "%.*s",
+			 (int)sizeof(p->sup.failure) - 1, why);
 		engine_peer_remove(c->engine, child_now(c), p->id, &c->fx);
 		view_free(p->view);
 		p->view = NULL;
@@ -257,7 +258,7 @@ static void on_public(int status, const uint8_t *spki, size_t len, void *arg)
 	if (type == KEY_NONE)
 		log_err(NULL, "private-key = %s cannot be used: %s", r->path,
 			strerror(status ? -status : EBADMSG));
-	for (struct peer *p = NULL; (p = peer_each(c, p));) {
+	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		if (!p->cfg->private_key || strcmp(p->cfg->private_key, r->path) ||
 		    p->key_generation == r->generation)
 			continue;
@@ -294,7 +295,7 @@ static void ask_keys(struct child *c)
 	const char *asked[PATHS_MAX];
 	size_t n = 0, i;
 
-	for (struct peer *p = NULL; (p = peer_each(c, p));) {
+	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		if (!p->cfg->private_key || p->key_generation == c->inv.generation)
 			continue;
 		for (i = 0; i < n && strcmp(asked[i], p->cfg->private_key); i++)
@@ -358,10 +359,10 @@ void peers_reload(struct child *c, struct config *cfg)
 
 	config_adopt_ids(cfg, old);
 	c->cfg = cfg;
-	while ((p = peer_each(c, p)))
+	while ((p = child_peer_next(c, p)))
 		p->present = false;
 	for (size_t i = 0; i < cfg->peer_count; i++) {
-		p = peer_by_id(c, cfg->peers[i].id);
+		p = child_peer(c, cfg->peers[i].id);
 		if (p) {
 			p->present = true;
 			peer_change(p, &cfg->peers[i]);
@@ -371,8 +372,8 @@ void peers_reload(struct child *c, struct config *cfg)
 				peer_arm(p);
 		}
 	}
-	for (p = peer_each(c, NULL); p; p = next) {
-		next = peer_each(c, p);
+	for (p = child_peer_next(c, NULL); p; p = next) {
+		next = child_peer_next(c, p);
 		if (!p->present)
 			peer_remove(p);
 	}
@@ -384,7 +385,7 @@ void peers_reload(struct child *c, struct config *cfg)
 
 void peers_free(struct child *c)
 {
-	for (struct peer *p = NULL; (p = peer_each(c, p));) {
+	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		timer_clear(loop_timers(c->loop), &p->tick);
 		view_free(p->view);
 		c->peer[p->id] = NULL;

@@ -47,7 +47,7 @@ static json_t *own_addresses(const struct child *c)
 
 	for (size_t i = 0; i < c->cfg->tunnel_address_count; i++)
 		json_array_append_new(list, json_string(addr_str(&c->cfg->tunnel_address[i], text)));
-	for (struct peer *p = NULL; (p = peer_each(c, p));)
+	for (struct peer *p = NULL; (p = child_peer_next(c, p));)
 		for (int i = 0; i < 2; i++)
 			if (p->assigned[i].family)
 				json_array_append_new(list,
@@ -90,7 +90,7 @@ void telling_greet(struct control_server *s, struct control_ref ref, void *arg)
 	struct child *c = arg;
 
 	control_event_to(s, ref, telling_addresses(c, "hello"));
-	for (struct peer *p = NULL; (p = peer_each(c, p));)
+	for (struct peer *p = NULL; (p = child_peer_next(c, p));)
 		control_event_to(s, ref, telling_peer_event(p));
 	control_event_to(s, ref, json_pack("{s:s}", "event", "ready"));
 }
@@ -218,7 +218,7 @@ json_t *telling_status(struct child *c, bool counters)
 {
 	json_t *peers = json_array(), *o;
 
-	for (struct peer *p = NULL; (p = peer_each(c, p));)
+	for (struct peer *p = NULL; (p = child_peer_next(c, p));)
 		json_array_append_new(peers, peer_json(c, p));
 	o = json_pack("{s:s, s:s, s:o, s:{s:s, s:i, s:o}, s:i, s:o, s:o}", "version", POSTERN_VERSION,
 		      "identity", c->cfg->identity.text, "uptime_s", age_json(c->started_ms, child_now(c)),
@@ -236,7 +236,7 @@ static void peer_family(struct metrics *m, struct child *c, const char *name, en
 			const char *help, uint64_t (*value)(struct child *c, const struct peer *p))
 {
 	metrics_family(m, name, type, help);
-	for (struct peer *p = NULL; (p = peer_each(c, p));) {
+	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		int family = p->sup.where.path.remote.addr.family;
 		const struct metrics_label l[] = {
 			{ "peer", p->cfg->name },

@@ -10,7 +10,7 @@ static struct peer *named(struct control_server *s, struct control_ref ref, cons
 			  struct child *c)
 {
 	const char *name = json_string_value(json_object_get(args, "peer"));
-	struct peer *p = name ? peer_by_name(c, name) : NULL;
+	struct peer *p = name ? child_peer_named(c, name) : NULL;
 
 	if (!name)
 		control_fail(s, ref, "\"peer\" is missing");

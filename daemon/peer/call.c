@@ -282,7 +282,7 @@ void call_now(struct supervisor *s, uint64_t now_ms)
 	s->due_ms = now_ms;
 }
 
-void call_refused(struct supervisor *s, enum engine_why why, uint64_t now_ms)
+void call_back_off(struct supervisor *s, enum engine_why why, uint64_t now_ms)
 {
 	if (why == ENGINE_WHY_IDENTITY_BUSY) {
 		s->refused_until_ms = now_ms + SUP_BUSY_MS;

@@ -22,8 +22,8 @@ void call_now(struct supervisor *s, uint64_t now_ms);
 struct sup_attempt *call_find(struct supervisor *s, uint32_t ike);
 /** call_add() - A target; nothing when it is called already or there is no room. */
 void call_add(struct supervisor *s, const struct endpoint *remote, size_t host, uint64_t at_ms);
-/** call_refused() - The far side lives and refuses (or we do): back off 1 to 30 s. */
-void call_refused(struct supervisor *s, enum engine_why why, uint64_t now_ms);
+/** call_back_off() - The far side lives and refuses (or we do): back off 1 to 30 s. */
+void call_back_off(struct supervisor *s, enum engine_why why, uint64_t now_ms);
 /** call_sock() - Index of the first socket that can reach @a, beginning with @from; -1: none. */
 int call_sock(const struct supervisor *s, const struct addr *a, size_t from);
 /** call_path() - From socket @sock and source @src to @remote. */

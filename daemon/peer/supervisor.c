@@ -297,7 +297,7 @@ static void on_down(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 	if (a) {
 		memset(a, 0, sizeof(*a));
 		if (refusing(fx->down.why))
-			call_refused(s, fx->down.why, now_ms);
+			call_back_off(s, fx->down.why, now_ms);
 	}
 	if (fx->down.ike == s->ike && !fx->down.replaced) {
 		s->ike = 0;
@@ -306,7 +306,7 @@ static void on_down(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 		s->silent_since_ms = now_ms;
 		s->next_call_ms = now_ms;
 		if (fx->down.was_up && refusing(fx->down.why))
-			call_refused(s, fx->down.why, now_ms);
+			call_back_off(s, fx->down.why, now_ms);
 	}
 	s->due_ms = now_ms;
 }

@@ -11,7 +11,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 BUILD = os.environ.get("POSTERN_BUILD", os.path.join(TOP, "build"))
 SCRATCH = os.environ.get("POSTERN_SCRATCH", os.path.join(TOP, "build-lab", "root"))
 POSTERND = os.path.join(BUILD, "daemon", "posternd")
-POSTERN = os.path.join(BUILD, "daemon", "postern")
+POSTERN = os.path.join(BUILD, "postern")
 POSTERN_MTA = os.path.join(BUILD, "mta", "postern-mta")
 POSTERN_DELIVER = os.path.join(BUILD, "mta", "postern-deliver")
 
