@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "packets.h"
+#include "sad.h"
+#include "stats.h"
+
+struct world {
+	struct spd spd;
+	struct rcu rcu;
+	struct peer peer[3];
+};
+
+static uint8_t key[36];
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	*state = w;
+	rcu_init(&w->rcu);
+	for (uint32_t i = 0; i < 3; i++)
+		w->peer[i].id = i;
+	return spd_init(&w->spd);
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	rcu_reap(&w->rcu, NULL, 0);
+	spd_free(&w->spd);
+	free(w);
+	return 0;
+}
+
+static struct dp_ts ts(const char *net, uint8_t proto, uint16_t from, uint16_t to)
+{
+	struct dp_ts t = { .proto = proto, .port_from = from, .port_to = to };
+	struct prefix p;
+
+	assert_int_equal(prefix_parse(net, &p), 0);
+	t.from = t.to = p.addr;
+	for (unsigned i = p.len; i < addr_bits(&p.addr); i++)
+		t.to.b[i / 8] |= (uint8_t)(0x80 >> (i & 7));
+	return t;
+}
+
+static struct sa_out *add_sa(struct world *w, int peer, uint32_t gen, struct dp_ts local,
+			     struct dp_ts remote)
+{
+	struct dp_sa d = { .spi = htonl(1000 + gen),
+			   .generation = gen,
+			   .key = key,
+			   .key_len = 20,
+			   .local = &local,
+			   .local_count = 1,
+			   .remote = &remote,
+			   .remote_count = 1 };
+	struct sa_out *sa;
+
+	assert_int_equal(sa_out_new(&d, &w->peer[peer], &sa), 0);
+	assert_int_equal(spd_add_sa(&w->spd, &w->rcu, sa), 0);
+	return sa;
+}
+
+static void drop_sa(struct world *w, struct sa_out *sa)
+{
+	spd_del_sa(&w->spd, &w->rcu, sa);
+	rcu_retire(&w->rcu, &sa->rcu, sa_out_free);
+}
+
+static struct spd_hit look(struct world *w, const char *src, const char *dst, uint8_t proto,
+			   uint16_t dport)
+{
+	struct dp_ts s = ts(src, 0, 0, 0), d = ts(dst, 0, 0, 0);
+	struct ts a, b;
+	struct pkt k = {
+		.proto = proto, .ports = proto == 6 || proto == 17, .sport = 4000, .dport = dport
+	};
+
+	assert_int_equal(ts_set(&a, &s), 0);
+	assert_int_equal(ts_set(&b, &d), 0);
+	k.ver = a.ver;
+	memcpy(k.src, a.from, 16);
+	memcpy(k.dst, b.from, 16);
+	return spd_lookup(&w->spd, &k);
+}
+
+#define ANY4 ts("0.0.0.0/0", 0, 0, 65535)
+#define ANY6 ts("::/0", 0, 0, 65535)
+
+static void lookup_takes_the_longest_then_the_most_specific(void **state)
+{
+	struct world *w = *state;
+	struct sa_out *def = add_sa(w, 0, 1, ANY4, ANY4);
+	struct sa_out *net = add_sa(w, 1, 2, ANY4, ts("10.99.0.0/24", 0, 0, 65535));
+	struct sa_out *host = add_sa(w, 2, 3, ANY4, ts("10.99.0.2", 0, 0, 65535));
+	struct sa_out *smtp = add_sa(w, 2, 4, ANY4, ts("10.99.0.2", 6, 25, 25));
+	struct sa_out *six = add_sa(w, 2, 5, ANY6, ts("fd99::/64", 0, 0, 65535));
+
+	assert_ptr_equal(look(w, "10.99.0.1", "10.99.0.2", 6, 25).sa, smtp);
+	assert_ptr_equal(look(w, "10.99.0.1", "10.99.0.2", 6, 26).sa, host);
+	assert_ptr_equal(look(w, "10.99.0.1", "10.99.0.2", 17, 25).sa, host);
+	assert_ptr_equal(look(w, "10.99.0.1", "10.99.0.3", 6, 25).sa, net);
+	assert_ptr_equal(look(w, "10.99.0.1", "8.8.8.8", 6, 25).sa, def);
+	assert_ptr_equal(look(w, "fd99::1", "fd99::2", 6, 25).sa, six);
+	assert_null(look(w, "fd99::1", "fd9a::2", 6, 25).peer);
+	drop_sa(w, smtp);
+	assert_ptr_equal(look(w, "10.99.0.1", "10.99.0.2", 6, 25).sa, host);
+	drop_sa(w, host);
+	assert_ptr_equal(look(w, "10.99.0.1", "10.99.0.2", 6, 25).sa, net);
+	drop_sa(w, net);
+	assert_ptr_equal(look(w, "10.99.0.1", "10.99.0.2", 6, 25).sa, def);
+	drop_sa(w, def);
+	assert_null(look(w, "10.99.0.1", "10.99.0.2", 6, 25).peer);
+	drop_sa(w, six);
+}
+
+static void lookup_prefers_the_newest_of_equals(void **state)
+{
+	struct world *w = *state;
+	struct sa_out *a = add_sa(w, 0, 0xffffffff, ANY4, ANY4), *b = add_sa(w, 0, 0, ANY4, ANY4);
+
+	/* Generations wrap. */
+	assert_ptr_equal(look(w, "10.0.0.1", "10.0.0.2", 6, 1).sa, b);
+	drop_sa(w, b);
+	assert_ptr_equal(look(w, "10.0.0.1", "10.0.0.2", 6, 1).sa, a);
+	drop_sa(w, a);
+}
+
+static void lookup_checks_the_local_side(void **state)
+{
+	struct world *w = *state;
+	struct sa_out *a = add_sa(w, 0, 1, ts("10.99.0.1", 0, 0, 65535), ANY4);
+
+	assert_ptr_equal(look(w, "10.99.0.1", "1.2.3.4", 6, 1).sa, a);
+	assert_null(look(w, "10.99.0.9", "1.2.3.4", 6, 1).sa);
+	drop_sa(w, a);
+}
+
+static void a_trap_asks_for_its_peer_and_hides_wider_ones_of_others(void **state)
+{
+	struct world *w = *state;
+	struct prefix home;
+	struct sa_out *other = add_sa(w, 1, 1, ANY4, ANY4), *own;
+	struct spd_hit h;
+
+	prefix_parse("10.99.0.2", &home);
+	assert_int_equal(spd_add_trap(&w->spd, &w->rcu, &w->peer[0], &home), 0);
+	h = look(w, "10.99.0.1", "10.99.0.2", 6, 25);
+	assert_null(h.sa);
+	assert_ptr_equal(h.peer, &w->peer[0]);
+	assert_ptr_equal(look(w, "10.99.0.1", "10.99.0.3", 6, 25).sa, other);
+	own = add_sa(w, 0, 2, ANY4, ts("10.99.0.0/16", 0, 0, 65535));
+	assert_ptr_equal(look(w, "10.99.0.1", "10.99.0.2", 6, 25).sa, own);
+	drop_sa(w, own);
+	spd_del_trap(&w->spd, &w->rcu, &w->peer[0], &home);
+	assert_ptr_equal(look(w, "10.99.0.1", "10.99.0.2", 6, 25).sa, other);
+	drop_sa(w, other);
+}
+
+static void ranges_that_are_no_prefix_match_exactly(void **state)
+{
+	struct world *w = *state;
+	struct dp_ts r = ts("10.0.0.5", 0, 0, 65535);
+	struct sa_out *a;
+
+	addr_parse("10.0.1.7", &r.to);
+	a = add_sa(w, 0, 1, ANY4, r);
+	assert_null(look(w, "1.1.1.1", "10.0.0.4", 6, 1).sa);
+	assert_ptr_equal(look(w, "1.1.1.1", "10.0.0.5", 6, 1).sa, a);
+	assert_ptr_equal(look(w, "1.1.1.1", "10.0.1.7", 6, 1).sa, a);
+	assert_null(look(w, "1.1.1.1", "10.0.1.8", 6, 1).sa);
+	drop_sa(w, a);
+}
+
+static void a_later_fragment_matches_only_without_ports(void **state)
+{
+	struct world *w = *state;
+	struct sa_out *smtp = add_sa(w, 0, 1, ANY4, ts("10.0.0.0/8", 6, 25, 25));
+	struct pkt k = { .ver = 4, .proto = 6, .fragment = true, .later_fragment = true };
+
+	k.dst[1] = 0x0a000001;
+	assert_null(spd_lookup(&w->spd, &k).sa);
+	k.ports = true;
+	k.dport = 25;
+	assert_ptr_equal(spd_lookup(&w->spd, &k).sa, smtp);
+	drop_sa(w, smtp);
+}
+
+static void many_peers_are_found_and_forgotten(void **state)
+{
+	enum { N = 3000 };
+	struct world *w = *state;
+	struct sa_out **sa = calloc(N, sizeof(*sa));
+	char net[32];
+
+	for (int i = 0; i < N; i++) {
+		snprintf(net, sizeof(net), "10.%d.%d.1", i / 250, i % 250);
+		sa[i] = add_sa(w, 0, (uint32_t)i + 1, ANY4, ts(net, 0, 0, 65535));
+	}
+	for (int i = 0; i < N; i++) {
+		snprintf(net, sizeof(net), "10.%d.%d.1", i / 250, i % 250);
+		assert_ptr_equal(look(w, "1.1.1.1", net, 6, 1).sa, sa[i]);
+		if (i & 1) {
+			drop_sa(w, sa[i]);
+			assert_null(look(w, "1.1.1.1", net, 6, 1).sa);
+		}
+	}
+	rcu_reap(&w->rcu, NULL, 0);
+	for (int i = 0; i < N; i += 2)
+		drop_sa(w, sa[i]);
+	assert_int_equal(w->spd.tab.live, 0);
+	free(sa);
+}
+
+static void malformed_selectors_are_refused(void **state)
+{
+	struct dp_ts t = ANY4;
+	struct ts out;
+
+	(void)state;
+	t.port_from = 2;
+	t.port_to = 1;
+	assert_int_equal(ts_set(&out, &t), -EINVAL);
+	t = ANY4;
+	t.to.family = AF_INET6;
+	assert_int_equal(ts_set(&out, &t), -EINVAL);
+	t = ANY4;
+	addr_parse("1.2.3.4", &t.from);
+	addr_parse("1.2.3.3", &t.to);
+	assert_int_equal(ts_set(&out, &t), -EINVAL);
+}
+
+static void numbers_stop_before_they_wrap(void **state)
+{
+	struct world *w = *state;
+	struct sa_out *sa = add_sa(w, 0, 1, ANY4, ANY4);
+	uint64_t first;
+
+	/* add_sa makes one without ESN: 2^32 - 1 is the last number (RFC 4303 s3.3.3). */
+	atomic_store(&sa->seq, 0xfffffff0);
+	assert_int_equal(sa_out_next_seq(sa, 15, 1, &first), DP_OUT_PKT);
+	assert_true(first == 0xfffffff1);
+	assert_int_equal(sa_out_next_seq(sa, 1, 1, &first), DP_DROP_SEQ_EXHAUSTED);
+	atomic_store(&sa->seq, 0xfffffff0);
+	assert_int_equal(sa_out_next_seq(sa, 16, 1, &first), DP_DROP_SEQ_EXHAUSTED);
+	assert_int_equal(sa_out_next_seq(sa, 15, 1, &first), DP_OUT_PKT);
+	sa->hard_bytes = 10;
+	atomic_store(&sa->seq, 0);
+	count_set(&sa->bytes, 10);
+	assert_int_equal(sa_out_next_seq(sa, 1, 1, &first), DP_DROP_HARD_LIMIT);
+	drop_sa(w, sa);
+}
+
+static void selector_check_needs_both_sides(void **state)
+{
+	struct dp_ts local[2] = { ts("10.0.0.1", 0, 0, 65535), ts("fd00::1", 0, 0, 65535) };
+	struct dp_ts remote[2] = { ts("10.0.0.2", 6, 25, 25), ts("fd00::2", 0, 0, 65535) };
+	struct dp_sa d = { .spi = htonl(999),
+			   .key = key,
+			   .key_len = 20,
+			   .local = local,
+			   .local_count = 2,
+			   .remote = remote,
+			   .remote_count = 2 };
+	struct world *w = *state;
+	struct made m = { 4, PKT_TCP, 0x0a000002, 0x0a000001, 25, 4000, 1, 0x10, 1, 0, 0 };
+	uint8_t b[200];
+	struct sa_in *sa;
+	struct pkt k;
+
+	assert_int_equal(sa_in_new(&d, &w->peer[0], 0, &sa), 0);
+	pkt_parse(b, make_packet(&m, b, 20), &k);
+	assert_true(selector_check(sa, &k));
+	m.src = 0x0a000003;
+	pkt_parse(b, make_packet(&m, b, 20), &k);
+	assert_false(selector_check(sa, &k));
+	m.src = 0x0a000002;
+	m.dst = 0x0a000003;
+	pkt_parse(b, make_packet(&m, b, 20), &k);
+	assert_false(selector_check(sa, &k));
+	m.dst = 0x0a000001;
+	m.sport = 26;
+	pkt_parse(b, make_packet(&m, b, 20), &k);
+	assert_false(selector_check(sa, &k));
+	m.sport = 25;
+	m.proto = PKT_UDP;
+	pkt_parse(b, make_packet(&m, b, 20), &k);
+	assert_false(selector_check(sa, &k));
+	sa_in_free(&sa->rcu);
+}
+
+static void readers_delay_freeing(void **state)
+{
+	struct world *w = *state;
+	struct rcu_reader r = { 0 }, *readers[1] = { &r };
+	struct sa_out *sa = add_sa(w, 0, 1, ANY4, ANY4);
+
+	rcu_online(&w->rcu, &r);
+	drop_sa(w, sa);
+	rcu_reap(&w->rcu, readers, 1);
+	assert_non_null(w->rcu.first); /* the reader may still look at it */
+	assert_true(sa->generation == 1);
+	rcu_online(&w->rcu, &r);
+	rcu_reap(&w->rcu, readers, 1);
+	assert_null(w->rcu.first);
+	sa = add_sa(w, 0, 1, ANY4, ANY4);
+	rcu_offline(&r);
+	drop_sa(w, sa);
+	rcu_reap(&w->rcu, readers, 1);
+	assert_null(w->rcu.first);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(lookup_takes_the_longest_then_the_most_specific),
+		T(lookup_prefers_the_newest_of_equals),
+		T(lookup_checks_the_local_side),
+		T(a_trap_asks_for_its_peer_and_hides_wider_ones_of_others),
+		T(ranges_that_are_no_prefix_match_exactly),
+		T(a_later_fragment_matches_only_without_ports),
+		T(many_peers_are_found_and_forgotten),
+		T(malformed_selectors_are_refused),
+		T(numbers_stop_before_they_wrap),
+		T(selector_check_needs_both_sides),
+		T(readers_delay_freeing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
