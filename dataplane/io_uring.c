@@ -25,6 +25,7 @@
 #define LARGE	      16384 /* bytes of a unit after which we submit */
 #define TUNW_RESERVE  (MERGE_FLOWS + 2)
 #define CLOSE_WAIT_MS 200
+#define NAME_ROOM     32 /* a sockaddr_in6, and what follows it stays aligned */
 
 enum { GROUP_TUN = 0, GROUP_RX = 1 };
 enum { FILE_WAKE, FILE_TUN, FILE_SOCK };
@@ -121,7 +122,7 @@ static void arm_recv(struct worker *w, unsigned i)
 	sqe->flags = IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
 	if (w->features & DP_F_RECV_MULTI) {
 		sqe->ioprio = IORING_RECV_MULTISHOT;
-		r->msg.msg_namelen = sizeof(struct sockaddr_in6);
+		r->msg.msg_namelen = NAME_ROOM;
 		r->msg.msg_controllen = sizeof(r->control);
 	} else {
 		r->iov.iov_base = NULL;

@@ -191,7 +191,7 @@ static bool counts(struct dp *dp, enum dp_verdict v, uint64_t want)
 
 static const struct made inner = { 4, PKT_UDP, 0x0a000001, 0x0a000002, 7, 8, 1, 0, 1, 0, 0 };
 
-static size_t through(struct world *w, int from, const struct made *m, size_t payload, uint8_t *out)
+static void put_in(struct world *w, int from, const struct made *m, size_t payload)
 {
 	uint8_t *p = malloc(65536);
 	size_t len = make_packet(m, p, payload);
@@ -199,7 +199,20 @@ static size_t through(struct world *w, int from, const struct made *m, size_t pa
 
 	assert_int_equal(write(w->e[from].tun[queue][0], p, len), len);
 	free(p);
+}
+
+static size_t through(struct world *w, int from, const struct made *m, size_t payload, uint8_t *out)
+{
+	put_in(w, from, m, payload);
 	return tun_read(w, &w->e[!from], out, 2000);
+}
+
+static bool nothing_through(struct world *w, int from, const struct made *m, size_t payload)
+{
+	uint8_t got[65536];
+
+	put_in(w, from, m, payload);
+	return !tun_read(w, &w->e[!from], got, 60);
 }
 
 static void packets_arrive_as_they_were_sent(void **state)
@@ -253,10 +266,9 @@ static void what_no_selector_allows_goes_nowhere(void **state)
 {
 	struct world *w = *state;
 	struct made m = inner;
-	uint8_t got[65536];
 
 	m.dst = 0x0b000002;
-	assert_int_equal(through(w, 0, &m, 10, got), 0);
+	assert_true(nothing_through(w, 0, &m, 10));
 	assert_true(counts(w->e[0].dp, DP_DROP_NO_POLICY, 1));
 }
 
@@ -265,14 +277,13 @@ static void an_inner_packet_outside_the_selectors_is_dropped(void **state)
 	struct world *w = *state;
 	struct dp_ts t = any(), narrow = any();
 	struct dp_sa in = sa_of(w, 0, &t);
-	uint8_t got[65536];
 
 	dp_sa_remove_in(w->e[1].dp, w->e[1].spi);
 	assert_int_equal(dp_spi_reserve(w->e[1].dp, w->e[1].spi), 0);
 	addr_parse("10.0.0.9", &narrow.from);
 	in.local = &narrow;
 	assert_int_equal(dp_sa_install_in(w->e[1].dp, &in), 0);
-	assert_int_equal(through(w, 0, &inner, 10, got), 0);
+	assert_true(nothing_through(w, 0, &inner, 10));
 	assert_true(counts(w->e[1].dp, DP_DROP_SELECTOR, 1));
 }
 
@@ -378,7 +389,6 @@ static void a_packet_without_an_sa_asks_for_one_once_a_second(void **state)
 	struct world *w = *state;
 	struct prefix net;
 	struct dp_event ev;
-	uint8_t got[65536];
 
 	dp_sa_remove_out(w->e[0].dp, 1, w->e[1].spi);
 	prefix_parse("10.0.0.0/24", &net);
@@ -393,7 +403,6 @@ static void a_packet_without_an_sa_asks_for_one_once_a_second(void **state)
 	assert_int_equal(ev.len, 38);
 	assert_true(counts(w->e[0].dp, DP_DROP_NO_SA, 3));
 	assert_false(dp_event_next(w->e[0].dp, &ev));
-	(void)got;
 }
 
 static void an_unvalidated_address_gets_three_times_what_it_sent(void **state)
@@ -404,7 +413,7 @@ static void an_unvalidated_address_gets_three_times_what_it_sent(void **state)
 
 	assert_int_equal(dp_peer_set(w->e[0].dp, 1, &path, true, 100), 0);
 	assert_true(through(w, 0, &inner, 100, got) > 0);
-	assert_int_equal(through(w, 0, &inner, 100, got), 0);
+	assert_true(nothing_through(w, 0, &inner, 100));
 	assert_true(counts(w->e[0].dp, DP_DROP_BUDGET, 1));
 	assert_true(through(w, 1, &inner, 1000, got) > 0); /* it speaks: more may go */
 	assert_true(through(w, 0, &inner, 100, got) > 0);
@@ -433,7 +442,7 @@ static void limits_are_told_once_and_the_hard_one_holds(void **state)
 	assert_int_equal(ev.spi, w->e[1].spi);
 	assert_true(through(w, 0, &inner, 100, got) > 0);
 	assert_true(through(w, 0, &inner, 100, got) > 0);
-	assert_int_equal(through(w, 0, &inner, 100, got), 0);
+	assert_true(nothing_through(w, 0, &inner, 100));
 	assert_true(wait_event(w->e[0].dp, DP_EV_EXPIRED, &ev));
 	assert_true(counts(w->e[0].dp, DP_DROP_HARD_LIMIT, 1));
 }
