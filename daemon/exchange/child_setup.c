@@ -73,46 +73,49 @@ static void append_policy(struct ts_list *l, const struct ts *ts, size_t n)
 		ts_append(l, &ts[i]);
 }
 
-static void append_assigned(struct ts_list *l, const struct engine_peer *p)
+static void append_addr(struct ts_list *l, const struct addr *a)
 {
-	for (size_t i = 0; i < p->assign_count && l->count < ENGINE_TS_MAX; i++) {
-		struct prefix x = { .addr = p->assign[i],
-				    .len = (uint8_t)addr_bits(&p->assign[i]) };
-		struct ts t = ts_from_prefix(&x);
+	struct prefix x = { .addr = *a, .len = (uint8_t)addr_bits(a) };
+	struct ts t = ts_from_prefix(&x);
 
+	if (a->family && l->count < ENGINE_TS_MAX)
 		ts_append(l, &t);
-	}
+}
+
+/*
+ * What lies on both sides, from our point of view. A side that asks for its address knows it only after
+ * the first answer: until then it asks for any, and as responder it has none to offer.
+ */
+static void policy(const struct ike_sa *sa, struct ts_list *mine, struct ts_list *theirs)
+{
+	const struct engine_peer *p = sa->peer->p;
+	bool ask = sa->series_initiator;
+
+	memset(mine, 0, sizeof(*mine));
+	memset(theirs, 0, sizeof(*theirs));
+	if (ask && p->request_v4)
+		append_any(mine, AF_INET);
+	else if (p->request_v4)
+		append_addr(mine, &sa->peer->v4);
+	if (ask && p->request_v6)
+		append_any(mine, AF_INET6);
+	else if (p->request_v6)
+		append_addr(mine, &sa->peer->v6);
+	append_policy(mine, p->local_ts, p->local_ts_count);
+	for (size_t i = 0; i < p->assign_count; i++)
+		append_addr(theirs, &p->assign[i]);
+	append_policy(theirs, p->remote_ts, p->remote_ts_count);
 }
 
 void child_wish(const struct ike_sa *sa, const struct child_sa *old, struct ts_list *tsi,
 		struct ts_list *tsr)
 {
-	const struct engine_peer *p = sa->peer->p;
-	bool ask = sa->series_initiator && (p->request_v4 || p->request_v6);
-
-	memset(tsi, 0, sizeof(*tsi));
-	memset(tsr, 0, sizeof(*tsr));
 	if (old) {
 		*tsi = *old->local_ts;
 		*tsr = *old->remote_ts;
 		return;
 	}
-	if (ask && p->request_v4)
-		append_any(tsi, AF_INET);
-	if (ask && p->request_v6)
-		append_any(tsi, AF_INET6);
-	append_policy(tsi, p->local_ts, p->local_ts_count);
-	append_policy(tsr, p->remote_ts, p->remote_ts_count);
-	if (!sa->series_initiator)
-		append_assigned(tsr, p);
-}
-
-/* What a peer may ask for: everything that is configured, not only what we would ask for. */
-static void policy_all(const struct ike_sa *sa, struct ts_list *mine, struct ts_list *theirs)
-{
-	child_wish(sa, NULL, mine, theirs);
-	if (sa->series_initiator)
-		append_assigned(theirs, sa->peer->p);
+	policy(sa, tsi, tsr);
 }
 
 static void cut(struct ts_list *l)
@@ -228,6 +231,7 @@ void child_drop(struct engine *e, struct child_sa *c, bool tell)
 	struct ike_sa *sa = c->sa;
 	struct child_sa **at = &sa->children;
 
+	log_debug(&sa->log, "CHILD SA %08x dropped", c->spi_in);
 	tell_gone(e, c, tell);
 	child_stop_out(e, c);
 	if (c->in_installed)
@@ -246,14 +250,26 @@ void child_drop(struct engine *e, struct child_sa *c, bool tell)
 	child_sa_free(c);
 }
 
+void child_successor_sends(struct engine *e, struct child_sa *c)
+{
+	struct child_sa *next = c, *n;
+
+	while (next->replaced_by && (n = ike_sa_child_in(c->sa, next->replaced_by)))
+		next = n;
+	if (next != c && next->state == CHILD_HALF)
+		child_switch_out(e, next);
+}
+
 void child_linger(struct engine *e, struct child_sa *c, bool tell)
 {
 	if (!c->in_installed) {
 		child_drop(e, c, tell);
 		return;
 	}
+	log_debug(&c->sa->log, "CHILD SA %08x lingers", c->spi_in);
 	tell_gone(e, c, tell);
 	child_stop_out(e, c);
+	child_successor_sends(e, c);
 	c->state = CHILD_LINGER;
 	timer_arm(e, &c->life, e->now_ms + CHILD_LINGER_MS);
 }
@@ -351,7 +367,7 @@ static uint16_t agree(struct ike_sa *sa, const struct ike_msg *m, struct child_s
 		*mine = *old->local_ts;
 		*theirs = *old->remote_ts;
 	} else {
-		policy_all(sa, mine, theirs);
+		policy(sa, mine, theirs);
 	}
 	return 0;
 }

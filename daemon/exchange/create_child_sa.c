@@ -38,8 +38,10 @@ int create_child_send(struct engine *e, struct ike_sa *sa, struct task *t)
 		old = ike_sa_child_in(sa, t->spi);
 		if (!old || !child_sa_usable(old))
 			return -EALREADY; /* deleted or rekeyed meanwhile */
-		if (old->state == CHILD_HALF)
-			child_switch_out(e, old);
+		if (old->state == CHILD_HALF) { /* the peer may not even know it yet */
+			timer_arm(e, &old->life, e->now_ms + SOON_MS);
+			return -EALREADY;
+		}
 	}
 	c = child_start(e, sa);
 	if (!c)
@@ -132,6 +134,7 @@ static void answer_new_child(struct engine *e, struct ike_sa *sa, const struct i
 			task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
 		else
 			child_announce(e, c);
+		peer_settle(e, sa, false);
 		return;
 	}
 	if (v == COLLIDE_RIVAL) {
@@ -170,6 +173,11 @@ void create_child_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m
 	if (rekey) {
 		spi = pld_notify_spi(rekey);
 		old = rekey->proto == PROTO_ESP ? ike_sa_child_out(sa, spi) : NULL;
+		/* It may name the one whose CREATE_CHILD_SA answer is still on its way to us. */
+		if (!old && sa->out.new_child) {
+			answer_error(e, sa, m, path, request_hash, TEMPORARY_FAILURE, 0);
+			return;
+		}
 		if (!old) {
 			answer_not_found(e, sa, m, path, request_hash, spi);
 			return;
@@ -242,8 +250,7 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 	if (n->type == CHILD_SA_NOT_FOUND && o->task.kind == TASK_REKEY_CHILD) {
 		if (old && child_sa_usable(old))
 			child_drop(e, old, true); /* ours alone: no Delete can name it */
-		if (!ike_sa_children_up(sa))
-			task_queue(e, sa, TASK_CREATE_CHILD, 0);
+		child_want(e, sa, 0);
 		return;
 	}
 	explain(e, sa->peer, sa, &sa->path,
@@ -318,6 +325,16 @@ void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o
 	if (m->sa.p && m->nonce.p) {
 		nonce_set(&nr, m->nonce);
 		err = child_complete(e, sa, c, m, old, false, &o->ni, &nr, o->dh, why, sizeof(why));
+	}
+	for (unsigned i = 0; !err && i < sizeof(o->deleted) / sizeof(*o->deleted); i++) {
+		if (o->deleted[i] != c->spi_out)
+			continue;
+		log_info(&sa->log, "the peer deleted the new CHILD SA before we knew of it");
+		child_drop(e, c, false);
+		if (old && old->state != CHILD_LINGER)
+			task_queue(e, sa, TASK_DELETE_CHILD, old->spi_in);
+		child_want(e, sa, SOON_MS);
+		return;
 	}
 	if (!err) {
 		on_success(e, sa, o, c, &nr);

@@ -225,12 +225,11 @@ static void tell_down(struct engine *e, struct ike_sa *sa, enum engine_why why, 
 
 void half_open_gone(struct engine *e, struct ike_sa *sa)
 {
-	if (!sa->in_init)
+	if (!sa->half_open)
 		return;
-	hash_remove(&e->by_init, &sa->by_init);
-	sa->in_init = false;
+	sa->half_open = false;
 	e->n.half_open--;
-	if (sa->auth && sa->auth->cookie && e->prefix_half_open[sa->auth->prefix])
+	if (sa->auth->cookie && e->prefix_half_open[sa->auth->prefix])
 		e->prefix_half_open[sa->auth->prefix]--;
 }
 
@@ -274,6 +273,8 @@ void sa_end(struct engine *e, struct ike_sa *sa, enum engine_why why, bool repla
 	timer_clear(&e->timers, &sa->resend);
 	timer_clear(&e->timers, &sa->life);
 	timer_clear(&e->timers, &sa->retry);
+	if (sa->in_init)
+		hash_remove(&e->by_init, &sa->by_init);
 	hash_remove(&e->by_spi, &sa->by_spi);
 	hash_remove(&e->by_handle, &sa->by_handle);
 	list_remove(sa);
@@ -370,14 +371,14 @@ void peer_settle(struct engine *e, struct ike_sa *sa, bool initial_contact)
 		if (o->state != SA_UP)
 			continue;
 		if (crossing(o, sa)) {
-			if (child && nonce_cmp(&sa->lowest, &o->lowest) < 0) {
-				if (ike_sa_children_up(o)) {
-					sa_retire(e, sa);
-					return;
-				}
-			} else if (child) {
-				sa_retire(e, o);
+			bool other = ike_sa_children_up(o) > 0;
+
+			if (other && (!child || nonce_cmp(&sa->lowest, &o->lowest) < 0)) {
+				sa_retire(e, sa);
+				return;
 			}
+			if (child)
+				sa_retire(e, o);
 		} else if (initial_contact) {
 			log_info(&o->log, "INITIAL_CONTACT: the peer has forgotten this IKE SA");
 			sa_end(e, o, ENGINE_WHY_REPLACED, true);

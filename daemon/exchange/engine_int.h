@@ -20,6 +20,7 @@
 #define CALL_CANDIDATES	   4
 #define CALL_ROUNDS	   5
 #define REFUSAL_GRACE_MS   1000 /* an unauthenticated refusal counts when nothing better came */
+#define CANDIDATE_WAIT_MS  2000
 #define CANDIDATE_TRIES	   5
 #define DELETE_TRIES	   5
 #define CROSSING_MS	   30000
@@ -36,6 +37,7 @@ struct peer_entry {
 	const struct engine_peer *p;
 	struct ike_sa *sas;
 	struct log log;
+	struct addr v4, v6; /* that the peer gave us last; family 0: none */
 	bool introduced;   /* an IKE_AUTH of ours succeeded: no INITIAL_CONTACT any more */
 	uint64_t alive_ms; /* last authenticated answer on any of its SAs, or first call */
 	uint64_t busy_until_ms;
@@ -230,6 +232,8 @@ void child_announce(struct engine *e, struct child_sa *c);
 void child_drop(struct engine *e, struct child_sa *c, bool tell);
 /** child_linger() - Outbound off now, inbound after CHILD_LINGER_MS. */
 void child_linger(struct engine *e, struct child_sa *c, bool tell);
+/** child_successor_sends() - @c sends no more: the last of those that replaced it does now. */
+void child_successor_sends(struct engine *e, struct child_sa *c);
 void child_stop_out(struct engine *e, struct child_sa *c);
 void on_child_life(struct timer *t, uint64_t now_ms);
 /** child_want() - No working CHILD is left: create one now or later, if that is our part. */

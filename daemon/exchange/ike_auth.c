@@ -82,6 +82,7 @@ void ike_auth_begin(struct engine *e, struct ike_sa *sa)
 {
 	int err = auth_ask_ours(e, sa);
 
+	timer_arm(e, &sa->life, e->now_ms + HALF_OPEN_MS);
 	if (!err)
 		return;
 	explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_LOCAL, false,
@@ -220,6 +221,11 @@ static void candidate_wins(struct engine *e, struct ike_sa *sa)
 		if (o->caller != call)
 			continue;
 		o->caller = NULL;
+		if (o->state == SA_I_AUTH) { /* it may be up over there */
+			o->win.next_out++;
+			pld_delete_add_ike(inner_begin(e));
+			request_once(e, o, INFORMATIONAL);
+		}
 		sa_end(e, o, ENGINE_WHY_REPLACED, true);
 	}
 	sa_end(e, call, ENGINE_WHY_REPLACED, true);
@@ -246,6 +252,8 @@ static void take_addresses(struct engine *e, struct ike_sa *sa, const struct ike
 		else if (cp.attrs[i].type == INTERNAL_IP6_ADDRESS && p->request_v6)
 			f->addresses.v6 = a;
 	}
+	sa->peer->v4 = f->addresses.v4;
+	sa->peer->v6 = f->addresses.v6;
 }
 
 static enum engine_why why_of(uint16_t notify)

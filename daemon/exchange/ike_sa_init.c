@@ -136,6 +136,7 @@ void call_candidate_gone(struct engine *e, struct ike_sa *call)
 		return;
 	if (call->call->candidates)
 		call->call->candidates--;
+	call->call->spent = true;
 	if (!call->call->candidates)
 		timer_arm(e, &call->resend, e->now_ms);
 }
@@ -155,7 +156,6 @@ static int call_renew(struct engine *e, struct ike_sa *sa)
 	engine_random(e, c->ni.b, NONCE_LEN);
 	c->keyed_ms = e->now_ms;
 	c->cookie_len = 0;
-	c->spi_r_tried = 0;
 	sa_name_log(sa);
 	return call_send(e, sa);
 }
@@ -167,6 +167,10 @@ void call_resend_due(struct engine *e, struct ike_sa *sa)
 	if (c->candidates)
 		return;
 	c->rounds = 0;
+	/* The responder may hold an IKE SA for this SPI by now, whose answers we never got. */
+	if (c->spent)
+		c->keyed_ms = e->now_ms - CALL_KEYED_MS;
+	c->spent = false;
 	if (e->now_ms - c->keyed_ms >= CALL_KEYED_MS && !call_renew(e, sa)) {
 		retransmit_again(&sa->out.rt, e->now_ms);
 		resend_arm(e, sa);
@@ -320,8 +324,11 @@ static bool answer_with_keys(struct engine *e, struct ike_sa *call, const struct
 	}
 	nat_judge(sa, m, path);
 	timer_clear(&e->timers, &call->resend);
-	timer_arm(e, &sa->life, e->now_ms + HALF_OPEN_MS);
-	ike_auth_begin(e, sa);
+	/* A second answer waits for the first to fail, or one responder might authenticate us twice. */
+	if (call->call->candidates > 1)
+		timer_arm(e, &sa->life, e->now_ms + CANDIDATE_WAIT_MS);
+	else
+		ike_auth_begin(e, sa);
 	return true;
 }
 
@@ -368,7 +375,8 @@ static struct ike_sa *find_half_open(const struct engine *e, uint64_t spi_i,
 	for (; n; n = hash_next(n)) {
 		struct ike_sa *sa = (struct ike_sa *)((char *)n - offsetof(struct ike_sa, by_init));
 
-		if (sa->spi_i == spi_i && endpoint_eq(&sa->path.remote, &path->remote))
+		/* The 64 bit keyed hash stands for the endpoint, which may have moved since. */
+		if (sa->spi_i == spi_i)
 			return sa;
 	}
 	return NULL;
@@ -477,6 +485,7 @@ static int half_open_fill(struct engine *e, struct ike_sa *sa, const struct ike_
 		return err;
 	}
 	sa->in_init = true;
+	sa->half_open = true;
 	e->n.half_open++;
 	window_commit_request(&sa->win, &reply, hash_bytes(m->raw.p, m->raw.len));
 	nat_judge(sa, m, path);

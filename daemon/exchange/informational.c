@@ -26,6 +26,7 @@ int delete_send(struct engine *e, struct ike_sa *sa, struct task *t)
 		return -EALREADY;
 	pld_delete_add_esp(inner_begin(e), &c->spi_in, 1);
 	child_stop_out(e, c);
+	child_successor_sends(e, c);
 	c->state = CHILD_CLOSING;
 	timer_clear(&e->timers, &c->life);
 	return request_send(e, sa, INFORMATIONAL, t);
@@ -51,8 +52,12 @@ static uint32_t delete_child(struct engine *e, struct ike_sa *sa, uint32_t spi_o
 	enum collide_verdict v;
 	uint32_t spi_in;
 
-	if (!c)
+	if (!c) {
+		/* Its answer to our CREATE_CHILD_SA may still be on its way (ike.md case 70). */
+		memmove(sa->out.deleted + 1, sa->out.deleted, sizeof(sa->out.deleted) - sizeof(uint32_t));
+		sa->out.deleted[0] = spi_out;
 		return 0;
+	}
 	v = collide(sa, WISH_DELETE_CHILD, c);
 	spi_in = c->spi_in;
 	/* The Delete of the old one shows that the peer uses the new one (s2.8). */
@@ -63,12 +68,8 @@ static uint32_t delete_child(struct engine *e, struct ike_sa *sa, uint32_t spi_o
 		if (next)
 			c->replaced_by = next->spi_in;
 	}
-	while (next && next->replaced_by && ike_sa_child_in(sa, next->replaced_by))
-		next = ike_sa_child_in(sa, next->replaced_by);
-	if (next && next->state == CHILD_HALF) {
+	if (next && child_sa_usable(next))
 		child_announce(e, next);
-		child_switch_out(e, next);
-	}
 	if (sa->out.rival.active && sa->out.rival.spi_in == spi_in)
 		sa->out.rival.active = false;
 	ike_sa_task_drop(sa, TASK_DELETE_CHILD, spi_in);

@@ -41,6 +41,11 @@ void on_sa_life(struct timer *t, uint64_t now_ms)
 		task_queue(e, sa, TASK_REKEY_IKE, 0);
 		break;
 	case SA_I_SIGN:
+		if (sa->auth->want == AUTH_WANT_NONE) {
+			ike_auth_begin(e, sa);
+			break;
+		}
+		/* fall through */
 	case SA_I_VERIFY:
 	case SA_R_VERIFY:
 	case SA_R_SIGN:
@@ -48,8 +53,13 @@ void on_sa_life(struct timer *t, uint64_t now_ms)
 			"the keys process did not answer");
 		sa_end(e, sa, ENGINE_WHY_TIMEOUT, false);
 		break;
-	case SA_RETIRED:
-		sa_end(e, sa, ENGINE_WHY_REPLACED, true);
+	case SA_RETIRED: /* the peer had its time to delete it */
+		if (!ike_sa_task_has(sa, TASK_DELETE_IKE, 0)) {
+			timer_arm(e, &sa->life, now_ms + RETIRED_MS);
+			task_queue(e, sa, TASK_DELETE_IKE, 0);
+		} else {
+			sa_end(e, sa, ENGINE_WHY_REPLACED, true);
+		}
 		break;
 	default:
 		sa_end(e, sa, ENGINE_WHY_TIMEOUT, false);

@@ -98,6 +98,7 @@ struct outreq {
 	uint64_t new_spi;	    /* REKEY_IKE */
 	struct child_sa *new_child; /* CHILD_NEW, in the SA's list */
 	struct collision rival;
+	uint32_t deleted[4]; /* the peer's SPIs in Deletes that name nothing we know: perhaps this one */
 };
 
 /* What is needed only until AUTH holds. */
@@ -136,7 +137,7 @@ struct call {
 	uint64_t refused_ms;  /* an unauthenticated refusal came; 0: none */
 	uint16_t refused;     /* notify type */
 	uint8_t candidates;   /* alive */
-	uint32_t spi_r_tried; /* how many answers were taken since keyed_ms */
+	bool spent;	      /* a candidate with this SPI and DH value failed: draw new ones */
 };
 
 struct peer_entry;
@@ -145,7 +146,8 @@ struct engine;
 struct ike_sa {
 	struct engine *engine;
 	struct hash_node by_spi, by_handle, by_init;
-	bool in_init;
+	bool in_init;	/* by_init: for life, so that a late copy of IKE_SA_INIT makes no second SA */
+	bool half_open; /* counts against the bounds */
 	struct ike_sa *peer_next, **peer_prev; /* list of its peer; half-open: of the engine */
 	struct ike_sa *grave_next;
 	uint32_t handle;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "world.h"
+#include "log.h"
 
 static void handshake(enum auth_style style)
 {
@@ -97,5 +98,6 @@ int main(void)
 		cmocka_unit_test(configuration_payload_gives_the_assigned_addresses),
 	};
 
+	log_setup("exchange", LOG_LVL_ERR, 2);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
