@@ -212,11 +212,12 @@ static void rival_stays(struct engine *e, struct ike_sa *sa, struct outreq *o)
 	if (!rival)
 		return;
 	child_announce(e, rival);
-	if (old && child_sa_usable(old)) {
+	if (old)
 		old->replaced_by = rival->spi_in;
+	if (old && child_sa_usable(old)) {
 		old->state = CHILD_REKEYED;
 		timer_arm(e, &old->life, e->now_ms + RETIRED_MS);
-	} else if (!old || old->state == CHILD_LINGER) {
+	} else {
 		child_switch_out(e, rival);
 	}
 }
@@ -276,8 +277,8 @@ static void on_success(struct engine *e, struct ike_sa *sa, struct outreq *o, st
 
 	if (rival && collide_lost(&o->ni, nr, &o->rival)) {
 		log_info(&sa->log, "both sides rekeyed: ours is the redundant CHILD SA");
-		task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
 		rival_stays(e, sa, o);
+		task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
 		return;
 	}
 	if (child_switch_out(e, c)) {
