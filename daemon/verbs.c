@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The verbs of posternd's control socket. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,12 +68,12 @@ static void do_rekey(struct control_server *s, struct control_ref ref, const jso
 		rc = engine_rekey_ike(c->engine, now, p->sup.ike, &c->fx);
 		count = 1;
 	} else {
-		for (int i = 0; i < CHILD_PAIRS && !rc; i++) {
-			if (!p->pair[i].spi_in)
-				continue;
-			rc = engine_rekey_child(c->engine, now, p->pair[i].spi_in, &c->fx);
-			count++;
-		}
+		/* Those that were replaced linger for a while and are not known to the engine by SPI. */
+		for (int i = 0; i < CHILD_PAIRS; i++)
+			if (p->pair[i].spi_in &&
+			    !engine_rekey_child(c->engine, now, p->pair[i].spi_in, &c->fx))
+				count++;
+		rc = count ? 0 : -ENOENT;
 	}
 	effects_apply(c);
 	if (rc)
