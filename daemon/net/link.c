@@ -148,11 +148,13 @@ static int set_gso(struct net *n)
 
 int net_link_apply(struct net *n)
 {
+	uint32_t was = n->ifindex;
 	uint8_t buf[NL_BUF];
 	struct nlmsghdr *nlh;
 	bool is_tun;
 	int rc = net_link_find(&n->rt, n->p.tun, &n->ifindex, &is_tun);
 
+	n->nft_dirty |= was != n->ifindex; /* the guard names the device by its index */
 	if (rc) {
 		log_err(NULL, "tun=%s is not there: %s; restart posternd to make it again",
 			n->p.tun, strerror(-rc));

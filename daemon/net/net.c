@@ -36,7 +36,8 @@ static void on_settled(struct timer *t, uint64_t now_ms)
 
 	(void)now_ms;
 	n->redo = n->path_changed = false;
-	if (redo)
+	/* A lost TUN is the owner's to make again; he reconciles when it is there. */
+	if (redo && !n->lost)
 		(void)net_reconcile(n);
 	if (changed && n->change)
 		n->change(n->change_arg);
@@ -72,6 +73,8 @@ static void route_event(struct net *n, const struct nlmsghdr *nlh)
 		const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
 		bool ours = (uint32_t)ifi->ifi_index == n->ifindex;
 
+		if (ours && nlh->nlmsg_type == RTM_DELLINK)
+			n->lost = true;
 		/* A TUN set down loses its v6 routes; one that only lost its carrier keeps them. */
 		settle(n, ours && (nlh->nlmsg_type == RTM_DELLINK || !(ifi->ifi_flags & IFF_UP)));
 		break;
@@ -229,12 +232,11 @@ void net_free(struct net *n)
 
 int net_reconcile(struct net *n)
 {
-	uint32_t was = n->ifindex;
 	int rc = net_link_apply(n), step;
 
 	if (rc)
 		return rc;
-	n->nft_dirty |= was != n->ifindex;
+	n->lost = false;
 	/* The guard stands before the address that it guards. */
 	rc = n->nf.s ? net_nft_apply(n) : 0;
 	step = net_address_apply(n);
@@ -267,6 +269,11 @@ void net_on_change(struct net *n, void (*fn)(void *arg), void *arg)
 uint32_t net_tun_ifindex(const struct net *n)
 {
 	return n->ifindex;
+}
+
+bool net_tun_lost(const struct net *n)
+{
+	return n->lost;
 }
 
 /* ---- wishes ---- */

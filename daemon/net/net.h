@@ -118,6 +118,8 @@ bool net_local_subnet(struct net *n, const struct prefix *p, struct prefix *whic
 /** net_on_change() - @fn is called, at most every 100 ms, when links, addresses or routes changed. */
 void net_on_change(struct net *n, void (*fn)(void *arg), void *arg);
 uint32_t net_tun_ifindex(const struct net *n);
+/** net_tun_lost() - Somebody removed the device: its descriptors are dead, net_tun_open() it anew. */
+bool net_tun_lost(const struct net *n);
 
 /** net_cleanup() - Remove all that bears our mark of ownership (`posternd --cleanup`). */
 int net_cleanup(const struct net_params *p);

@@ -33,6 +33,7 @@ struct net {
 	struct mnl_socket *ev_rt, *ev_nf;
 	struct loop_fd lf_rt, lf_nf;
 	struct timer settle;
+	bool lost; /* the TUN was removed under us */
 	bool redo, nft_dirty, nft_failed, path_changed;
 	bool v6_missing;  /* said once */
 	bool started;	  /* wishes are carried out at once */

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,12 +202,39 @@ static void on_reload(int signo, void *arg)
 	(void)parent_reload(arg, text, sizeof(text));
 }
 
+/* The device was removed under us: a new one, and a new child, since the old descriptors are dead. */
+static void replace_tun(struct parent *p, struct proc *child)
+{
+	const struct config *cfg = p->now.cfg;
+	int fds[PROC_WORKERS_MAX], rc = net_tun_open(cfg->tun, cfg->workers, fds);
+
+	if (rc) {
+		log_err(NULL, "tun=%s was removed and cannot be made again: %s", cfg->tun,
+			strerror(-rc));
+		return;
+	}
+	log_warn(NULL, "tun=%s was removed: made again", cfg->tun);
+	for (uint32_t i = 0; i < cfg->workers; i++) {
+		close(p->tun[i]);
+		p->tun[i] = fds[i];
+	}
+	if (!cfg->mtu)
+		(void)net_link_set(p->net, MTU_FIRST, 0, 0);
+	rc = net_reconcile(p->net);
+	if (rc)
+		log_err(NULL, "not all stands in the kernel: %s", strerror(-rc));
+	if (child->pid > 0)
+		kill(child->pid, SIGKILL);
+}
+
 static void on_path_changed(void *arg)
 {
 	struct parent *p = arg;
 	struct proc *child = proc_by_id(&p->table, PROC_CHILD);
 
-	if (child->ipc)
+	if (net_tun_lost(p->net))
+		replace_tun(p, child);
+	else if (child->ipc)
 		(void)ipc_send(child->ipc, PM_PATH_CHANGED, 0, NULL, 0);
 }
 

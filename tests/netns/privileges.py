@@ -305,7 +305,7 @@ public = gate.run(["openssl", "pkey", "-in", "/etc/postern/gate.key", "-pubout",
 spki = ask("key", what="public", peer="home")
 check("keys gives the public half", spki["status"] == 0 and len(spki["hex"]) == 88, spki)
 sig = ask("key", what="sign", peer="home", octets="sign me")
-gate.run(["sh", "-c", f"printf 'sign me' > /tmp/m; printf '{sig['hex']}' | xxd -r -p > /tmp/s"])
+gate.python("import sys; open('/tmp/m', 'w').write('sign me'); open('/tmp/s', 'wb').write(bytes.fromhex(sys.argv[1]))", sig["hex"])
 r = gate.run(["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", "/etc/postern/gate.pub", "-rawin", "-in", "/tmp/m",
               "-sigfile", "/tmp/s"], check=False)
 check("keys signs, and the public key agrees", r.returncode == 0, r.stdout)
@@ -383,6 +383,17 @@ except testlib.Failed:
 gate.run(["ip", "link", "set", "postern0", "down"])
 wait_for("the TUN is up again", lambda: ",UP" in gate.run(["ip", "link", "show", "postern0"]).stdout, seconds=5)
 wait_for("with its routes", lambda: state() == full, seconds=5)
+
+# ---- somebody removes the device itself
+old = processes(p)["child"]
+gate.run(["ip", "link", "del", "postern0"])
+wait_for("a new child with a new TUN", lambda: processes(p).get("child") not in (None, old) and alive())
+try:
+    wait_for("all stands again", lambda: state() == full, seconds=5)
+    check("a removed TUN is made again", True)
+except testlib.Failed:
+    check("a removed TUN is made again", False, [(a, state()[a]) for a in full if full[a] != state()[a]])
+check("with its carrier", "NO-CARRIER" not in gate.run(["ip", "-o", "link", "show", "postern0"]).stdout)
 
 # ---- reload: only differences, errors leave the old one
 gate.run(["sh", "-c", "echo 'nonsense = 1' >> /etc/postern/postern.conf"])

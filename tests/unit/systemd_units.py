@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The systemd units: systemd takes them, and they agree with the code about users and capabilities."""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+top = sys.argv[1]
+units = os.path.join(top, "packaging", "systemd")
+failed = 0
+
+
+def check(what, ok, seen=""):
+    global failed
+    print(("ok   " if ok else "FAIL ") + what + ("" if ok else f": {seen}"))
+    failed += not ok
+
+
+def text(*path):
+    with open(os.path.join(top, *path)) as f:
+        return f.read()
+
+
+def setting(unit, key):
+    return re.findall(rf"^{key}=(.*)$", text("packaging", "systemd", unit), re.M)
+
+
+parent = set(re.findall(r"CAP\((\w+)\)", re.search(r"#define PARENT_CAPS(.*?)\n\n", text("daemon", "proc", "roles.c"), re.S)[1]))
+unit = {c.removeprefix("CAP_") for c in setting("posternd.service", "CapabilityBoundingSet")[0].split()}
+check("posternd.service grants what the parent keeps, no more", parent == unit, (parent ^ unit))
+users = set(re.findall(r"^u\s+(\S+)", text("packaging", "systemd", "postern.sysusers"), re.M))
+groups = set(re.findall(r"^g\s+(\S+)", text("packaging", "systemd", "postern.sysusers"), re.M))
+defaults = set(re.findall(r'\.dflt = "(postern[\w-]*)"', text("daemon", "config_schema.c"))) - {"postern0"}
+check("every default user of posternd is in sysusers.d", defaults <= users | groups, defaults - users - groups)
+mta = set(re.findall(r'dflt = "(postern-[\w-]+)"', text("mta", "config_schema.c")))
+check("every default user of postern-mta too", mta <= users | groups, mta - users - groups)
+check("deliver.sock is for the MTA's user alone", setting("postern-deliver.socket", "SocketGroup")[0] in users)
+for name in sorted(os.listdir(units)):
+    if name.endswith(".service"):
+        check(f"{name}: no new privileges", setting(name, "NoNewPrivileges") == ["yes"])
+
+if not shutil.which("systemd-analyze"):
+    print("note: no systemd-analyze here, the units are not verified")
+else:
+    with tempfile.TemporaryDirectory(prefix="postern-units-") as d:
+        names = [n for n in sorted(os.listdir(units)) if n.endswith((".service", ".socket"))]
+        for n in names:
+            with open(os.path.join(d, n), "w") as f:
+                # Binaries and manual pages are not installed where this runs.
+                f.write(re.sub(r"^Documentation=.*\n", "", re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", text(
+                    "packaging", "systemd", n), flags=re.M), flags=re.M))
+        r = subprocess.run(["systemd-analyze", "verify", "--man=no"] + [os.path.join(d, n) for n in names],
+                           capture_output=True, text=True, env={**os.environ, "SYSTEMD_UNIT_PATH": d + ":"})
+        # Only what it says of our files: a machine's other units are not our concern.
+        said = [line for line in (r.stderr + r.stdout).splitlines() if "postern" in line]
+        check("systemd takes the units", not said, said)
+        r = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=45"] + [
+            os.path.join(d, n) for n in names if n.endswith(".service")], capture_output=True, text=True)
+        for line in r.stdout.splitlines():
+            if "Overall exposure" in line:
+                print("note:", line.strip())
+sys.exit(1 if failed else 0)
