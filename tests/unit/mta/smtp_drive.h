@@ -185,7 +185,7 @@ static void drive_store(void *arg, struct session *s, const struct envelope *e, 
 	envelope_clear(&back);
 	if (body) {
 		assert(len <= MSG_BODY_INLINE && len + n + 64 <= MSG_STORE_MAX);
-		d->letter[i].body = malloc(len ? len : 1);
+		d->letter[i].body = calloc(1, len + 1); /* a string for the tests that look into it */
 		memcpy(d->letter[i].body, body, len);
 		d->letter[i].body_len = len;
 	} else {
