@@ -91,6 +91,8 @@ static bool may_mail(void *arg, struct session *s, const struct command_mail *m,
 
 	if (!l)
 		return refuse(r, 451, "4.3.2 This listener is no more, connect again");
+	if (d->relays_for_all)
+		return refuse(r, 451, "4.3.5 The configuration of this server is at fault");
 	if (!d->queue || !d->accepting)
 		return refuse(r, d->state_code ? d->state_code : 451,
 			      d->state_text[0] ? d->state_text

@@ -191,6 +191,16 @@ static bool start_tls(struct conn *c)
 	return c->handshaking;
 }
 
+static void begin_session(struct conn *c, const char *tls)
+{
+	char addr[ADDR_STR_MAX];
+
+	session_begin(&c->s, &c->conf, &answers_ops, c, tls, loop_now_ms(c->d->ch->loop));
+	log_set(&c->s.log, "client=%s%s%s", addr_str(&c->client, addr), c->peer[0] ? " peer=" : "",
+		c->peer);
+	c->begun = true;
+}
+
 /* One step of the handshake. Returns true when it is done; c->gone when it failed. */
 static bool handshake(struct conn *c)
 {
@@ -210,8 +220,7 @@ static bool handshake(struct conn *c)
 	}
 	c->handshaking = false;
 	if (c->implicit) {
-		session_begin(&c->s, &c->conf, &answers_ops, c, tls_text(c, text), now_ms);
-		c->begun = true;
+		begin_session(c, tls_text(c, text));
 		c->implicit = false;
 	} else {
 		session_tls_done(&c->s, tls_text(c, text), now_ms);
@@ -385,7 +394,6 @@ void connection_new(struct smtpd *d, const struct lsock *ls, int fd, const struc
 {
 	const struct mta_listener *l = &d->ch->config->listeners[ls->index];
 	struct conn *c = calloc(1, sizeof(*c));
-	char addr[ADDR_STR_MAX];
 
 	if (!c) {
 		close(fd);
@@ -419,10 +427,7 @@ void connection_new(struct smtpd *d, const struct lsock *ls, int fd, const struc
 			return;
 		}
 	} else {
-		session_begin(&c->s, &c->conf, &answers_ops, c, NULL, loop_now_ms(d->ch->loop));
-		c->begun = true;
+		begin_session(c, NULL);
 	}
-	log_set(&c->s.log, "client=%s%s%s", addr_str(&c->client, addr), peer ? " peer=" : "",
-		peer ? peer : "");
 	connection_pump(c);
 }

@@ -87,10 +87,14 @@ static void watch_all(struct smtpd *d, bool on)
 /* Out of descriptors: the clients wait in the backlog while the running sessions go on. */
 static void pause_accept(struct smtpd *d, int err)
 {
-	log_warn(NULL, "accept paused: %s, sessions=%zu", strerror(err), d->conn_count);
+	uint64_t now_ms = loop_now_ms(d->ch->loop);
+
+	if (!d->paused_told_ms || now_ms - d->paused_told_ms >= 60000) {
+		log_warn(NULL, "accept paused: %s, sessions=%zu", strerror(err), d->conn_count);
+		d->paused_told_ms = now_ms;
+	}
 	watch_all(d, false);
-	timer_set(loop_timers(d->ch->loop), &d->accept_again,
-		  loop_now_ms(d->ch->loop) + SMTPD_ACCEPT_PAUSE_MS);
+	timer_set(loop_timers(d->ch->loop), &d->accept_again, now_ms + SMTPD_ACCEPT_PAUSE_MS);
 }
 
 void listener_resume(struct smtpd *d)

@@ -22,8 +22,10 @@ static void on_state(struct smtpd *d, struct rd *r)
 {
 	struct msg_q_state m;
 
-	if (msg_q_state_get(r, &m))
+	if (msg_q_state_get(r, &m)) {
+		log_err(NULL, "malformed state from the queue");
 		return;
+	}
 	if (!m.accepting && d->accepting)
 		log_warn(NULL, "queue takes no letters: %u %s", m.code, m.text);
 	d->accepting = m.accepting;
@@ -70,8 +72,12 @@ static void on_stored(struct smtpd *d, uint32_t txn, struct rd *r)
 	struct msg_q_stored m;
 	struct conn *c = by_txn(d, txn);
 
-	if (msg_q_stored_get(r, &m) || !c)
+	if (msg_q_stored_get(r, &m)) {
+		log_err(NULL, "malformed answer from the queue");
 		return;
+	}
+	if (!c)
+		return; /* was given up meanwhile */
 	c->txn = 0;
 	session_stored(&c->s, &m, loop_now_ms(d->ch->loop));
 	connection_pump(c);

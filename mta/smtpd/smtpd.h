@@ -80,6 +80,8 @@ struct smtpd {
 	struct limit *limits;
 	struct timer accept_again;
 	bool accept_paused;
+	uint64_t paused_told_ms; /* last log line about it */
+	bool relays_for_all;	 /* a reload brought an open relay: nothing is taken */
 	bool stopping;
 	struct timer stop_timer;
 	struct conn *conns;

@@ -45,6 +45,7 @@ static void reload(struct child *ch, const struct mta_config *old)
 	uint32_t sessions[MTA_LISTENERS_MAX] = { 0 };
 	struct smtpd *d = ch->state;
 
+	d->relays_for_all = relays_for_all(ch);
 	for (size_t i = 0; i < old->listener_count; i++) {
 		for (size_t k = 0; k < ch->config->listener_count; k++) {
 			const struct mta_listener *l = &ch->config->listeners[k];
