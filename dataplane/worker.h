@@ -29,7 +29,7 @@
 #define TX_POOL	   8
 #define TUNW_POOL  64
 #define INBOX_CMDS 512 /* power of two */
-#define HAND_SLOTS 4   /* per pair of workers; power of two */
+#define HAND_SLOTS  64  /* per pair of workers; power of two; untouched ones cost nothing */
 #define SOCKS_MAX  (2 * DP_SOCKS_MAX)
 #define TUN_BURST  8 /* units per turn of one source, for fairness */
 #define RECV_BURST 32
