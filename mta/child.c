@@ -253,6 +253,8 @@ int child_run(enum mta_proc who, const struct child_ops *ops, void *state)
 
 	snprintf(program, sizeof(program), "postern-mta/%s", ch.name);
 	log_setup(program, LOG_LVL_INFO, STDERR_FILENO);
+	snprintf(program, sizeof(program), "mta-%s", ch.name);
+	prctl(PR_SET_NAME, program); /* or ps says "exe" */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN); /* a terminal's ^C is for the parent, which says SIGTERM */
 	signal(SIGHUP, SIG_IGN);

@@ -24,6 +24,12 @@
  */
 static int bind_to(const struct endpoint *at, const char *dev)
 {
+	/*
+	 * Beside "every address" a socket of one address and device may listen on the same port only
+	 * with SO_REUSEPORT on both; the kernel prefers the closer match, so tunnel clients come to
+	 * the tunnel's socket.
+	 */
+	bool share = dev || addr_is_unspecified(&at->addr);
 	struct sockaddr_storage ss;
 	int family = at->addr.family, one = 1, fd, rc;
 	socklen_t len = endpoint_to_sockaddr(at, family, &ss);
@@ -32,6 +38,8 @@ static int bind_to(const struct endpoint *at, const char *dev)
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (share)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (family == AF_INET6) {
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));

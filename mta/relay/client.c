@@ -553,6 +553,15 @@ static void maybe_end(struct client *s, struct out_letter *l)
 		s->want = CLIENT_READY;
 }
 
+/*
+ * A tunnel peer that does not offer XPOSTERN does not (yet) know us as its peer: it may have been
+ * restarted a moment ago and not heard of the tunnel. That it denies us then is no word on the letter.
+ */
+static bool mistaken(const struct client *s, const struct reply *r)
+{
+	return s->conf.hop && !s->postern && r->code / 100 == 5 && !strncmp(r->enhanced, "5.7.", 4);
+}
+
 static void on_mail(struct client *s, struct out_letter *l, const struct reply *r)
 {
 	if (r->code / 100 == 2)
@@ -639,6 +648,10 @@ static void on_reply(struct client *s)
 	}
 	if (r->code / 100 == 3 && d.kind != DUE_DATA) {
 		over_words(s, "the next hop answers out of step");
+		return;
+	}
+	if ((d.kind == DUE_MAIL || d.kind == DUE_RCPT) && mistaken(s, r)) {
+		over(s, r);
 		return;
 	}
 	switch (d.kind) {

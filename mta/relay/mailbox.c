@@ -32,7 +32,8 @@ struct mailbox_wait {
 	uint64_t until_ms;
 };
 
-static void finish(struct relay *r, struct mailbox_wait *w, bool done, const char *text)
+static void finish(struct relay *r, struct mailbox_wait *w, bool done, enum fault_scope scope,
+		   const char *text)
 {
 	struct attempt *a = w->attempt;
 	struct out_rcpt *rcpt = &a->letter.rcpt[w->rcpt];
@@ -46,7 +47,7 @@ static void finish(struct relay *r, struct mailbox_wait *w, bool done, const cha
 	if (!rcpt->settled) {
 		rcpt->settled = true;
 		rcpt->result = done ? RCPT_RES_DELIVERED : RCPT_RES_TEMPFAIL;
-		rcpt->scope = done ? SCOPE_NONE : SCOPE_RECIPIENT;
+		rcpt->scope = (uint8_t)(done ? SCOPE_NONE : scope);
 		rcpt->reply.code = done ? 250 : 0;
 		snprintf(rcpt->reply.enhanced, sizeof(rcpt->reply.enhanced),
 			 done ? "2.0.0" : "4.2.0");
@@ -78,7 +79,7 @@ static void lost(struct relay *r, const char *why)
 	/* What was not sent is not lost with the connection, but neither is there another now. */
 	for (w = r->mailbox_waits; w; w = next) {
 		next = w->next;
-		finish(r, w, false, why);
+		finish(r, w, false, SCOPE_HOST, why);
 	}
 }
 
@@ -103,13 +104,13 @@ static bool send_one(struct relay *r, struct mailbox_wait *w)
 	memcpy(q.id, a->env.id, sizeof(q.id));
 	if (strlen(a->letter.rcpt[w->rcpt].addr) >= sizeof(q.recipient) ||
 	    strlen(a->letter.sender) >= sizeof(q.sender)) {
-		finish(r, w, false, "the address is too long");
+		finish(r, w, false, SCOPE_RECIPIENT, "the address is too long");
 		return true;
 	}
 	snprintf(q.recipient, sizeof(q.recipient), "%s", a->letter.rcpt[w->rcpt].addr);
 	snprintf(q.sender, sizeof(q.sender), "%s", a->letter.sender);
 	if (deliver_request_build(&q, packet, &iov.iov_len)) {
-		finish(r, w, false, "the addresses are too long");
+		finish(r, w, false, SCOPE_RECIPIENT, "the addresses are too long");
 		return true;
 	}
 	memset(&ctl, 0, sizeof(ctl));
@@ -170,7 +171,7 @@ static void on_answer(struct relay *r, const void *data, size_t len)
 	while (w && (w->number != a.number || !w->sent))
 		w = w->next;
 	if (w)
-		finish(r, w, a.done, a.text);
+		finish(r, w, a.done, SCOPE_RECIPIENT, a.text);
 }
 
 static void on_ready(struct loop_fd *lf, uint32_t events)

@@ -1,0 +1,508 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""postern-mta alone: three machines, a wire named like the tunnel, and a posternd that is played.
+
+	world 192.0.2.10 ---- 192.0.2.1 edge 10.99.0.1 ==== postern0 ==== 10.99.0.2 home
+	DNS and a mail sink   postern-mta                                 postern-mta, postern-deliver
+
+What the tunnel is up to is told to both by an events.sock of ours. Needs root; everything happens in
+new mount and network namespaces that go with the process.
+"""
+import collections
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import smtplib
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+BUILD = os.environ.get("POSTERN_BUILD", os.path.join(os.path.dirname(__file__), "..", "..", "build"))
+MTA = os.path.abspath(os.path.join(BUILD, "mta", "postern-mta"))
+DELIVER = os.path.abspath(os.path.join(BUILD, "mta", "postern-deliver"))
+
+EDGE = """[mta]
+role = edge
+hostname = edge.example.net
+run-dir = run
+state-dir = state
+user = 2001
+queue-user = 2002
+dns = forward
+dns-servers = 192.0.2.10
+[listener mx]
+sessions-per-prefix = 1000
+[home home]
+domains = home.example
+recipients = recipients
+[route home]
+retry-first = 1s
+retry-max = 2s
+[route internet]
+retry-first = 1s
+retry-max = 2s
+"""
+
+HOME = """[mta]
+role = home
+hostname = home.example.net
+edge = vps
+run-dir = run
+state-dir = state
+user = 2003
+queue-user = 2004
+[listener lan]
+address = 127.0.0.1:2587
+sessions-per-prefix = 1000
+[deliver]
+domains = home.example
+users = users
+aliases = aliases
+uid-min = 2100
+system-users = no
+[route edge]
+retry-first = 1s
+retry-max = 2s
+[route deliver]
+retry-first = 1s
+retry-max = 2s
+"""
+
+# ---- what runs in the world: a name server and a sink ----
+
+
+def dns_answer(query):
+    """MX and A of mail.test, null MX of null.test, a loop of loop.test; all else is not there."""
+    qid, _, qd = struct.unpack(">HHH", query[:6])
+    labels, p = [], 12
+    while query[p]:
+        labels.append(query[p + 1:p + 1 + query[p]].decode().lower())
+        p += query[p] + 1
+    name, qtype = ".".join(labels), struct.unpack(">H", query[p + 1:p + 3])[0]
+    question = query[12:p + 5]
+
+    def dname(n):
+        return b"".join(bytes([len(x)]) + x.encode() for x in n.split(".") if x) + b"\0"
+
+    records = {
+        ("mail.test", 15): [struct.pack(">H", 20) + dname("backup.mail.test"),
+                            struct.pack(">H", 10) + dname("mx.mail.test")],
+        ("mx.mail.test", 1): [socket.inet_aton("192.0.2.10")],
+        ("backup.mail.test", 1): [socket.inet_aton("192.0.2.77")],
+        ("implicit.test", 1): [socket.inet_aton("192.0.2.10")],
+        ("null.test", 15): [struct.pack(">H", 0) + b"\0"],
+        ("loop.test", 15): [struct.pack(">H", 10) + dname("edge.example.net")],
+        ("edge.example.net", 1): [socket.inet_aton("192.0.2.1")],
+    }
+    known = {n for n, _ in records}
+    data = records.get((name, qtype), [])
+    rcode = 2 if name == "broken.test" else 0 if name in known else 3
+    out = struct.pack(">HHHHHH", qid, 0x8580 | rcode, 1, len(data), 0, 0) + question
+    for d in data:
+        out += b"\xc0\x0c" + struct.pack(">HHIH", qtype, 1, 60, len(d)) + d
+    return out
+
+
+def world(directory):
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(("192.0.2.10", 53))
+    server = socket.create_server(("192.0.2.10", 25), backlog=100)
+    lock, count = threading.Lock(), [0]
+
+    def dns():
+        while True:
+            q, a = udp.recvfrom(4096)
+            try:
+                udp.sendto(dns_answer(q), a)
+            except (struct.error, IndexError):
+                pass
+
+    def session(s):
+        f = s.makefile("rb")
+
+        def say(t):
+            s.sendall(t.encode() + b"\r\n")
+        say("220 mx.mail.test")
+        for line in f:
+            word = line[:4].upper()
+            if word in (b"EHLO", b"HELO"):
+                say("250-mx.mail.test\r\n250-PIPELINING\r\n250 8BITMIME")
+            elif word == b"DATA":
+                say("354 go on")
+                body = b""
+                for l in f:
+                    if l == b".\r\n":
+                        break
+                    body += l[1:] if l.startswith(b".") else l
+                else:
+                    return
+                with lock:
+                    count[0] += 1
+                    n = count[0]
+                with open(f"{directory}/{n}", "wb") as out:
+                    out.write(body)
+                say("250 2.0.0 taken")
+            elif word == b"RCPT" and b"<never@" in line:
+                say("550 5.1.1 nobody")
+            elif word == b"QUIT":
+                say("221 bye")
+                return
+            else:
+                say("250 2.0.0 ok")
+
+    threading.Thread(target=dns, daemon=True).start()
+    print("ready", flush=True)
+    while True:
+        c, _ = server.accept()
+        threading.Thread(target=session, args=(c,), daemon=True).start()
+
+
+# ---- a played posternd ----
+
+
+class Posternd:
+    def __init__(self, path, address, peer, inner):
+        self.path, self.address, self.peer, self.inner = path, address, peer, inner
+        self.state, self.clients = "up", []
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.bind(path)
+        os.chmod(path, 0o666)
+        self.server.listen(5)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def event(self):
+        return {"v": 1, "event": "peer", "peer": self.peer, "identity": self.peer + ".example.net",
+                "state": self.state, "inner": self.inner, "tun": "postern0"}
+
+    def say(self, c, *events):
+        c.sendall(b"".join(json.dumps(e).encode() + b"\n" for e in events))
+
+    def serve(self):
+        while True:
+            try:
+                c, _ = self.server.accept()
+            except OSError:
+                return
+            self.say(c, {"v": 1, "event": "hello", "tun": "postern0", "addresses": self.address}, self.event(),
+                     {"v": 1, "event": "ready"})
+            self.clients.append(c)
+
+    def set(self, state):
+        self.state = state
+        for c in list(self.clients):
+            try:
+                self.say(c, self.event())
+            except OSError:
+                self.clients.remove(c)
+
+
+# ---- the stage ----
+
+
+def sh(*args):
+    subprocess.run(args, check=True)
+
+
+def wait_for(what, fn, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        v = fn()
+        if v:
+            return v
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+class Machine:
+    def __init__(self, base, name):
+        self.name, self.dir = name, f"{base}/{name}"
+        os.makedirs(f"{self.dir}/run")
+        os.makedirs(f"{self.dir}/state")
+        sh("ip", "netns", "add", name)
+        self.ip("link", "set", "lo", "up")
+        self.log = open(f"{self.dir}/log", "wb")
+        self.mta = None
+
+    def ip(self, *args):
+        sh("ip", "-n", self.name, *args)
+
+    def start(self, *args, **kw):
+        return subprocess.Popen(["ip", "netns", "exec", self.name, *args], stderr=self.log, **kw)
+
+    def start_mta(self):
+        self.mta = self.start(MTA, "-c", f"{self.dir}/mta.conf")
+
+    def write(self, name, text, mode=0o644):
+        with open(f"{self.dir}/{name}", "w") as f:
+            f.write(text)
+        os.chmod(f"{self.dir}/{name}", mode)
+
+    def pid_of(self, proc):
+        """From the log: the last start of that process by this instance."""
+        text = open(f"{self.dir}/log", encoding="latin-1").read()
+        pids = re.findall(rf'started proc={proc} pid=(\d+)', text)
+        return int(pids[-1]) if pids else None
+
+    def ready(self):
+        text = open(f"{self.dir}/log", encoding="latin-1").read()
+        return all(f"ready proc={p}" in text for p in ("smtpd", "queue", "relay", "lookup"))
+
+
+# Sends from inside of a machine's namespace: one small process, told what by JSON lines.
+SENDER = r"""
+import json, smtplib, sys
+for line in sys.stdin:
+    m = json.loads(line)
+    try:
+        with smtplib.SMTP(m["host"], m["port"], timeout=20) as s:
+            s.sendmail(m["from"], m["to"], ("From: <%s>\r\n%s" % (m["from"], m["text"])).encode())
+        print(json.dumps({"ok": True}), flush=True)
+    except (OSError, smtplib.SMTPException) as e:
+        print(json.dumps({"ok": False, "why": repr(e)}), flush=True)
+"""
+
+
+class Sender:
+    def __init__(self, machine, host, port):
+        self.host, self.port, self.lock = host, port, threading.Lock()
+        self.p = machine.start(sys.executable, "-c", SENDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def send(self, sender, to, text):
+        with self.lock:
+            self.p.stdin.write(json.dumps({"host": self.host, "port": self.port, "from": sender, "to": to,
+                                           "text": text}) + "\n")
+            self.p.stdin.flush()
+            return json.loads(self.p.stdout.readline())
+
+
+def maildir(base):
+    d = f"{base}/joe/Maildir/new"
+    return [f"{d}/{n}" for n in os.listdir(d)] if os.path.isdir(d) else []
+
+
+def subjects(files):
+    out = collections.Counter()
+    for f in files:
+        with open(f, "rb") as h:
+            m = re.search(rb"^Subject: (\S+)", h.read(), re.M)
+        out[m.group(1).decode() if m else "?"] += 1
+    return out
+
+
+passed = 0
+
+
+def case(text):
+    global passed
+    passed += 1
+    print(f"ok {passed} - {text}", flush=True)
+
+
+def stage(base):
+    # An account of our own in a passwd that only we see; /run is ours too.
+    sh("mount", "--make-rprivate", "/")
+    passwd = open("/etc/passwd").read() + f"joe:x:2100:2100::{base}/joe:/bin/sh\n"
+    open(f"{base}/passwd", "w").write(passwd)
+    os.chmod(f"{base}/passwd", 0o644)
+    sh("mount", "--bind", f"{base}/passwd", "/etc/passwd")
+    sh("mount", "-t", "tmpfs", "tmpfs", "/run")
+    os.makedirs(f"{base}/joe")
+    os.chown(f"{base}/joe", 2100, 2100)
+    w, e, h = (Machine(base, n) for n in ("world", "edge", "home"))
+    sh("ip", "link", "add", "w0", "netns", "world", "type", "veth", "peer", "name", "e0", "netns", "edge")
+    sh("ip", "link", "add", "postern0", "netns", "edge", "type", "veth", "peer", "name", "postern0", "netns", "home")
+    for m, dev, addrs in ((w, "w0", ["192.0.2.10/24"]), (e, "e0", ["192.0.2.1/24"]),
+                          (e, "postern0", ["10.99.0.1/24", "fd99::1/64"]),
+                          (h, "postern0", ["10.99.0.2/24", "fd99::2/64"])):
+        for a in addrs:
+            m.ip("addr", "add", a, "dev", dev, *(["nodad"] if ":" in a else []))
+        m.ip("link", "set", dev, "up")
+    e.write("mta.conf", EDGE)
+    e.write("recipients", "joe@home.example\ninfo@home.example\n")
+    h.write("mta.conf", HOME)
+    h.write("users", "joe = joe\n")
+    h.write("aliases", "info: joe\na: b\nb: a\n")
+    return w, e, h
+
+
+def letters(base, w, e, h, daemons):
+    inbound, outbound = Sender(w, "192.0.2.1", 25), Sender(h, "127.0.0.1", 2587)
+    sink = f"{base}/world/sink"
+
+    def arrived(subject):
+        return subjects(maildir(base)).get(subject)
+
+    def left(subject):
+        return subjects(f"{sink}/{n}" for n in os.listdir(sink)).get(subject)
+
+    def log(m, text):
+        return text in open(f"{m.dir}/log", encoding="latin-1").read()
+
+    wait_for("both ready", lambda: e.ready() and h.ready())
+    wait_for("tunnel listeners", lambda: log(e, "listener=tunnel") and log(h, "listener=tunnel"))
+    r = inbound.send("ann@mail.test", ["joe@home.example"], "Subject: first\r\n\r\n.dot\r\n..two\r\nend\r\n")
+    assert r["ok"], r
+    wait_for("the first letter at home", lambda: arrived("first"))
+    text = open(maildir(base)[0], "rb").read()
+    assert text.startswith(b"Return-Path: <ann@mail.test>\nDelivered-To: joe@home.example\n"), text
+    assert b"\n\n.dot\n..two\nend\n" in text and b"\r" not in text
+    st = os.stat(maildir(base)[0])
+    assert (st.st_uid, st.st_mode & 0o777) == (2100, 0o600)
+    case("a letter from the world goes over the tunnel into the Maildir, as its user")
+    assert inbound.send("ann@mail.test", ["info+x@home.example"], "Subject: alias\r\n\r\nx\r\n")["ok"]
+    wait_for("the alias", lambda: arrived("alias"))
+    case("an alias with a subaddress is followed")
+    r = inbound.send("ann@mail.test", ["nobody@home.example"], "Subject: no\r\n\r\nx\r\n")
+    assert not r["ok"] and "550" in r["why"], r
+    case("a recipient that home does not have is refused at the edge")
+    r = inbound.send("ann@mail.test", ["bob@mail.test"], "Subject: relay\r\n\r\nx\r\n")
+    assert not r["ok"], r
+    case("the edge is no open relay")
+    r = outbound.send("joe@home.example", ["bob@mail.test"], "Subject: out\r\n\r\n.x\r\n")
+    assert r["ok"], r
+    wait_for("the letter in the sink", lambda: left("out"))
+    case("a letter of home leaves by the edge to the best MX")
+    assert outbound.send("joe@home.example", ["bob@implicit.test"], "Subject: implicit\r\n\r\nx\r\n")["ok"]
+    wait_for("implicit MX", lambda: left("implicit"))
+    case("a domain without MX is reached at its address")
+    for domain, reply in (("null.test", "null MX"), ("loop.test", "loops back"), ("nowhere.test", "no mail host")):
+        assert outbound.send("joe@home.example", [f"x@{domain}"], "Subject: b\r\n\r\nx\r\n")["ok"]
+        wait_for(f"the failure of {domain}", lambda: log(e, reply))
+    case("null MX, a loop to ourselves and an unknown domain fail for good")
+    assert outbound.send("joe@home.example", ["x@broken.test"], "Subject: b\r\n\r\nx\r\n")["ok"]
+    wait_for("the deferral", lambda: log(e, "DNS does not answer"), 40)
+    case("SERVFAIL is a reason to wait")
+
+    for d in daemons:
+        d.set("down")
+    time.sleep(0.3)
+    assert inbound.send("ann@mail.test", ["joe@home.example"], "Subject: waits\r\n\r\nx\r\n")["ok"]
+    time.sleep(2.5)
+    assert not arrived("waits")
+    start = time.monotonic()
+    for d in daemons:
+        d.set("up")
+    wait_for("what waited", lambda: arrived("waits"), 5)
+    took = time.monotonic() - start
+    assert took < 1.0, took
+    case(f"with the tunnel down a letter waits, and {took * 1000:.0f} ms after it is up it is home")
+
+    h.ip("link", "set", "postern0", "down")
+    assert outbound.send("joe@home.example", ["bob@mail.test"], "Subject: bound\r\n\r\nx\r\n")["ok"]
+    time.sleep(1)
+    assert not left("bound")
+    h.ip("link", "set", "postern0", "up")
+    for a in ("fd99::2/64",):
+        subprocess.run(["ip", "-n", "home", "addr", "add", a, "dev", "postern0", "nodad"], stderr=subprocess.DEVNULL)
+    wait_for("the letter when the device is back", lambda: left("bound"), 30)
+    case("without the device nothing leaves another way")
+
+
+def storm(base, w, e, h, count):
+    """kill -9 of each process while letters flow: none lost, at most one duplicate per crash."""
+    inbound, tag = [Sender(w, "192.0.2.1", 25) for _ in range(4)], f"storm{random.randrange(10**6)}"
+    accepted, crashes = set(), 0
+    lock = threading.Lock()
+
+    def flow(k):
+        for i in range(k, count, len(inbound)):
+            subject = f"{tag}-{i}"
+            for _ in range(200):
+                if inbound[k].send("ann@mail.test", ["joe@home.example"],
+                                   f"Subject: {subject}\r\n\r\n{'x' * random.randrange(4000)}\r\n")["ok"]:
+                    with lock:
+                        accepted.add(subject)
+                    break
+                time.sleep(0.1)
+
+    threads = [threading.Thread(target=flow, args=(k,)) for k in range(len(inbound))]
+    for t in threads:
+        t.start()
+    for m in (e, h):
+        for proc in ("smtpd", "queue", "relay", "lookup"):
+            target = len(accepted) + count // 10
+            wait_for("letters flow", lambda: len(accepted) >= min(target, count), 60)
+            pid = m.pid_of(proc)
+            os.kill(pid, signal.SIGKILL)
+            crashes += 1
+            wait_for(f"{m.name} {proc} again", lambda: m.pid_of(proc) != pid)
+    for t in threads:
+        t.join()
+    assert len(accepted) == count, (len(accepted), count)
+    got = {}
+
+    def all_there():
+        nonlocal got
+        got = subjects(maildir(base))
+        return all(got.get(s) for s in accepted)
+    try:
+        wait_for("every letter", all_there, 60)
+    except AssertionError:
+        print("lost:", sorted(s for s in accepted if not got.get(s))[:10])
+        raise
+    time.sleep(1)
+    got = subjects(maildir(base))
+    # A client that was cut off before its 250 sends again, and both may be there: that is his, by SMTP.
+    twice = {s: n for s, n in got.items() if n > 1 and s.startswith(tag)}
+    extra = sum(n - 1 for n in twice.values())
+    case(f"kill -9 of each process while {count} letters flow: none lost, {extra} duplicates by {crashes} crashes")
+    assert extra <= crashes * 8, twice
+
+
+def main(base):
+    w, e, h = stage(base)
+    os.makedirs(f"{base}/world/sink")
+    daemons = [Posternd(f"{base}/edge/run/events.sock", ["10.99.0.1", "fd99::1"], "home", ["10.99.0.2", "fd99::2"]),
+               Posternd(f"{base}/home/run/events.sock", ["10.99.0.2", "fd99::2"], "vps", ["10.99.0.1", "fd99::1"])]
+    procs = []
+    try:
+        p = w.start(sys.executable, os.path.abspath(__file__), "--world", f"{base}/world/sink", stdout=subprocess.PIPE)
+        procs.append(p)
+        assert p.stdout.readline() == b"ready\n"
+        procs.append(h.start(DELIVER, "-c", f"{h.dir}/mta.conf"))
+        e.start_mta()
+        h.start_mta()
+        letters(base, w, e, h, daemons)
+        storm(base, w, e, h, int(os.environ.get("LETTERS", "200")))
+        for m in (e, h):
+            m.mta.terminate()
+            assert m.mta.wait(20) == 0, m.name
+        case("both end in order")
+        for m in (e, h):
+            text = open(f"{m.dir}/log", encoding="latin-1").read()
+            for bad in ("ERROR: AddressSanitizer", "runtime error", "ERROR: LeakSanitizer"):
+                assert bad not in text, (m.name, bad)
+    except BaseException:
+        for m in (e, h):
+            print(f"---- {m.name}: last lines")
+            print("\n".join(open(f"{m.dir}/log", encoding="latin-1").read().splitlines()[-60:]))
+        raise
+    finally:
+        for p in procs + [m.mta for m in (e, h) if m.mta]:
+            if p.poll() is None:
+                p.terminate()
+    print(f"1..{passed}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--world"]:
+        world(sys.argv[2])
+    if os.geteuid():
+        print("skip: needs root")
+        sys.exit(77)
+    if sys.argv[1:2] != ["--inside"]:
+        where = tempfile.mkdtemp(prefix="postern-mail-", dir=os.environ.get("POSTERN_TMP", "/var/tmp"))
+        os.chmod(where, 0o755)
+        rc = subprocess.call(["unshare", "-m", "-n", "-p", "-f", "--mount-proc", "--kill-child", sys.executable,
+                              os.path.abspath(__file__), "--inside", where])
+        if rc == 0 or not os.environ.get("KEEP"):
+            shutil.rmtree(where)
+        sys.exit(rc)
+    main(sys.argv[2])
