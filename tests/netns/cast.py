@@ -52,6 +52,7 @@ hostname = home.example.net
 certificate = tls/cert.pem
 private-key = tls/key.pem
 users = tables/users
+edge = vps
 {extra}
 [deliver]
 domains = example.org

@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 
-BUILD = os.environ.get("POSTERN_BUILD", os.path.join(os.path.dirname(__file__), "..", "..", "build"))
+BUILD = os.environ.get("POSTERN_BUILD", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "build"))
 MTA = os.path.abspath(os.path.join(BUILD, "mta", "postern-mta"))
 DELIVER = os.path.abspath(os.path.join(BUILD, "mta", "postern-deliver"))
 
@@ -79,7 +79,7 @@ retry-max = 2s
 
 
 def dns_answer(query):
-    """MX and A of mail.test, null MX of null.test, a loop of loop.test; all else is not there."""
+    """MX and A of mail.example, null MX of null.example, a loop of loop.example; all else is not there."""
     qid, _, qd = struct.unpack(">HHH", query[:6])
     labels, p = [], 12
     while query[p]:
@@ -92,18 +92,18 @@ def dns_answer(query):
         return b"".join(bytes([len(x)]) + x.encode() for x in n.split(".") if x) + b"\0"
 
     records = {
-        ("mail.test", 15): [struct.pack(">H", 20) + dname("backup.mail.test"),
-                            struct.pack(">H", 10) + dname("mx.mail.test")],
-        ("mx.mail.test", 1): [socket.inet_aton("192.0.2.10")],
-        ("backup.mail.test", 1): [socket.inet_aton("192.0.2.77")],
-        ("implicit.test", 1): [socket.inet_aton("192.0.2.10")],
-        ("null.test", 15): [struct.pack(">H", 0) + b"\0"],
-        ("loop.test", 15): [struct.pack(">H", 10) + dname("edge.example.net")],
+        ("mail.example", 15): [struct.pack(">H", 20) + dname("backup.mail.example"),
+                            struct.pack(">H", 10) + dname("mx.mail.example")],
+        ("mx.mail.example", 1): [socket.inet_aton("192.0.2.10")],
+        ("backup.mail.example", 1): [socket.inet_aton("192.0.2.77")],
+        ("implicit.example", 1): [socket.inet_aton("192.0.2.10")],
+        ("null.example", 15): [struct.pack(">H", 0) + b"\0"],
+        ("loop.example", 15): [struct.pack(">H", 10) + dname("edge.example.net")],
         ("edge.example.net", 1): [socket.inet_aton("192.0.2.1")],
     }
     known = {n for n, _ in records}
     data = records.get((name, qtype), [])
-    rcode = 2 if name == "broken.test" else 0 if name in known else 3
+    rcode = 2 if name == "broken.example" else 0 if name in known else 3
     out = struct.pack(">HHHHHH", qid, 0x8580 | rcode, 1, len(data), 0, 0) + question
     for d in data:
         out += b"\xc0\x0c" + struct.pack(">HHIH", qtype, 1, 60, len(d)) + d
@@ -129,11 +129,11 @@ def world(directory):
 
         def say(t):
             s.sendall(t.encode() + b"\r\n")
-        say("220 mx.mail.test")
+        say("220 mx.mail.example")
         for line in f:
             word = line[:4].upper()
             if word in (b"EHLO", b"HELO"):
-                say("250-mx.mail.test\r\n250-PIPELINING\r\n250 8BITMIME")
+                say("250-mx.mail.example\r\n250-PIPELINING\r\n250 8BITMIME")
             elif word == b"DATA":
                 say("354 go on")
                 body = b""
@@ -347,43 +347,43 @@ def letters(base, w, e, h, daemons):
 
     wait_for("both ready", lambda: e.ready() and h.ready())
     wait_for("tunnel listeners", lambda: log(e, "listener=tunnel") and log(h, "listener=tunnel"))
-    r = inbound.send("ann@mail.test", ["joe@home.example"], "Subject: first\r\n\r\n.dot\r\n..two\r\nend\r\n")
+    r = inbound.send("ann@mail.example", ["joe@home.example"], "Subject: first\r\n\r\n.dot\r\n..two\r\nend\r\n")
     assert r["ok"], r
     wait_for("the first letter at home", lambda: arrived("first"))
     text = open(maildir(base)[0], "rb").read()
-    assert text.startswith(b"Return-Path: <ann@mail.test>\nDelivered-To: joe@home.example\n"), text
+    assert text.startswith(b"Return-Path: <ann@mail.example>\nDelivered-To: joe@home.example\n"), text
     assert b"\n\n.dot\n..two\nend\n" in text and b"\r" not in text
     st = os.stat(maildir(base)[0])
     assert (st.st_uid, st.st_mode & 0o777) == (2100, 0o600)
     case("a letter from the world goes over the tunnel into the Maildir, as its user")
-    assert inbound.send("ann@mail.test", ["info+x@home.example"], "Subject: alias\r\n\r\nx\r\n")["ok"]
+    assert inbound.send("ann@mail.example", ["info+x@home.example"], "Subject: alias\r\n\r\nx\r\n")["ok"]
     wait_for("the alias", lambda: arrived("alias"))
     case("an alias with a subaddress is followed")
-    r = inbound.send("ann@mail.test", ["nobody@home.example"], "Subject: no\r\n\r\nx\r\n")
+    r = inbound.send("ann@mail.example", ["nobody@home.example"], "Subject: no\r\n\r\nx\r\n")
     assert not r["ok"] and "550" in r["why"], r
     case("a recipient that home does not have is refused at the edge")
-    r = inbound.send("ann@mail.test", ["bob@mail.test"], "Subject: relay\r\n\r\nx\r\n")
+    r = inbound.send("ann@mail.example", ["bob@mail.example"], "Subject: relay\r\n\r\nx\r\n")
     assert not r["ok"], r
     case("the edge is no open relay")
-    r = outbound.send("joe@home.example", ["bob@mail.test"], "Subject: out\r\n\r\n.x\r\n")
+    r = outbound.send("joe@home.example", ["bob@mail.example"], "Subject: out\r\n\r\n.x\r\n")
     assert r["ok"], r
     wait_for("the letter in the sink", lambda: left("out"))
     case("a letter of home leaves by the edge to the best MX")
-    assert outbound.send("joe@home.example", ["bob@implicit.test"], "Subject: implicit\r\n\r\nx\r\n")["ok"]
+    assert outbound.send("joe@home.example", ["bob@implicit.example"], "Subject: implicit\r\n\r\nx\r\n")["ok"]
     wait_for("implicit MX", lambda: left("implicit"))
     case("a domain without MX is reached at its address")
-    for domain, reply in (("null.test", "null MX"), ("loop.test", "loops back"), ("nowhere.test", "no mail host")):
+    for domain, reply in (("null.example", "null MX"), ("loop.example", "loops back"), ("nowhere.example", "no mail host")):
         assert outbound.send("joe@home.example", [f"x@{domain}"], "Subject: b\r\n\r\nx\r\n")["ok"]
         wait_for(f"the failure of {domain}", lambda: log(e, reply))
     case("null MX, a loop to ourselves and an unknown domain fail for good")
-    assert outbound.send("joe@home.example", ["x@broken.test"], "Subject: b\r\n\r\nx\r\n")["ok"]
+    assert outbound.send("joe@home.example", ["x@broken.example"], "Subject: b\r\n\r\nx\r\n")["ok"]
     wait_for("the deferral", lambda: log(e, "DNS does not answer"), 40)
     case("SERVFAIL is a reason to wait")
 
     for d in daemons:
         d.set("down")
     time.sleep(0.3)
-    assert inbound.send("ann@mail.test", ["joe@home.example"], "Subject: waits\r\n\r\nx\r\n")["ok"]
+    assert inbound.send("ann@mail.example", ["joe@home.example"], "Subject: waits\r\n\r\nx\r\n")["ok"]
     time.sleep(2.5)
     assert not arrived("waits")
     start = time.monotonic()
@@ -395,7 +395,7 @@ def letters(base, w, e, h, daemons):
     case(f"with the tunnel down a letter waits, and {took * 1000:.0f} ms after it is up it is home")
 
     h.ip("link", "set", "postern0", "down")
-    assert outbound.send("joe@home.example", ["bob@mail.test"], "Subject: bound\r\n\r\nx\r\n")["ok"]
+    assert outbound.send("joe@home.example", ["bob@mail.example"], "Subject: bound\r\n\r\nx\r\n")["ok"]
     time.sleep(1)
     assert not left("bound")
     h.ip("link", "set", "postern0", "up")
@@ -415,7 +415,7 @@ def storm(base, w, e, h, count):
         for i in range(k, count, len(inbound)):
             subject = f"{tag}-{i}"
             for _ in range(200):
-                if inbound[k].send("ann@mail.test", ["joe@home.example"],
+                if inbound[k].send("ann@mail.example", ["joe@home.example"],
                                    f"Subject: {subject}\r\n\r\n{'x' * random.randrange(4000)}\r\n")["ok"]:
                     with lock:
                         accepted.add(subject)
