@@ -53,7 +53,7 @@ done"""])
         ours.write(f"/etc/postern/keys/{to}", ours.read(f"/tmp/ca/{name}"), mode=0o600 if to == "own.key" else 0o644)
     for to, name in (("private/own.pem", f"{their_id}.key"), ("x509/own.pem", f"{their_id}.pem"), ("x509ca/ca.pem", "ca.pem")):
         theirs.write(f"/etc/swanctl/{to}", ours.read(f"/tmp/ca/{name}"))
-    return ("private-key = keys/own.key\ncertificate = keys/own.pem", "ca = keys/ca.pem",
+    return ("private-key = keys/own.key", "certificate = keys/own.pem\nca = keys/ca.pem",
             "auth = pubkey\n      certs = own.pem", "auth = pubkey", "")
 
 
