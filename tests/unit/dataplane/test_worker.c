@@ -325,6 +325,107 @@ static void a_replayed_packet_is_dropped(void **state)
 	aead_free(k.aead);
 }
 
+/* One sealed packet from a stranger's socket, with an outer TOS. */
+static void inject(struct world *w, uint64_t seq, uint8_t nh, const uint8_t *text, size_t n,
+		   int tos)
+{
+	struct esp_key k = { .aead = aead_new(DP_AES_256_GCM_16, key[0], 1), .esn = true };
+	struct sockaddr_storage to;
+	socklen_t len = endpoint_to_sockaddr(&w->e[1].at, AF_INET, &to);
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	uint8_t in[2000], out[2000];
+
+	memcpy(in, text, n);
+	memcpy(k.salt, key[0] + 32, 4);
+	k.spi = w->e[1].spi;
+	assert_int_equal(esp_seal(&k, seq, nh, in, n, out), 0);
+	assert_int_equal(setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos)), 0);
+	assert_true(sendto(fd, out, esp_len(n), 0, (struct sockaddr *)&to, len) > 0);
+	close(fd);
+	aead_free(k.aead);
+}
+
+/* RFC 6040 s4.2, figure 4. */
+static void ecn_is_combined_as_the_table_says(void **state)
+{
+	static const int want[4][4] = {
+		/* outer:    Not, ECT1, ECT0, CE */
+		[0] = { 0, 0, 0, -1 },
+		[1] = { 1, 1, 1, 3 },
+		[2] = { 2, 1, 2, 3 },
+		[3] = { 3, 3, 3, 3 },
+	};
+	struct world *w = *state;
+	uint8_t p[200], got[65536];
+	uint64_t seq = 1;
+
+	for (uint8_t in = 0; in < 4; in++) {
+		for (int outer = 0; outer < 4; outer++) {
+			struct made m = inner;
+			struct pkt k;
+			size_t n;
+
+			m.ecn = in;
+			n = make_packet(&m, p, 10);
+			inject(w, seq++, ESP_NH_IPV4, p, n, outer);
+			n = tun_read(w, &w->e[1], got, want[in][outer] < 0 ? 60 : 2000);
+			assert_int_equal(n != 0, want[in][outer] >= 0);
+			if (!n)
+				continue;
+			assert_int_equal(pkt_ecn(got), want[in][outer]);
+			assert_int_equal(pkt_parse(got, n, &k), 0);
+			assert_int_equal(csum_fold(csum_add(got, 20, 0)), 0xffff);
+		}
+	}
+	assert_true(counts(w->e[1].dp, DP_DROP_ECN, 1));
+}
+
+static void odd_contents_behind_a_good_icv_are_dropped_or_trimmed(void **state)
+{
+	struct world *w = *state;
+	uint8_t p[400] = { 0 }, got[65536];
+	size_t n = make_packet(&inner, p, 10);
+
+	memset(p + n, 0xcc, 100);
+	inject(w, 1, ESP_NH_IPV4, p, n + 100, 0); /* TFC padding (RFC 4303 s2.7) */
+	assert_int_equal(tun_read(w, &w->e[1], got, 2000), n);
+	inject(w, 2, 6, p, n, 0); /* transport mode: not ours */
+	assert_true(counts(w->e[1].dp, DP_DROP_NEXT_HEADER, 1));
+	inject(w, 3, ESP_NH_IPV6, p, n, 0);
+	inject(w, 4, ESP_NH_IPV4, p, n - 1, 0);
+	inject(w, 5, ESP_NH_IPV4, p, 0, 0);
+	assert_true(counts(w->e[1].dp, DP_DROP_INNER, 3));
+	/* Authentic all the same: their numbers are used up. */
+	inject(w, 5, ESP_NH_IPV4, p, n, 0);
+	assert_true(counts(w->e[1].dp, DP_DROP_REPLAY, 1));
+}
+
+static void an_icmp_error_becomes_a_hint(void **state)
+{
+	struct world *w = *state;
+	struct endpoint closed = { .port = 0 };
+	struct dp_path path = { .sock = 0 };
+	struct dp_event ev;
+
+	close(bound(&closed, 0));
+	path.remote = closed;
+	assert_int_equal(dp_peer_set(w->e[0].dp, 1, &path, false, 0), 0);
+	put_in(w, 0, &inner, 10);
+	assert_true(wait_event(w->e[0].dp, DP_EV_ICMP, &ev));
+	assert_int_equal(ev.peer, 1);
+	assert_int_equal(ev.icmp_errno, ECONNREFUSED);
+	assert_true(endpoint_eq(&ev.path.remote, &closed));
+	/* And the socket goes on working. */
+	path.remote = w->e[1].at;
+	assert_int_equal(dp_peer_set(w->e[0].dp, 1, &path, false, 0), 0);
+	for (int i = 0; i < 3; i++) {
+		uint8_t got[65536];
+
+		assert_true(through(w, 0, &inner, 10, got) > 0);
+		assert_true(through(w, 1, &inner, 10, got) > 0);
+	}
+}
+
 static void a_dummy_is_consumed_and_counts_as_life(void **state)
 {
 	struct world *w = *state;
@@ -520,6 +621,9 @@ int main(void)
 		T(what_no_selector_allows_goes_nowhere),
 		T(an_inner_packet_outside_the_selectors_is_dropped),
 		T(a_replayed_packet_is_dropped),
+		T(ecn_is_combined_as_the_table_says),
+		T(odd_contents_behind_a_good_icv_are_dropped_or_trimmed),
+		T(an_icmp_error_becomes_a_hint),
 		T(a_dummy_is_consumed_and_counts_as_life),
 		T(a_probe_is_reported_and_moves_nothing),
 		T(ike_passes_on_every_kind_of_socket),
