@@ -21,8 +21,15 @@ uint64_t child_now(const struct child *c)
 static void on_config(struct bundle *b, uint64_t generation, void *arg)
 {
 	struct child *c = arg;
-	struct config *cfg = config_from_bundle(b);
+	struct config *cfg;
 
+	if (!c->engine) { /* a reload while we start: start() comes back to it */
+		bundle_free(c->early);
+		c->early = b;
+		c->early_generation = generation;
+		return;
+	}
+	cfg = config_from_bundle(b);
 	if (!cfg || !conf_ok(cfg->conf)) {
 		/* The parent has read the same text by the same code; a fault here is a bug or no memory. */
 		log_err(NULL, "configuration not taken: %s", cfg ? cfg->conf->errors : "out of memory");
@@ -45,6 +52,8 @@ static void on_path_changed(void *arg)
 {
 	struct child *c = arg;
 
+	if (!c->engine)
+		return; /* we only start: all paths are looked up anyway */
 	priv_resolve_flush(c->priv);
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		sup_on_path_change(&p->sup, child_now(c));
@@ -269,6 +278,7 @@ static void stop(struct child *c)
 	fx_list_free(&c->fx);
 	priv_free(c->priv);
 	bundle_free(c->inv.bundle);
+	bundle_free(c->early);
 	config_free(c->cfg);
 	loop_free(c->loop);
 }
@@ -295,6 +305,12 @@ int child_main(void)
 
 		c.started_ms = child_now(&c);
 		effects_apply(&c);
+		if (c.early) {
+			struct bundle *b = c.early;
+
+			c.early = NULL;
+			on_config(b, c.early_generation, &c);
+		}
 		log_info(NULL, "ready: %zu peers, tun=%s, port %u, %s, %u worker%s, %s", c.cfg->peer_count,
 			 c.inv.tun_name, c.inv.outer[0].port,
 			 i->io == DP_IO_URING ? "io_uring" : "epoll", i->workers,

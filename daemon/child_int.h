@@ -66,6 +66,8 @@ struct child {
 	struct fx_list fx;
 	bool applying;
 	bool stopping;
+	struct bundle *early; /* a reload that came before we were ready, or NULL */
+	uint64_t early_generation;
 	uint64_t started_ms;
 
 	struct peer **peer; /* by id; NULL: none */

@@ -213,15 +213,22 @@ static void do_failed(struct child *c, struct fx *fx)
 		 suppressed ? " (and more of the kind)" : "");
 }
 
-static void log_up(struct peer *p, const struct fx *fx)
+/* The keys of the peer's log lines follow its IKE SA. */
+static void log_ike(struct peer *p, uint32_t ike)
 {
 	struct engine_ike_info info;
-	char to[ENDPOINT_STR_MAX];
 
-	if (engine_ike_info(p->child->engine, fx->up.ike, &info))
+	if (engine_ike_info(p->child->engine, ike, &info))
 		log_set(&p->log, "peer=%s spi_i=%016llx spi_r=%016llx", p->cfg->name,
 			(unsigned long long)info.spi_i, (unsigned long long)info.spi_r);
-	log_info(&p->log, "IKE SA is up, endpoint %s%s%s%s%s", endpoint_str(&fx->up.path.remote, to),
+}
+
+static void log_up(struct peer *p, const struct fx *fx)
+{
+	char to[ENDPOINT_STR_MAX];
+
+	log_ike(p, fx->up.ike);
+	log_info(&p->log, "endpoint %s%s%s%s%s", endpoint_str(&fx->up.path.remote, to),
 		 fx->up.initiator ? ", we called" : ", it called", fx->up.postern ? ", Postern" : "",
 		 fx->up.nat_local ? ", NAT on our side" : "",
 		 fx->up.nat_remote ? ", NAT on its side" : "");
@@ -229,7 +236,6 @@ static void log_up(struct peer *p, const struct fx *fx)
 
 static void tell_rekey(struct peer *p, const char *what)
 {
-	log_info(&p->log, "%s SA rekeyed", what);
 	telling_send(p->child, json_pack("{s:s, s:s, s:s}", "event", "rekey", "peer", p->cfg->name,
 					 "what", what));
 }
@@ -297,8 +303,10 @@ static void do_one(struct child *c, struct fx *fx)
 			tell_rekey(p, "child");
 		break;
 	case FX_IKE_REKEYED:
-		if (p)
+		if (p) {
+			log_ike(p, fx->rekeyed.new_ike);
 			tell_rekey(p, "ike");
+		}
 		break;
 	case FX_ADDRESSES:
 		if (p)
@@ -523,7 +531,7 @@ static void s_changed(void *arg, uint32_t peer, bool up)
 		p->up_since_ms = child_now(c);
 	else
 		p->down_since_ms = child_now(c);
-	log_info(&p->log, "%s", up ? "up" : p->sup.ike ? "down: it does not answer" : "down");
+	log_info(&p->log, "%s", up ? "up" : p->sup.ike && p->sup.asked_ms ? "down: it does not answer" : "down");
 	telling_send(c, telling_peer_event(p));
 }
 
