@@ -147,8 +147,10 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	p->remote_id = take_id(s, "identity");
 	p->local_id = conf_is_set(s, "local-identity") ? take_id(s, "local-identity") : cfg->identity;
 	p->psk = conf_text(s, "psk");
-	p->certificate = conf_text(s, "certificate");
 	p->ca = conf_text(s, "ca");
+	p->certificate = conf_text(s, "certificate");
+	if (p->ca && !p->certificate)
+		p->certificate = conf_text(conf_find(cfg->conf, "posternd", ""), "certificate");
 	p->private_key = conf_is_set(s, "private-key") ? conf_text(s, "private-key") : cfg->private_key;
 	p->auth = p->psk ? CONFIG_AUTH_PSK : p->ca ? CONFIG_AUTH_CERT : CONFIG_AUTH_RAW;
 	if (p->auth == CONFIG_AUTH_PSK)

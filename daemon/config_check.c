@@ -32,7 +32,7 @@ static void check_auth(struct config *cfg, const struct config_peer *p, const st
 			   "keygen",
 			   p->name);
 	if (p->ca && !p->certificate)
-		conf_error(c, conf_line(s, "ca"), "[peer %s] has ca but no certificate of ours", p->name);
+		conf_error(c, conf_line(s, "ca"), "[peer %s] has ca but no certificate of ours, here or in [posternd]", p->name);
 	if (p->certificate && !p->ca)
 		conf_error(c, conf_line(s, "certificate"), "[peer %s] has certificate but no ca",
 			   p->name);

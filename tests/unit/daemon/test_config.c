@@ -144,7 +144,7 @@ static void semantic_errors_have_exact_messages(void **state)
 	bad("[posternd]\nidentity = v.example\ntunnel-address = 10.99.0.1\n" HOME,
 	    "4: [peer home] needs private-key, here or in [posternd]; make one with postern keygen");
 	bad(VPS "[peer a]\nidentity = a.example\nca = ca.pem\nassign = 10.99.0.2\n",
-	    "9: [peer a] has ca but no certificate of ours");
+	    "9: [peer a] has ca but no certificate of ours, here or in [posternd]");
 	bad(VPS "[peer a]\nidentity = a.example\npsk = p\nassign = 10.99.0.2\ncertificate = c.pem\n",
 	    "11: [peer a] has certificate but no ca");
 	bad(VPS "[peer a]\nidentity = a.example\npsk = p\nnetworks = 10.99.0.2\nstart = always\n",
