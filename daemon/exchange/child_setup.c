@@ -319,10 +319,13 @@ void child_want(struct engine *e, struct ike_sa *sa, uint64_t in_ms)
 void on_child_retry(struct timer *t, uint64_t now_ms)
 {
 	struct ike_sa *sa = t->arg;
+	struct task want = { .kind = TASK_CREATE_CHILD, .if_none = true };
 
 	(void)now_ms;
-	if (sa->state == SA_UP && !ike_sa_children_up(sa))
-		task_queue(sa->engine, sa, TASK_CREATE_CHILD, 0);
+	if (sa->state != SA_UP || ike_sa_task_has(sa, TASK_CREATE_CHILD, 0))
+		return;
+	ike_sa_task_add(sa, &want);
+	tasks_run(sa->engine, sa);
 }
 
 /* ---- responder ---- */

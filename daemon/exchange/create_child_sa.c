@@ -43,6 +43,8 @@ int create_child_send(struct engine *e, struct ike_sa *sa, struct task *t)
 			return -EALREADY;
 		}
 	}
+	if (t->if_none && ike_sa_children_up(sa))
+		return -EALREADY;
 	c = child_start(e, sa);
 	if (!c)
 		return -ENOMEM;
@@ -227,6 +229,7 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 {
 	struct task again = { .kind = o->task.kind,
 			      .spi = o->task.spi,
+			      .if_none = o->task.if_none,
 			      .rounds = (uint8_t)(o->task.rounds + 1) };
 	struct child_sa *old = ike_sa_child_in(sa, o->task.spi);
 

@@ -53,6 +53,7 @@ static void come_up(struct engine *e, struct ike_sa *sa, bool child)
 	sa->peer->introduced = true;
 	sa->peer->alive_ms = e->now_ms;
 	sa->since_ms = e->now_ms;
+	sa->series_since_ms = e->now_ms;
 	half_open_gone(e, sa);
 	sa_enter_state(e, sa, SA_UP);
 	rekey_schedule(e, sa);

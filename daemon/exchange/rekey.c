@@ -100,6 +100,8 @@ static struct ike_sa *successor_make(struct engine *e, struct ike_sa *old, uint6
 	sa->has_instance = old->has_instance;
 	memcpy(sa->instance, old->instance, sizeof(sa->instance));
 	sa->reply_ms = old->reply_ms;
+	sa->lowest = old->lowest;
+	sa->series_since_ms = old->series_since_ms;
 	err = dh_shared(dh, m->ke.data, m->ke.len, &shared);
 	if (!err)
 		err = ike_keys_rekey(&sa->suite, old->suite.prf, &old->keys.sk_d, nonce_span(ni),

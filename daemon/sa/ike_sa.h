@@ -63,6 +63,7 @@ struct task {
 	uint32_t spi;
 	uint16_t type;
 	uint16_t group; /* REKEY_*, CREATE_CHILD: KE group to use, 0: the first one */
+	bool if_none;	/* CREATE_CHILD: only when there is no working one at that time */
 	uint8_t rounds; /* INVALID_KE_PAYLOAD seen */
 	uint8_t *bytes; /* owned */
 	size_t len;
@@ -170,7 +171,7 @@ struct ike_sa {
 	size_t frag_max; /* largest IKE message that we send whole */
 	bool has_instance;
 	uint8_t instance[16];
-	struct nonce lowest; /* of its two IKE_SA_INIT or rekey nonces */
+	struct nonce lowest; /* of the two IKE_SA_INIT nonces of the series */
 
 	struct auth_ctx *auth;
 	struct call *call;
@@ -186,6 +187,7 @@ struct ike_sa {
 	struct ike_sa *predecessor;
 
 	uint64_t since_ms, rekey_at_ms, reply_ms;
+	uint64_t series_since_ms; /* when the first of the series came up */
 	uint64_t child_retry_ms; /* no CHILD: when to try again; 0: not */
 	unsigned child_failures;
 	struct timer resend; /* outstanding request */
