@@ -37,7 +37,7 @@ int create_child_send(struct engine *e, struct ike_sa *sa, struct task *t)
 	if (t->kind == TASK_REKEY_CHILD) {
 		old = ike_sa_child_in(sa, t->spi);
 		if (!old || !child_sa_usable(old))
-			return -EALREADY; /* deleted or rekeyed meanwhile */
+			return -EALREADY;	/* deleted or rekeyed meanwhile */
 		if (old->state == CHILD_HALF) { /* the peer may not even know it yet */
 			timer_arm(e, &old->life, e->now_ms + SOON_MS);
 			return -EALREADY;

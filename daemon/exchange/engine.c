@@ -348,8 +348,8 @@ void sa_retire(struct engine *e, struct ike_sa *sa)
 static bool crossing(const struct ike_sa *a, const struct ike_sa *b)
 {
 	uint64_t d = a->series_since_ms > b->series_since_ms
-			     ? a->series_since_ms - b->series_since_ms
-			     : b->series_since_ms - a->series_since_ms;
+			 ? a->series_since_ms - b->series_since_ms
+			 : b->series_since_ms - a->series_since_ms;
 
 	return a->series_initiator != b->series_initiator && d < CROSSING_MS && a->lowest.len &&
 	       b->lowest.len;

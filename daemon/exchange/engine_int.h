@@ -38,8 +38,8 @@ struct peer_entry {
 	struct ike_sa *sas;
 	struct log log;
 	struct addr v4, v6; /* that the peer gave us last; family 0: none */
-	bool introduced;   /* an IKE_AUTH of ours succeeded: no INITIAL_CONTACT any more */
-	uint64_t alive_ms; /* last authenticated answer on any of its SAs, or first call */
+	bool introduced;    /* an IKE_AUTH of ours succeeded: no INITIAL_CONTACT any more */
+	uint64_t alive_ms;  /* last authenticated answer on any of its SAs, or first call */
 	uint64_t busy_until_ms;
 };
 

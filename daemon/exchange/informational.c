@@ -22,7 +22,8 @@ int delete_send(struct engine *e, struct ike_sa *sa, struct task *t)
 		return request_send(e, sa, INFORMATIONAL, t);
 	}
 	c = ike_sa_child_in(sa, t->spi);
-	if (!c || c->state == CHILD_LINGER || c->state == CHILD_NEW)
+	/* A NEW one here is one that we could not install: the peer has it all the same. */
+	if (!c || c->state == CHILD_LINGER || !c->spi_out)
 		return -EALREADY;
 	pld_delete_add_esp(inner_begin(e), &c->spi_in, 1);
 	child_stop_out(e, c);
@@ -54,7 +55,8 @@ static uint32_t delete_child(struct engine *e, struct ike_sa *sa, uint32_t spi_o
 
 	if (!c) {
 		/* Its answer to our CREATE_CHILD_SA may still be on its way (ike.md case 70). */
-		memmove(sa->out.deleted + 1, sa->out.deleted, sizeof(sa->out.deleted) - sizeof(uint32_t));
+		memmove(sa->out.deleted + 1, sa->out.deleted,
+			sizeof(sa->out.deleted) - sizeof(uint32_t));
 		sa->out.deleted[0] = spi_out;
 		return 0;
 	}

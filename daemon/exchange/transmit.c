@@ -90,8 +90,8 @@ int request_send(struct engine *e, struct ike_sa *sa, uint8_t exchange, struct t
 		sa->out.inner_len = sa->out.inner ? len : 0;
 	}
 	secret_wipe(e->build, len);
-	log_debug(&sa->log, "request %u: task %d about %08x", sa->win.next_out, (int)sa->out.task.kind,
-		  sa->out.task.spi);
+	log_debug(&sa->log, "request %u: task %d about %08x", sa->win.next_out,
+		  (int)sa->out.task.kind, sa->out.task.spi);
 	sa->win.outstanding = true;
 	retransmit_start(&sa->out.rt, e->now_ms);
 	resend_arm(e, sa);

@@ -99,7 +99,8 @@ struct outreq {
 	uint64_t new_spi;	    /* REKEY_IKE */
 	struct child_sa *new_child; /* CHILD_NEW, in the SA's list */
 	struct collision rival;
-	uint32_t deleted[4]; /* the peer's SPIs in Deletes that name nothing we know: perhaps this one */
+	uint32_t
+	    deleted[4]; /* the peer's SPIs in Deletes that name nothing we know: perhaps this one */
 };
 
 /* What is needed only until AUTH holds. */
@@ -133,12 +134,12 @@ struct call {
 	uint16_t group;
 	uint8_t cookie[IKE_COOKIE_MAX];
 	size_t cookie_len;
-	uint8_t rounds;	      /* COOKIE and INVALID_KE_PAYLOAD answered */
-	uint64_t keyed_ms;    /* SPI and DH value drawn */
-	uint64_t refused_ms;  /* an unauthenticated refusal came; 0: none */
-	uint16_t refused;     /* notify type */
-	uint8_t candidates;   /* alive */
-	bool spent;	      /* a candidate with this SPI and DH value failed: draw new ones */
+	uint8_t rounds;	     /* COOKIE and INVALID_KE_PAYLOAD answered */
+	uint64_t keyed_ms;   /* SPI and DH value drawn */
+	uint64_t refused_ms; /* an unauthenticated refusal came; 0: none */
+	uint16_t refused;    /* notify type */
+	uint8_t candidates;  /* alive */
+	bool spent;	     /* a candidate with this SPI and DH value failed: draw new ones */
 };
 
 struct peer_entry;
@@ -147,8 +148,8 @@ struct engine;
 struct ike_sa {
 	struct engine *engine;
 	struct hash_node by_spi, by_handle, by_init;
-	bool in_init;	/* by_init: for life, so that a late copy of IKE_SA_INIT makes no second SA */
-	bool half_open; /* counts against the bounds */
+	bool in_init; /* by_init: for life, so that a late copy of IKE_SA_INIT makes no second SA */
+	bool half_open;			       /* counts against the bounds */
 	struct ike_sa *peer_next, **peer_prev; /* list of its peer; half-open: of the engine */
 	struct ike_sa *grave_next;
 	uint32_t handle;
@@ -188,7 +189,7 @@ struct ike_sa {
 
 	uint64_t since_ms, rekey_at_ms, reply_ms;
 	uint64_t series_since_ms; /* when the first of the series came up */
-	uint64_t child_retry_ms; /* no CHILD: when to try again; 0: not */
+	uint64_t child_retry_ms;  /* no CHILD: when to try again; 0: not */
 	unsigned child_failures;
 	struct timer resend; /* outstanding request */
 	struct timer life;   /* rekey by time; half-open: expiry; REKEYED and so on: patience */

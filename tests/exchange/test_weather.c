@@ -83,11 +83,11 @@ static bool storm(unsigned long seed)
 	w->delay_max = w->delay_min;
 	world_run(w, 300000);
 	ok = world_agrees(w, &why);
-	EACH_HOST (h)
-		if (ok && paper_children(&w->host[h], false, false) != 1) {
-			why = "CHILD SAs are left in the data plane";
-			ok = false;
-		}
+	EACH_HOST(h)
+	if (ok && paper_children(&w->host[h], false, false) != 1) {
+		why = "CHILD SAs are left in the data plane";
+		ok = false;
+	}
 	if (!ok)
 		fprintf(stderr, "seed %lu: %s\n", seed, why);
 	world_no_leaks(w);
