@@ -354,6 +354,7 @@ bool dp_event_next(struct dp *dp, struct dp_event *ev)
 		(void)n;
 		atomic_exchange_explicit(&dp->event_told, false, memory_order_seq_cst);
 	}
+	install_reap(dp); /* what was removed while workers were busy, keys among it */
 	return false;
 }
 

@@ -341,6 +341,7 @@ bool dp_event_next(struct dp *dp, struct dp_event *ev);
 	X(DP_SEND_BLOCKED, "send_blocked")                                                         \
 	X(DP_RECV_ERROR, "recv_errors")                                                            \
 	X(DP_REARM, "multishot_rearmed")                                                           \
+	X(DP_TUN_ERROR, "tun_read_errors")                                                         \
 	X(DP_TUN_PAUSED, "tun_read_paused")                                                        \
 	X(DP_EVENT_LOST, "events_lost")                                                            \
 	X(DP_DROP_TUN_SHORT, "tun_malformed")                                                      \

@@ -86,6 +86,10 @@ static void read_tun(struct worker *w)
 	for (int i = 0; i < TUN_BURST && !w->tx_blocked; i++) {
 		ssize_t n = read(w->tun_fd, e->tun->mem, BUF_BYTES - SPLIT_SPARE);
 
+		if (n < 0)
+			tun_on_error(w, -errno);
+		if (w->tun_dead)
+			epoll_ctl(e->fd, EPOLL_CTL_DEL, w->tun_fd, NULL);
 		if (n <= 0)
 			return;
 		e->tun->refs = 1;

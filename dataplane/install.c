@@ -15,7 +15,7 @@ struct spi_node {
 	struct rcu_node rcu;
 };
 
-static void reap(struct dp *dp)
+void install_reap(struct dp *dp)
 {
 	struct rcu_reader *readers[DP_WORKERS_MAX];
 
@@ -102,7 +102,7 @@ int dp_peer_set(struct dp *dp, uint32_t id, const struct dp_path *path, bool lim
 		atomic_store_explicit(&dp->peers[id], p, memory_order_release);
 	if (old)
 		rcu_retire(&dp->rcu, &old->rcu, ep_free);
-	reap(dp);
+	install_reap(dp);
 	return 0;
 }
 
@@ -138,7 +138,7 @@ int dp_peer_networks(struct dp *dp, uint32_t id, const struct prefix *nets, size
 	}
 	if (rc)
 		drop_networks(dp, p);
-	reap(dp);
+	install_reap(dp);
 	return rc;
 }
 
@@ -159,7 +159,7 @@ void dp_peer_remove(struct dp *dp, uint32_t id)
 	if (ep)
 		rcu_retire(&dp->rcu, &ep->rcu, ep_free);
 	rcu_retire(&dp->rcu, &p->rcu, peer_free);
-	reap(dp);
+	install_reap(dp);
 }
 
 int dp_peer_activity(const struct dp *dp, uint32_t id, struct dp_activity *a)
@@ -250,7 +250,7 @@ void dp_spi_release(struct dp *dp, uint32_t spi)
 		return;
 	rtab_del(&dp->spis, &n->node);
 	rcu_retire(&dp->rcu, &n->rcu, spi_free);
-	reap(dp);
+	install_reap(dp);
 }
 
 /* ---- SAs ---- */
@@ -303,7 +303,7 @@ int dp_sa_install_in(struct dp *dp, const struct dp_sa *d)
 		settle_newest_in(p);
 		sa_in_free(&sa->rcu);
 	}
-	reap(dp);
+	install_reap(dp);
 	return rc;
 }
 
@@ -331,7 +331,7 @@ int dp_sa_install_out(struct dp *dp, const struct dp_sa *d)
 	sa->next = p->outs;
 	p->outs = sa;
 	settle_newest_out(p);
-	reap(dp);
+	install_reap(dp);
 	return 0;
 }
 
@@ -364,7 +364,7 @@ void dp_sa_remove_out(struct dp *dp, uint32_t peer, uint32_t spi)
 	settle_newest_out(p);
 	spd_del_sa(&dp->spd, &dp->rcu, sa);
 	rcu_retire(&dp->rcu, &sa->rcu, sa_out_free);
-	reap(dp);
+	install_reap(dp);
 }
 
 int dp_sa_counts_in(const struct dp *dp, uint32_t spi, struct dp_sa_counts *c)

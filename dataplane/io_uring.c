@@ -88,7 +88,7 @@ static void arm_tun(struct worker *w)
 	struct uring *u = w->io_state;
 	struct io_uring_sqe *sqe;
 
-	if (u->tun_armed || !u->at_kernel[GROUP_TUN] || w->tx_blocked)
+	if (u->tun_armed || !u->at_kernel[GROUP_TUN] || w->tx_blocked || w->tun_dead)
 		return;
 	sqe = sqe_for(w, DATA(TAG_TUN, 0));
 	if (!sqe)
@@ -253,6 +253,8 @@ static void on_tun(struct worker *w, const struct io_uring_cqe *cqe)
 	if (cqe->res <= 0) {
 		if (cqe->res == -EINVAL && (w->features & DP_F_READ_MULTI))
 			w->features &= ~(unsigned)DP_F_READ_MULTI;
+		else if (cqe->res < 0)
+			tun_on_error(w, cqe->res);
 		if (b)
 			buf_put(b);
 		return;

@@ -5,6 +5,7 @@
 #include <linux/if_tun.h>
 #include <sys/ioctl.h>
 
+#include "log.h"
 #include "probe.h"
 #include "worker.h"
 
@@ -192,6 +193,16 @@ void tun_on_read(struct worker *w, struct buf *b, size_t len)
 	worker_count(w, DP_OUT_UNITS);
 	tun_out(w, b->mem, len);
 	buf_put(b);
+}
+
+void tun_on_error(struct worker *w, int res)
+{
+	if (res == -EAGAIN || res == -EINTR || res == -ENOBUFS || res == -ECANCELED)
+		return;
+	worker_count(w, DP_TUN_ERROR);
+	/* EBADFD: the interface was deleted under us. Inbound goes on to be counted as lost. */
+	w->tun_dead = true;
+	log_err(NULL, "worker %u: TUN read failed: %s", w->index, strerror(-res));
 }
 
 void tun_send_dummy(struct worker *w, const struct cmd *c)

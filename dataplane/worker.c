@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "log.h"
 
 static void hand_done(struct worker *w, struct buf *b);
 
@@ -103,6 +104,8 @@ static void *run(void *arg)
 	atomic_store(&w->started, rc ? rc : 1);
 	while (!rc && !atomic_load_explicit(&w->stop, memory_order_acquire))
 		rc = w->io->turn(w);
+	if (rc)
+		log_err(NULL, "worker %u: %s: %s", w->index, w->io->name, strerror(-rc));
 	/* A ring belongs to the thread that enabled it: it is closed here. */
 	w->io->close(w);
 	rcu_offline(&w->rcu);

@@ -29,7 +29,7 @@
 #define TX_POOL	   8
 #define TUNW_POOL  64
 #define INBOX_CMDS 512 /* power of two */
-#define HAND_SLOTS  64  /* per pair of workers; power of two; untouched ones cost nothing */
+#define HAND_SLOTS 64  /* per pair of workers; power of two; untouched ones cost nothing */
 #define SOCKS_MAX  (2 * DP_SOCKS_MAX)
 #define TUN_BURST  8 /* units per turn of one source, for fairness */
 #define RECV_BURST 32
@@ -122,6 +122,7 @@ struct worker {
 	unsigned sock_count;
 	struct sock *tx_sock[DP_SOCKS_MAX];
 	bool tx_blocked; /* some socket is */
+	bool tun_dead;	 /* the device is gone: read no more, or we would spin */
 	struct txbatch *tx, *tx_free, *tx_pool;
 	struct tunw *tunw_free, *tunw_pool;
 	struct merge merge;
@@ -198,6 +199,8 @@ unsigned tun_probe(int fd, unsigned without);
 void tun_on_read(struct worker *w, struct buf *b, size_t len);
 /** tun_out() - The same for a unit that lies elsewhere (hand-over). */
 void tun_out(struct worker *w, uint8_t *p, size_t len);
+/** tun_on_error() - A read failed with -errno @res. */
+void tun_on_error(struct worker *w, int res);
 void tun_on_written(struct worker *w, struct tunw *t, int res);
 /** tun_send_dummy() - Seal and send what an inbox command asks for. */
 void tun_send_dummy(struct worker *w, const struct cmd *c);
@@ -228,6 +231,10 @@ socklen_t udp_path_sockaddr(const struct dp_path *path, int family, struct socka
 /** udp_control() - Source address and ECN as ancillary data; bytes used of @out (96). */
 size_t udp_control(uint8_t *out, const struct addr *local, int family, bool v4, uint8_t ecn,
 		   uint16_t seg);
+
+/* install.c */
+/** install_reap() - Free what was removed and no worker can look at any more. */
+void install_reap(struct dp *dp);
 
 /* esp_in.c */
 /** esp_in() - One ESP packet of a received datagram (RFC 4303 s3.4). */

@@ -47,7 +47,7 @@ static void die_errno(const char *what, int rc)
 static int open_tun(const struct options *o)
 {
 	struct ifreq ifr = { 0 };
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0)
 		die_errno("/dev/net/tun", -1);
@@ -64,7 +64,7 @@ static int open_sock(const struct options *o)
 	struct sockaddr_storage ss;
 	int family = o->bind.addr.family, one = 1;
 	socklen_t len = endpoint_to_sockaddr(&o->bind, family, &ss);
-	int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) ||
 	    bind(fd, (struct sockaddr *)&ss, len))
