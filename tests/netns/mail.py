@@ -26,6 +26,7 @@ import time
 
 BUILD = os.environ.get("POSTERN_BUILD", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "build"))
 MTA = os.path.abspath(os.path.join(BUILD, "mta", "postern-mta"))
+POSTERN = os.path.abspath(os.path.join(BUILD, "postern"))
 DELIVER = os.path.abspath(os.path.join(BUILD, "mta", "postern-deliver"))
 
 EDGE = """[mta]
@@ -386,6 +387,21 @@ def letters(base, w, e, h, daemons):
     assert inbound.send("ann@mail.example", ["joe@home.example"], "Subject: waits\r\n\r\nx\r\n")["ok"]
     time.sleep(2.5)
     assert not arrived("waits")
+    cli = [POSTERN, "--run-dir", f"{e.dir}/run", "--json", "mail"]
+
+    def mail(*args):
+        return json.loads(subprocess.run(cli + list(args), check=True, stdout=subprocess.PIPE).stdout)
+    waiting = mail("queue")["letters"]
+    ours = [l for l in waiting if any(r["address"] == "joe@home.example" for r in l["recipients"])]
+    assert len(ours) == 1, waiting
+    assert mail("show", ours[0]["id"])["letter"]["sender"] == "ann@mail.example"
+    assert any(r["route"] == "home" and r["state"] == "down" for r in mail("routes")["routes"])
+    mail("flush")
+    time.sleep(0.5)
+    assert not arrived("waits")
+    assert subprocess.run(cli + ["show", "0" * 32], stderr=subprocess.PIPE).returncode == 1
+    assert mail("status")["role"] == "edge"
+    case("postern mail shows what waits; flush does not override a tunnel that is down")
     start = time.monotonic()
     for d in daemons:
         d.set("up")
