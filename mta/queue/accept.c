@@ -132,6 +132,7 @@ static void drop(struct txn *t)
 static void stored(struct store_waiter *w, int rc, struct letter *l)
 {
 	struct txn *t = (struct txn *)(void *)((char *)w - offsetof(struct txn, waiter));
+	struct queue *q = t->q;
 	char hex[LETTER_ID_STR_MAX], text[96];
 
 	t->busy = false;
@@ -145,7 +146,7 @@ static void stored(struct store_waiter *w, int rc, struct letter *l)
 		 (unsigned long long)l->body_len, l->rcpt_count);
 	answer(t->q, t->link, t->id, 250, false, text);
 	drop(t);
-	attempt_pump(t->q);
+	attempt_pump(q);
 }
 
 /* The body is durable, or comes along: into the journal. Ends @t on failure. */
