@@ -255,8 +255,12 @@ static void expand(struct expansion *x, const char *address, unsigned depth, boo
 
 static void keep(struct expansion *x, const char *address)
 {
+	const char *at = strrchr(address, '@');
+	bool ours = at && config_is_local(x->c, at + 1);
+
+	/* Our own mailboxes are named without regard to case; of others we do not know. */
 	for (size_t i = 0; i < x->count; i++) {
-		if (!strcmp(x->list[i], address))
+		if (ours ? !strcasecmp(x->list[i], address) : !strcmp(x->list[i], address))
 			return;
 	}
 	if (x->count == LOOKUP_EXPANSION_MAX || strlen(address) >= LOOKUP_ADDRESS_MAX) {
