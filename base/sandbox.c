@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/netlink.h>
+#include <malloc.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -332,6 +334,8 @@ int sandbox_run(const struct sandbox_role *role)
 
 /* ---- capabilities and user ---- */
 
+#define ARENAS 2 /* of malloc: no thread of ours allocates while it works */
+
 static int set_caps(uint64_t caps, capng_select_t which)
 {
 	capng_clear(CAPNG_SELECT_CAPS);
@@ -407,6 +411,11 @@ int sandbox_start(const struct sandbox_role *role, uid_t uid, gid_t gid, int kee
 
 	close_above(keep);
 	umask(077);
+	/* What the C library would read later, when it no longer can: the time zone, CPU counts. */
+	tzset();
+#ifdef M_ARENA_MAX
+	mallopt(M_ARENA_MAX, ARENAS);
+#endif
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
 	rc = become(role->caps_start | role->caps_run, uid, gid);

@@ -29,6 +29,12 @@ static void settle(struct net *n, bool redo)
 		(void)timer_set(loop_timers(n->loop), &n->settle, loop_now_ms(n->loop) + SETTLE_MS);
 }
 
+void net_lose_tun(struct net *n)
+{
+	n->lost = true;
+	settle(n, false);
+}
+
 static void on_settled(struct timer *t, uint64_t now_ms)
 {
 	struct net *n = t->arg;
@@ -74,7 +80,7 @@ static void route_event(struct net *n, const struct nlmsghdr *nlh)
 		bool ours = (uint32_t)ifi->ifi_index == n->ifindex;
 
 		if (ours && nlh->nlmsg_type == RTM_DELLINK)
-			n->lost = true;
+			net_lose_tun(n);
 		/* A TUN set down loses its v6 routes; one that only lost its carrier keeps them. */
 		settle(n, ours && (nlh->nlmsg_type == RTM_DELLINK || !(ifi->ifi_flags & IFF_UP)));
 		break;

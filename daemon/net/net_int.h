@@ -48,6 +48,8 @@ struct net {
 	void *change_arg;
 };
 
+/* net.c */
+void net_lose_tun(struct net *n); /* it is gone: the owner is told from the loop */
 /* link.c */
 int net_link_find(struct nl *nl, const char *name, uint32_t *ifindex, bool *is_tun);
 int net_link_apply(struct net *n);

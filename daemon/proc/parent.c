@@ -409,10 +409,18 @@ static int open_all(struct parent *p)
 	return rc ? rc : open_tun(p);
 }
 
+static void on_closed(struct ipc *ipc, void *arg)
+{
+	struct proc *proc = arg;
+
+	/* At the end a child hangs up first and then tidies up; the stop timer watches over it. */
+	if (!proc->table->stopping)
+		proc_default_closed(ipc, arg);
+}
+
 static int start_processes(struct parent *p)
 {
-	static const struct ipc_ops ops = { .message = parent_on_message,
-					    .closed = proc_default_closed };
+	static const struct ipc_ops ops = { .message = parent_on_message, .closed = on_closed };
 	int rc;
 
 	p->table = (struct proc_table){ .loop = p->loop,

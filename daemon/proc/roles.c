@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -89,6 +90,8 @@ int proc_enter(enum proc_id who)
 
 	snprintf(program, sizeof(program), "posternd/%s", posternd_roles[who].name);
 	log_setup(program, LOG_LVL_INFO, STDERR_FILENO);
+	/* "exe" is what the kernel knows it as; a log of refused calls should say more. */
+	prctl(PR_SET_NAME, program + strlen("posternd/"), 0, 0, 0);
 	fcntl(PROC_IPC_FD, F_SETFD, FD_CLOEXEC);
 	fd = fcntl(PROC_IPC_FD, F_DUPFD_CLOEXEC, PROC_IPC_FD + 1);
 	if (fd < 0)

@@ -24,6 +24,7 @@ if not os.path.exists("/dev/net/tun"):
     testlib.skip("/dev/net/tun is missing: load the tun module")
 
 EPERM, EACCES, EPROTO, ENOENT = 1, 13, 71, 2
+CAP_SYS_ADMIN, CAP_DAC_OVERRIDE, CAP_SYS_PTRACE, CAP_NET_ADMIN = 21, 1, 19, 12
 PQ_RELOAD = 39
 lab, _ = testlib.start(topology=False)
 gate, neighbour = lab.machine("gate"), lab.machine("neighbour")
@@ -127,7 +128,7 @@ def processes(p):
             continue
         if "--proc" in argv:
             out[argv[2]] = pid
-        elif argv[0] == PROBE:
+        elif argv[0] in (PROBE, testlib.POSTERND):
             out["parent"] = pid
     return out
 
@@ -153,37 +154,55 @@ def state():
     return out
 
 
+def filters(s):
+    return int(s.get("Seccomp_filters", 2))  # Linux 5.9
+
+
+def check_privileges(pids):
+    """What the kernel tells of the processes, in /proc/PID/status."""
+    for name, uid in (("child", "2001"), ("keys", "2002"), ("resolver", "2003")):
+        s = status(pids[name])
+        check(f"{name}: all four user ids are {uid}", s["Uid"].split() == [uid] * 4, s["Uid"])
+        check(f"{name}: all four group ids are {uid}", s["Gid"].split() == [uid] * 4, s["Gid"])
+        check(f"{name}: no supplementary groups", s["Groups"].split() == [], s["Groups"])
+        for caps in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            check(f"{name}: {caps} is empty", int(s[caps], 16) == 0, s[caps])
+        check(f"{name}: no new privileges", s["NoNewPrivs"] == "1", s["NoNewPrivs"])
+        # The parent's filter is inherited: each has one of its own besides.
+        check(f"{name}: seccomp filter", s["Seccomp"] == "2" and filters(s) == 2, s)
+        # The kernel keeps /proc/PID of a process that is not dumpable for root.
+        check(f"{name}: not dumpable", os.stat(f"/proc/{pids[name]}/mem").st_uid == 0)
+        tasks = os.listdir(f"/proc/{pids[name]}/task")
+        for task in tasks:
+            t = status(f"{pids[name]}/task/{task}")
+            check(f"{name}: thread {t['Name']} has the filter and the user", filters(t) == 2 and
+                  t["Uid"].split() == [uid] * 4 and int(t["CapEff"], 16) == 0, t["Seccomp"])
+    s = status(pids["parent"])
+    check("parent: seccomp filter and no new privileges", (s["Seccomp"], s["NoNewPrivs"]) == ("2", "1"), s["Seccomp"])
+    eff = int(s["CapEff"], 16)
+    check("parent: CAP_NET_ADMIN is there", eff >> CAP_NET_ADMIN & 1)
+    for cap in (CAP_SYS_ADMIN, CAP_DAC_OVERRIDE, CAP_SYS_PTRACE):
+        check(f"parent: capability {cap} is gone", not eff >> cap & 1, hex(eff))
+    for name in ("child", "keys"):
+        fds = [os.readlink(f"/proc/{pids[name]}/fd/{fd}") for fd in os.listdir(f"/proc/{pids[name]}/fd")]
+        files = [f for f in fds if f.startswith("/") and not f.startswith(("/dev/", lab.logs, "/memfd:"))]
+        want = 2 if name == "child" else 0
+        check(f"{name}: holds {want} files of the file system", len(files) == want, fds)
+
+
+def confined(of):
+    pids = processes(of)
+    return len(pids) == 4 and all(filters(status(pids[n])) == 2 for n in ("child", "keys", "resolver")) and pids
+
+
 p = start()
 info = alive()
-pids = processes(p)
+pids = wait_for("all are confined", lambda: confined(p))
 require("parent, child, keys and resolver run", set(pids) == {"parent", "child", "keys", "resolver"}, pids)
 check("the child has two TUN queues and two outer sockets", (info["tuns"], info["outer"]) == (2, 2), info)
 check("the outer port is 4500, since a peer calls", info["port"] == 4500, info)
 
-# ---- privileges as the kernel tells them
-for name, uid in (("child", "2001"), ("keys", "2002"), ("resolver", "2003")):
-    s = status(pids[name])
-    check(f"{name}: all four user ids are {uid}", s["Uid"].split() == [uid] * 4, s["Uid"])
-    check(f"{name}: all four group ids are {uid}", s["Gid"].split() == [uid] * 4, s["Gid"])
-    check(f"{name}: no supplementary groups", s["Groups"].split() == [], s["Groups"])
-    for caps in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
-        check(f"{name}: {caps} is empty", int(s[caps], 16) == 0, s[caps])
-    check(f"{name}: no new privileges", s["NoNewPrivs"] == "1", s["NoNewPrivs"])
-    check(f"{name}: seccomp filter", s["Seccomp"] == "2", s["Seccomp"])
-    # The kernel keeps /proc/PID of a process that is not dumpable for root.
-    check(f"{name}: not dumpable", os.stat(f"/proc/{pids[name]}/mem").st_uid == 0)
-s = status(pids["parent"])
-check("parent: seccomp filter and no new privileges", (s["Seccomp"], s["NoNewPrivs"]) == ("2", "1"), s["Seccomp"])
-CAP_SYS_ADMIN, CAP_DAC_OVERRIDE, CAP_SYS_PTRACE, CAP_NET_ADMIN = 21, 1, 19, 12
-eff = int(s["CapEff"], 16)
-check("parent: CAP_NET_ADMIN is there", eff >> CAP_NET_ADMIN & 1)
-for cap in (CAP_SYS_ADMIN, CAP_DAC_OVERRIDE, CAP_SYS_PTRACE):
-    check(f"parent: capability {cap} is gone", not eff >> cap & 1, hex(eff))
-for name in ("child", "keys"):
-    fds = [os.readlink(f"/proc/{pids[name]}/fd/{fd}") for fd in os.listdir(f"/proc/{pids[name]}/fd")]
-    files = [f for f in fds if f.startswith("/") and not f.startswith(("/dev/", lab.logs))]
-    want = 2 if name == "child" else 0
-    check(f"{name}: holds {want} files of the file system", len(files) == want, fds)
+check_privileges(pids)
 
 # ---- forbidden calls from inside of the running child
 for what in ("open", "create", "socket", "socket-netlink", "socket-unix", "fork", "setuid", "ring-setup",
@@ -467,6 +486,24 @@ check("a stale TUN is gone", gate.run(["ip", "link", "show", "stale0"], check=Fa
 check("the narrower route of the child's asking is gone too", "10.5.1.0/24" not in gate.run(["ip", "route", "show", "table", "15700"]).stdout)
 check("the carrier is back", "NO-CARRIER" not in gate.run(["ip", "-o", "link", "show", "postern0"]).stdout)
 check("the peer that gave the address claims it", addr("vps", "10.98.0.8") == 0)
+
+# ---- the real child
+os.kill(pids["parent"], signal.SIGTERM)
+p.wait(timeout=10)
+r = gate.start([testlib.POSTERND, "-c", "/etc/postern/postern.conf"], log="real")
+
+
+pids = wait_for("posternd with its own child runs, confined", lambda: confined(r))
+check_privileges(pids)
+time.sleep(2)  # it calls its peer, who is not there
+check("none of them has died", processes(r) == pids, processes(r))
+os.kill(pids["parent"], signal.SIGTERM)
+check("SIGTERM ends it, status 0", r.wait(timeout=10) == 0, r.returncode)
+with open(lab.logs + "/gate-real.log") as f:
+    text = f.read()
+check("the child has ended by itself", "ended proc=child status=0" in text, text[-800:])
+p = start()
+pids = processes(p)
 
 # ---- orderly end, refusals at start, cleanup
 os.kill(pids["parent"], signal.SIGTERM)
