@@ -14,6 +14,15 @@
 #define BDAT_DRAIN_MAX (256u << 20) /* a refused chunk larger than this is not read: 421 */
 #define RECEIVED_MAX   1200
 
+/* The log's keys outside of a letter. */
+static void log_client(struct session *s)
+{
+	char addr[ADDR_STR_MAX];
+
+	log_set(&s->log, "client=%s%s%s", addr_str(&s->conf->client.addr, addr),
+		s->conf->peer ? " peer=" : "", s->conf->peer ? s->conf->peer : "");
+}
+
 void transaction_drop(struct session *s)
 {
 	struct transaction *t = &s->t;
@@ -25,6 +34,8 @@ void transaction_drop(struct session *s)
 	free(t->rcpt);
 	free(t->body);
 	header_clear(&t->data.header);
+	if (t->data_begun)
+		log_client(s);
 	memset(t, 0, sizeof(*t));
 	s->drain_ms = 0;
 }
