@@ -339,7 +339,7 @@ for name, seq in (("LF.LF", b"\n.\n"), ("LF.CRLF", b"\n.\r\n"), ("CRLF.LF", b"\r
     before = len(q.letters)
     c = in_data()
     c.s.sendall(b"A: b\r\n\r\nx" + seq + b"MAIL FROM:<evil@x.example>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n\r\n\r\n.\r\n"
-                b"MAIL FROM:<evil@x.example>\r\nRCPT TO:<b@example.net>\r\nDATA\r\nA: b\r\n.\r\n" + b"NOOP\r\n" * 2000)
+                b"MAIL FROM:<evil@x.example>\r\nRCPT TO:<b@example.net>\r\nDATA\r\nA: b\r\n.\r\n" + b"NOOP\r\n" * 50000)
     out = c.rest()
     check(f"{name} ends nothing: 550, 421, close, no reset", [r[:9] for r in out.splitlines()] == ["550 5.5.2", "421 4.5.0"], out)
     check(f"{name}: nothing is stored", len(q.letters) == before)
