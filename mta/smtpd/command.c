@@ -308,7 +308,7 @@ static bool rcpt_notify(struct command_rcpt *c, const struct param *p)
 		      { "FAILURE", ENV_NOTIFY_FAILURE },
 		      { "DELAY", ENV_NOTIFY_DELAY },
 		      { "NEVER", ENV_NOTIFY_NEVER } };
-	const char *v = p->value, *end = v + p->value_len;
+	const char *v = p->value, *end = v ? v + p->value_len : NULL;
 
 	while (v && v <= end) {
 		const char *comma = memchr(v, ',', (size_t)(end - v));

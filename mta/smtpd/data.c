@@ -3,9 +3,20 @@
 
 #include <string.h>
 
+/*
+ * The gravest stays, and of equals the first, so that the reply does not depend on the pieces in
+ * which the bytes came. A bare newline is the gravest: the session must end with it, whatever else
+ * is wrong with the letter.
+ */
 static void fault(struct data *d, enum data_fault f)
 {
-	if (d->fault == DATA_FINE)
+	static const uint8_t gravity[] = {
+		[DATA_FINE] = 0,	 [DATA_LONG_HEADER] = 1, [DATA_LOOP] = 1,
+		[DATA_TOO_LARGE] = 2,	 [DATA_LONG_LINE] = 3,	 [DATA_NUL] = 4,
+		[DATA_BARE_NEWLINE] = 5,
+	};
+
+	if (gravity[f] > gravity[d->fault])
 		d->fault = f;
 }
 
@@ -18,20 +29,41 @@ void data_begin(struct data *d, const struct data_conf *conf, bool dots,
 	header_begin(&d->header, &d->conf.header, sink, arg);
 }
 
+/* Line by line, so that the bounds are looked at in the same places however the bytes came. */
+static size_t pass_header(struct data *d, const uint8_t *p, size_t len)
+{
+	size_t at = 0;
+
+	while (at < len && d->header.open && !d->fault) {
+		const uint8_t *lf = memchr(p + at, '\n', len - at);
+		size_t n = lf ? (size_t)(lf + 1 - (p + at)) : len - at;
+
+		header_feed(&d->header, p + at, n);
+		at += n;
+		if (!lf)
+			continue;
+		if (d->header.bytes > DATA_HEADER_BYTES_MAX ||
+		    d->header.lines > DATA_HEADER_LINES_MAX)
+			fault(d, DATA_LONG_HEADER);
+		if (d->conf.received_max && d->header.received >= d->conf.received_max)
+			fault(d, DATA_LOOP);
+	}
+	return at;
+}
+
 /* A run of the letter's own bytes, lines whole or in pieces. */
 static void pass(struct data *d, const uint8_t *p, size_t len)
 {
-	if (!len || d->fault)
-		return;
+	size_t at;
+
 	d->size_bytes += len;
 	if (d->conf.size_max_bytes && d->size_bytes > d->conf.size_max_bytes)
-		return fault(d, DATA_TOO_LARGE);
-	header_feed(&d->header, p, len);
-	if (d->header.open &&
-	    (d->header.bytes > DATA_HEADER_BYTES_MAX || d->header.lines > DATA_HEADER_LINES_MAX))
-		fault(d, DATA_LONG_HEADER);
-	if (d->conf.received_max && d->header.received >= d->conf.received_max)
-		fault(d, DATA_LOOP);
+		fault(d, DATA_TOO_LARGE);
+	if (!len || d->fault)
+		return;
+	at = pass_header(d, p, len);
+	if (at < len && !d->fault)
+		header_feed(&d->header, p + at, len - at);
 }
 
 static void end(struct data *d)

@@ -32,7 +32,7 @@
 #define DATA_HEADER_BYTES_MAX (256 * 1024)
 #define DATA_HEADER_LINES_MAX 5000
 
-/* The first one found stays. */
+/* The gravest one found stays. */
 enum data_fault {
 	DATA_FINE,
 	DATA_BARE_NEWLINE, /* 550 5.5.2, then 421 */

@@ -160,6 +160,24 @@ static void mta_case_010_dots_are_taken_off_byte_for_byte_at_every_split(void **
 	}
 }
 
+static void a_bare_newline_ends_the_session_whatever_else_is_wrong(void **state)
+{
+	(void)state;
+	for (size_t step = 0; step < 3; step++) {
+		struct drive *d = in_data();
+
+		d->step = step;
+		d->s.t.data.conf.size_max_bytes = 50;
+		assert_string_equal(
+		    codes(say(
+			d, "S: x\r\n\r\n"
+			   "0123456789012345678901234567890123456789012345678901234567890123456789"
+			   "\r\nx\ny\r\n.\r\nNOOP\r\n")),
+		    "550 421");
+		drive_free(d);
+	}
+}
+
 static void mta_case_012_a_letter_without_a_last_crlf_is_stored_as_it_is_and_noted(void **state)
 {
 	struct drive *d = ready();
@@ -573,6 +591,7 @@ int main(void)
 		cmocka_unit_test(mta_case_008_a_body_with_a_bare_newline_never_reaches_the_queue),
 		cmocka_unit_test(mta_case_009_the_true_end_is_found_once_at_every_split),
 		cmocka_unit_test(mta_case_010_dots_are_taken_off_byte_for_byte_at_every_split),
+		cmocka_unit_test(a_bare_newline_ends_the_session_whatever_else_is_wrong),
 		cmocka_unit_test(
 		    mta_case_012_a_letter_without_a_last_crlf_is_stored_as_it_is_and_noted),
 		cmocka_unit_test(mta_case_013_lines_up_to_the_cap_pass_unmodified),
