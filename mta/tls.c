@@ -62,6 +62,15 @@ static int spki_pin(X509 *cert, struct tls_pin *pin)
 	return 0;
 }
 
+void tls_load(void)
+{
+	struct tls_pin pin;
+
+	OPENSSL_init_ssl(0, NULL);
+	(void)tls_pin_of("", 0, &pin);
+	SSL_CTX_free(SSL_CTX_new(TLS_method())); /* fetches the algorithms */
+}
+
 static BIO *reader(const void *pem, size_t len)
 {
 	return len && len <= INT32_MAX ? BIO_new_mem_buf(pem, (int)len) : NULL;

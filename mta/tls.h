@@ -121,6 +121,8 @@ bool tls_verified(const struct tls *t);
 /** tls_error() - Why the last call failed, one line without quotes; "" when nothing is known. */
 const char *tls_error(const struct tls *t);
 
+/** tls_load() - Let OpenSSL read its configuration now, before a sandbox keeps it from its files. */
+void tls_load(void);
 /** tls_pin_of() - Pin of the first certificate in @pem; 0 or -EBADMSG. */
 int tls_pin_of(const void *pem, size_t len, struct tls_pin *pin);
 /** tls_socket_prepare() - TCP_NODELAY; errors do not matter (a test's socketpair has none). */

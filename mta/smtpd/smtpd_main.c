@@ -5,7 +5,15 @@
 #include <unistd.h>
 
 #include "ruleset.h"
+#include "sandbox.h"
 #include "smtpd.h"
+
+/* Listening sockets, links and memfds come by descriptor: nothing is ever opened here. */
+static const struct sandbox_role role = {
+	.name = "mta smtpd",
+	.calls = SANDBOX_IPC | SANDBOX_ACCEPT,
+	.ring_register = { -1 },
+};
 
 static void accept_again(struct timer *t, uint64_t now_ms)
 {
@@ -27,6 +35,7 @@ static bool relays_for_all(const struct child *ch)
 static int start(struct child *ch)
 {
 	struct smtpd *d = ch->state;
+	int rc;
 
 	d->ch = ch;
 	if (relays_for_all(ch))
@@ -35,7 +44,11 @@ static int start(struct child *ch)
 	d->lookup = lookup_new(ch->loop);
 	d->accept_again.fire = accept_again;
 	d->accept_again.arg = d;
-	return d->limits && d->lookup ? 0 : -ENOMEM;
+	if (!d->limits || !d->lookup)
+		return -ENOMEM;
+	tls_load(); /* what OpenSSL reads on first use (its configuration, providers) it reads now */
+	rc = sandbox_opened(&role, NULL, 0);
+	return rc ? rc : sandbox_run(&role);
 }
 
 /* Sessions keep the contexts that they hold; names of listeners tie them to the new configuration. */

@@ -291,6 +291,7 @@ q = d.queue
 
 with open(f"/proc/{d.proc.pid}/status") as f:
     status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+check("smtpd stands behind seccomp", status["Seccomp"] == "2" and status["NoNewPrivs"] == "1", status.get("Seccomp"))
 check("smtpd runs as its own user without capabilities", status["Uid"].split()[0] == "2001" and int(status["CapEff"], 16) == 0, status["Uid"])
 
 # --- a letter, and who may send where
