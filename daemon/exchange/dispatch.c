@@ -237,8 +237,9 @@ static void on_bad_payloads(struct engine *e, struct ike_sa *sa, const struct ik
 	uint8_t type = m->bad;
 
 	e->n.in_malformed++;
-	log_warn(&sa->log, "malformed message from an authentic peer: payload %s: %s",
-		 ike_payload_name(m->bad), m->why ? m->why : "unknown and critical");
+	if (sa_may_log(e, sa, path))
+		log_warn(&sa->log, "malformed message under the keys of this SA: payload %s: %s",
+			 ike_payload_name(m->bad), m->why ? m->why : "unknown and critical");
 	if (ike_hdr_is_response(&m->hdr)) {
 		window_commit_response(&sa->win);
 		outreq_clear(&sa->out);

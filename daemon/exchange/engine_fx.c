@@ -115,17 +115,26 @@ uint32_t prefix_slot(const struct addr *a)
 	return addr_hash(a, a->family == AF_INET ? 24 : 56) % PREFIX_SLOTS;
 }
 
-static bool may_log(struct engine *e, const struct addr *a)
+static bool may_log(struct engine *e, struct log_limit *limit, uint32_t key, const char *whom)
 {
 	uint32_t swallowed;
-	bool ok = log_limited(&e->limit, addr_hash(a, a->family == AF_INET ? 24 : 56), e->now_ms,
-			      &swallowed);
+	bool ok = log_limited(limit, key, e->now_ms, &swallowed);
 
 	if (!ok)
 		e->n.log_suppressed++;
 	else if (swallowed)
-		log_info(NULL, "%u similar lines about that network were left out", swallowed);
+		log_info(NULL, "%u similar lines about that %s were left out", swallowed, whom);
 	return ok;
+}
+
+bool sa_may_log(struct engine *e, const struct ike_sa *sa, const struct engine_path *path)
+{
+	const struct addr *a = &path->remote.addr;
+
+	/* A name is claimed as easily as it is made up: only who has proved his has a budget of his own. */
+	if (sa && sa->peer && !sa->auth && sa->state != SA_CALLING)
+		return may_log(e, &e->peer_limit, sa->peer->p->id, "peer");
+	return may_log(e, &e->limit, addr_hash(a, a->family == AF_INET ? 24 : 56), "network");
 }
 
 void explain(struct engine *e, const struct peer_entry *pe, const struct ike_sa *sa,
@@ -144,7 +153,7 @@ void explain(struct engine *e, const struct peer_entry *pe, const struct ike_sa 
 	f->failed.why = why;
 	f->failed.by_peer = by_peer;
 	f->failed.path = *path;
-	if (pe || may_log(e, &path->remote.addr))
+	if (sa_may_log(e, sa, path))
 		log_warn(sa   ? &sa->log
 			 : pe ? &pe->log
 			      : NULL,
@@ -157,7 +166,7 @@ void stranger_log(struct engine *e, const struct engine_path *path, const char *
 	char text[400], where[ENDPOINT_STR_MAX];
 	va_list ap;
 
-	if (!may_log(e, &path->remote.addr))
+	if (!sa_may_log(e, NULL, path))
 		return;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);

@@ -69,7 +69,8 @@ struct engine {
 	uint8_t keyids[CERTREQ_KEYIDS_MAX][20];
 	size_t keyid_count;
 
-	struct log_limit limit;
+	struct log_limit limit;	     /* strangers, by network */
+	struct log_limit peer_limit; /* who has proved himself, by peer */
 	uint64_t stray_since_ms; /* INVALID_IKE_SPI and INVALID_MAJOR_VERSION answers */
 	uint32_t stray_sent;
 	struct engine_counters n;
@@ -117,7 +118,9 @@ struct fx *fx_add(struct engine *e, enum fx_kind kind);
 void fx_send(struct engine *e, const struct engine_path *path, const uint8_t *bytes, size_t len,
 	     uint32_t peer);
 void fx_child(struct engine *e, enum fx_kind kind, const struct child_sa *c);
-/** explain() - One FX_FAILED and one log line, limited per source prefix. @sa may be NULL. */
+/** sa_may_log() - One more line about what the other end of @sa (NULL: a stranger) caused? */
+bool sa_may_log(struct engine *e, const struct ike_sa *sa, const struct engine_path *path);
+/** explain() - One FX_FAILED and one log line, limited by sa_may_log(). @sa may be NULL. */
 void explain(struct engine *e, const struct peer_entry *pe, const struct ike_sa *sa,
 	     const struct engine_path *path, enum engine_why why, bool by_peer, const char *fmt,
 	     ...) __attribute__((format(printf, 7, 8)));

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What strangers, and peers that are authentic but hostile, may not do. The hostile end is the engine
+ * itself, driven from inside: it forgets answers, repeats itself and asks for too much.
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "world.h"
+#include "engine_int.h"
+
+static struct engine_counters counters(struct world *w, int host)
+{
+	struct engine_counters n;
+
+	engine_counters_get(w->host[host].e, &n);
+	return n;
+}
+
+static void a_stranger_with_a_known_name_does_not_fill_the_log(void **s)
+{
+	struct world *w = world_new(1, STYLE_PSK);
+
+	(void)s;
+	secret_set(&w->host[HOME].psk, "not the same", 12);
+	world_start(w);
+	for (int i = 0; i < 40; i++) {
+		world_call(w, HOME);
+		world_run(w, 100);
+	}
+	assert_int_equal(w->host[VPS].failed, 40);
+	assert_true(counters(w, VPS).log_suppressed >= 30);
+	world_no_leaks(w);
+	world_free(w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_stranger_with_a_known_name_does_not_fill_the_log),
+	};
+
+	log_setup("exchange", LOG_LVL_ERR, 2);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
