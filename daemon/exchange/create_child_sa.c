@@ -191,6 +191,8 @@ void create_child_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m
 	/* Already rekeyed, by us or by the peer: whoever did will delete it. */
 	if (old && (old->state == CHILD_REKEYED || old->state == CHILD_CLOSING))
 		v = COLLIDE_TEMPORARY;
+	if (v == COLLIDE_RIVAL && sa->out.rival.active)
+		v = COLLIDE_TEMPORARY;
 	if (v == COLLIDE_TEMPORARY)
 		answer_error(e, sa, m, path, request_hash, TEMPORARY_FAILURE, 0);
 	else

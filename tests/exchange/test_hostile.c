@@ -37,10 +37,46 @@ static void a_stranger_with_a_known_name_does_not_fill_the_log(void **s)
 	world_free(w);
 }
 
+/* SK {N(REKEY_SA)..} without waiting for, or looking at, any answer */
+static void rekey_and_forget(struct world *w, int host)
+{
+	struct engine *e = w->host[host].e;
+	struct ike_sa *sa = sa_by_handle(e, w->host[host].ike);
+	struct task t = { .kind = TASK_REKEY_IKE };
+	struct fx_list fx = { 0 };
+
+	engine_enter(e, w->now_ms, &fx);
+	assert_int_equal(0, rekey_ike_send(e, sa, &t));
+	timer_clear(&e->timers, &sa->resend);
+	outreq_clear(&sa->out);
+	window_commit_response(&sa->win);
+	engine_leave(e);
+	world_apply(w, host, &fx);
+}
+
+static void rekeys_that_cross_ours_again_and_again_take_no_memory(void **s)
+{
+	struct world *w = world_new(2, STYLE_PSK);
+
+	(void)s;
+	world_up(w);
+	w->cut[HOME] = true;
+	DO(w, VPS, assert_int_equal(0, engine_rekey_ike(e, now, w->host[VPS].ike, fx)));
+	for (int i = 0; i < 50; i++) {
+		rekey_and_forget(w, HOME);
+		world_run(w, 20);
+	}
+	assert_int_equal(counters(w, VPS).ike_sas, 2); /* the old one and one rival */
+	w->cut[HOME] = false;
+	world_no_leaks(w);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_stranger_with_a_known_name_does_not_fill_the_log),
+		cmocka_unit_test(rekeys_that_cross_ours_again_and_again_take_no_memory),
 	};
 
 	log_setup("exchange", LOG_LVL_ERR, 2);
