@@ -389,6 +389,26 @@ void peer_settle(struct engine *e, struct ike_sa *sa, bool initial_contact)
 	}
 }
 
+void peer_bound(struct engine *e, const struct ike_sa *sa)
+{
+	struct ike_sa *oldest;
+	unsigned n;
+
+	do {
+		n = 0;
+		oldest = NULL;
+		/* The list has the newest first. Calls and what is not proved yet have bounds of their own. */
+		for (struct ike_sa *o = sa->peer->sas; o; o = o->peer_next) {
+			if (o == sa || o->auth || o->state == SA_CALLING)
+				continue;
+			oldest = o;
+			n++;
+		}
+		if (n >= PEER_IKE_SAS_MAX)
+			sa_end(e, oldest, ENGINE_WHY_REPLACED, true);
+	} while (n > PEER_IKE_SAS_MAX);
+}
+
 /* ---- peers ---- */
 
 struct peer_entry *peer_by_id(const struct engine *e, uint32_t id)

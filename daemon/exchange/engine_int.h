@@ -30,6 +30,7 @@
 #define COOKIE_SECRET_MS   60000
 #define COOKIE_LEN	   17
 #define CERTREQ_KEYIDS_MAX 16
+#define PEER_IKE_SAS_MAX   16 /* authenticated ones of a peer, those on their way out included */
 
 struct peer_entry {
 	struct hash_node by_id, by_ident;
@@ -112,6 +113,8 @@ bool peer_accepts(const struct peer_entry *pe, const struct addr *from);
 /** peer_settle() - @sa has come up with a CHILD: which older or crossing IKE SAs go. */
 void peer_settle(struct engine *e, struct ike_sa *sa, bool initial_contact);
 void sa_retire(struct engine *e, struct ike_sa *sa);
+/** peer_bound() - @sa is one more: the oldest beyond PEER_IKE_SAS_MAX go. */
+void peer_bound(struct engine *e, const struct ike_sa *sa);
 
 /* engine_fx.c */
 struct fx *fx_add(struct engine *e, enum fx_kind kind);

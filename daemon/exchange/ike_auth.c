@@ -581,6 +581,7 @@ static void finish_r(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 	auth_over(sa);
 	if (c)
 		child_announce(e, c);
+	peer_bound(e, sa);
 	peer_settle(e, sa, contact);
 }
 

@@ -258,6 +258,7 @@ void rekey_ike_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 		return;
 	}
 	rekey_ike_done(e, sa, to);
+	peer_bound(e, to);
 }
 
 /* ---- initiator ---- */

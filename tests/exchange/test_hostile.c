@@ -72,11 +72,28 @@ static void rekeys_that_cross_ours_again_and_again_take_no_memory(void **s)
 	world_free(w);
 }
 
+static void ike_sas_without_a_child_do_not_pile_up(void **s)
+{
+	struct world *w = world_new(3, STYLE_PSK);
+
+	(void)s;
+	w->host[VPS].esp_ps.count = 0;
+	world_start(w);
+	for (int i = 0; i < 100; i++) {
+		world_call(w, HOME);
+		world_run(w, 50);
+	}
+	assert_true(counters(w, VPS).ike_sas <= PEER_IKE_SAS_MAX);
+	world_no_leaks(w);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_stranger_with_a_known_name_does_not_fill_the_log),
 		cmocka_unit_test(rekeys_that_cross_ours_again_and_again_take_no_memory),
+		cmocka_unit_test(ike_sas_without_a_child_do_not_pile_up),
 	};
 
 	log_setup("exchange", LOG_LVL_ERR, 2);
