@@ -84,20 +84,22 @@ static void append_addr(struct ts_list *l, const struct addr *a)
 
 /*
  * What lies on both sides, from our point of view. A side that asks for its address knows it only after
- * the first answer: until then it asks for any, and as responder it has none to offer.
+ * the first answer: until then it may @wish for any, but holds only what it was given; else whoever
+ * gives the address could have our whole network behind it.
  */
-static void policy(const struct ike_sa *sa, struct ts_list *mine, struct ts_list *theirs)
+static void policy(const struct ike_sa *sa, bool wish, struct ts_list *mine, struct ts_list *theirs)
 {
 	const struct engine_peer *p = sa->peer->p;
-	bool ask = sa->series_initiator;
+	bool known = sa->peer->v4.family || sa->peer->v6.family;
+	bool any = wish && sa->series_initiator && (sa->auth || !known);
 
 	memset(mine, 0, sizeof(*mine));
 	memset(theirs, 0, sizeof(*theirs));
-	if (ask && p->request_v4)
+	if (any && p->request_v4)
 		append_any(mine, AF_INET);
 	else if (p->request_v4)
 		append_addr(mine, &sa->peer->v4);
-	if (ask && p->request_v6)
+	if (any && p->request_v6)
 		append_any(mine, AF_INET6);
 	else if (p->request_v6)
 		append_addr(mine, &sa->peer->v6);
@@ -115,7 +117,7 @@ void child_wish(const struct ike_sa *sa, const struct child_sa *old, struct ts_l
 		*tsr = *old->remote_ts;
 		return;
 	}
-	policy(sa, tsi, tsr);
+	policy(sa, true, tsi, tsr);
 }
 
 static void cut(struct ts_list *l)
@@ -370,7 +372,7 @@ static uint16_t agree(struct ike_sa *sa, const struct ike_msg *m, struct child_s
 		*mine = *old->local_ts;
 		*theirs = *old->remote_ts;
 	} else {
-		policy(sa, mine, theirs);
+		policy(sa, false, mine, theirs);
 	}
 	return 0;
 }
@@ -460,6 +462,21 @@ out:
 
 /* ---- initiator ---- */
 
+/* Of an answer to a wish for any address only what the peer gave us, and what is ours anyway. */
+static int keep_own(const struct ike_sa *sa, struct ts_list *local)
+{
+	struct ts_list *l = calloc(3, sizeof(*l));
+	int err;
+
+	if (!l)
+		return -ENOMEM;
+	policy(sa, false, &l[0], &l[1]);
+	l[2] = *local;
+	err = ts_narrow(&l[2], &l[0], local);
+	free(l);
+	return err;
+}
+
 static int answer_agrees(struct ike_sa *sa, struct child_sa *c, const struct ike_msg *m,
 			 const struct child_sa *old, bool first, struct sa_choice *choice,
 			 char *why, size_t cap)
@@ -485,6 +502,9 @@ static int answer_agrees(struct ike_sa *sa, struct child_sa *c, const struct ike
 	if (!m->tsi.p || !m->tsr.p || ts_parse(m->tsi, c->local_ts) ||
 	    ts_parse(m->tsr, c->remote_ts) || !c->local_ts->count || !c->remote_ts->count ||
 	    !ts_list_covers(&ts[0], c->local_ts) || !ts_list_covers(&ts[1], c->remote_ts))
+		goto out;
+	snprintf(why, cap, "its answer's selectors hold no address that it gave us");
+	if (!old && keep_own(sa, c->local_ts))
 		goto out;
 	cut(c->local_ts);
 	cut(c->remote_ts);

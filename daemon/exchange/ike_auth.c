@@ -316,9 +316,9 @@ static void finish_i(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 	}
 	candidate_wins(e, sa);
 	sa_enter_state(e, sa, SA_UP);
+	take_addresses(e, sa, m); /* they bound the selectors of the CHILD SA */
 	child = first_child(e, sa, m, a);
 	come_up(e, sa, child);
-	take_addresses(e, sa, m);
 	auth_over(sa);
 	if (child)
 		child_announce(e, sa->children);

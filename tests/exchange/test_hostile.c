@@ -88,12 +88,53 @@ static void ike_sas_without_a_child_do_not_pile_up(void **s)
 	world_free(w);
 }
 
+static void expect_local(struct world *w, int host, const char *want)
+{
+	char text[200];
+
+	for (int i = 0; i < CHILDREN_MAX; i++)
+		if (w->host[host].child[i].used)
+			assert_string_equal(want, ts_list_str(&w->host[host].child[i].local, text,
+							      sizeof(text)));
+}
+
+static void who_gives_an_address_gets_that_address_and_not_our_network(void **s)
+{
+	struct world *w = world_new(4, STYLE_PSK);
+	struct prefix lan;
+
+	(void)s;
+	prefix_parse("192.168.1.0/24", &lan);
+	w->host[VPS].remote_ts[0] = ts_from_prefix(&lan);
+	w->host[VPS].peer.remote_ts_count = 1;
+	world_start(w);
+	world_call(w, HOME);
+	world_run(w, 0);
+	assert_int_equal(w->host[HOME].child_up, 1);
+	expect_local(w, HOME, "10.99.0.2/32, fd99::2/128");
+	/* SK {SA, Ni, KEi, TSi, TSr(192.168.1.0/24..)} from the other side */
+	DO(w, VPS, assert_int_equal(0, engine_create_child(e, now, w->host[VPS].ike, fx)));
+	world_run(w, 100);
+	assert_int_equal(w->host[HOME].child_up, 2);
+	expect_local(w, HOME, "10.99.0.2/32, fd99::2/128");
+	DO(w, HOME, assert_int_equal(0, engine_rekey_ike(e, now, w->host[HOME].ike, fx)));
+	world_run(w, 1000);
+	assert_int_equal(w->host[HOME].ike_rekeyed, 1);
+	DO(w, HOME, assert_int_equal(0, engine_create_child(e, now, w->host[HOME].ike, fx)));
+	world_run(w, 100);
+	assert_int_equal(w->host[HOME].child_up, 3);
+	expect_local(w, HOME, "10.99.0.2/32, fd99::2/128");
+	world_no_leaks(w);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_stranger_with_a_known_name_does_not_fill_the_log),
 		cmocka_unit_test(rekeys_that_cross_ours_again_and_again_take_no_memory),
 		cmocka_unit_test(ike_sas_without_a_child_do_not_pile_up),
+		cmocka_unit_test(who_gives_an_address_gets_that_address_and_not_our_network),
 	};
 
 	log_setup("exchange", LOG_LVL_ERR, 2);
