@@ -128,6 +128,23 @@ static void who_gives_an_address_gets_that_address_and_not_our_network(void **s)
 	world_free(w);
 }
 
+static void a_child_that_cannot_be_used_is_deleted_on_both_sides(void **s)
+{
+	struct world *w = world_new(5, STYLE_PSK);
+
+	(void)s;
+	world_up(w);
+	w->host[HOME].install_error = -ENOMEM;
+	w->host[HOME].install_error_dir = ENGINE_IN;
+	DO(w, HOME, assert_int_equal(0, engine_create_child(e, now, w->host[HOME].ike, fx)));
+	world_run(w, 30000);
+	EACH_HOST (a)
+		assert_int_equal(counters(w, a).child_sas, 1);
+	world_agree(w);
+	world_no_leaks(w);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -135,6 +152,7 @@ int main(void)
 		cmocka_unit_test(rekeys_that_cross_ours_again_and_again_take_no_memory),
 		cmocka_unit_test(ike_sas_without_a_child_do_not_pile_up),
 		cmocka_unit_test(who_gives_an_address_gets_that_address_and_not_our_network),
+		cmocka_unit_test(a_child_that_cannot_be_used_is_deleted_on_both_sides),
 	};
 
 	log_setup("exchange", LOG_LVL_ERR, 2);
