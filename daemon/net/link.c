@@ -148,18 +148,18 @@ static int set_gso(struct net *n)
 
 int net_link_apply(struct net *n)
 {
-	uint32_t was = n->ifindex;
 	uint8_t buf[NL_BUF];
 	struct nlmsghdr *nlh;
+	uint32_t ifindex;
 	bool is_tun;
-	int rc = net_link_find(&n->rt, n->p.tun, &n->ifindex, &is_tun);
+	int rc = net_link_find(&n->rt, n->p.tun, &ifindex, &is_tun);
 
-	n->nft_dirty |= was != n->ifindex; /* the guard names the device by its index */
 	if (rc) {
-		log_err(NULL, "tun=%s is not there: %s; restart posternd to make it again",
-			n->p.tun, strerror(-rc));
+		net_lose_tun(n);
 		return rc;
 	}
+	n->nft_dirty |= ifindex != n->ifindex; /* the guard names the device by its index */
+	n->ifindex = ifindex;
 	if (!is_tun) {
 		log_err(NULL, "tun=%s is an interface of another kind; set another `tun`",
 			n->p.tun);
