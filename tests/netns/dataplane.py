@@ -137,6 +137,29 @@ def rung(lab, home, nat, vps, name, args, port, vnet=True):
     return hc, vc, open(h.log).read()
 
 
+def too_big(home, vps, io, port):
+    """A TUN MTU that the path does not carry: batches are refused as a whole, then one by one."""
+    print(f"--- {io}: larger than the wire", flush=True)
+    for m, addr in ((home, "10.99.0.2/24"), (vps, "10.99.0.1/24")):
+        tun(m, True, 1500, addr)
+    args = ["--io", io, "--mtu", "1500"]
+    v = vps.start([DP, "--bind", "203.0.113.2", "--spi-in", "4097", "--spi-out", "8192"] + args, log=f"dp{port}")
+    h = home.start([DP, "--bind", "10.0.0.2", "--peer", "203.0.113.2", "--spi-in", "8192", "--spi-out", "4097",
+                    "--dummy-ms", "300"] + args, log=f"dp{port}")
+    wait_for("the endpoint is learnt", lambda: "kind=2" in open(v.log).read(), 10)
+    r = home.run(["ping", "-c", "3", "-i", "0.1", "-W", "1", "-s", "1472", "10.99.0.1"], check=False)
+    check("what does not fit is lost", "100% packet loss" in r.stdout, r.stdout)
+    home.python("import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('10.99.0.1', 9)); "
+                "s.setsockopt(socket.IPPROTO_UDP, 103, 1472); s.send(bytes(1472 * 4))")
+    r = home.run(["ping", "-c", "2", "-i", "0.1", "-W", "2", "-s", "1000", "10.99.0.1"], check=False)
+    check("what fits still passes", " 0% packet loss" in r.stdout, r.stdout)
+    c = counters(home, h)
+    check("and it is counted", c.get("datagram_too_big", 0) >= 7 and c.get("gso_fallbacks", 0) >= 1, c)
+    for p in (h, v):
+        os.killpg(p.pid, signal.SIGTERM)
+        p.wait(10)
+
+
 def main():
     if os.geteuid() != 0:
         skip("needs root (namespaces, TUN)")
@@ -159,6 +182,8 @@ def main():
             if r and name == "all offloads":
                 full, log = r[:2], r[2]
             port += 10
+        too_big(home, vps, io, port)
+        port += 10
         if full:
             check("super-packets were read, sent, received and written whole",
                   full[0]["out_packets"] > 5 * full[0]["out_tun_reads"] and

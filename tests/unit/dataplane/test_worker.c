@@ -326,23 +326,57 @@ static void a_replayed_packet_is_dropped(void **state)
 }
 
 /* One sealed packet from a stranger's socket, with an outer TOS. */
-static void inject(struct world *w, uint64_t seq, uint8_t nh, const uint8_t *text, size_t n,
-		   int tos)
+static void inject_at(const struct endpoint *at, uint32_t spi, uint64_t seq, uint8_t nh,
+		      const uint8_t *text, size_t n, int tos)
 {
 	struct esp_key k = { .aead = aead_new(DP_AES_256_GCM_16, key[0], 1), .esn = true };
 	struct sockaddr_storage to;
-	socklen_t len = endpoint_to_sockaddr(&w->e[1].at, AF_INET, &to);
+	socklen_t len = endpoint_to_sockaddr(at, AF_INET, &to);
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 	uint8_t in[2000], out[2000];
 
 	memcpy(in, text, n);
 	memcpy(k.salt, key[0] + 32, 4);
-	k.spi = w->e[1].spi;
+	k.spi = spi;
 	assert_int_equal(esp_seal(&k, seq, nh, in, n, out), 0);
 	assert_int_equal(setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos)), 0);
 	assert_true(sendto(fd, out, esp_len(n), 0, (struct sockaddr *)&to, len) > 0);
 	close(fd);
 	aead_free(k.aead);
+}
+
+static void inject(struct world *w, uint64_t seq, uint8_t nh, const uint8_t *text, size_t n,
+		   int tos)
+{
+	inject_at(&w->e[1].at, w->e[1].spi, seq, nh, text, n, tos);
+}
+
+/* The hop socket is read by worker 0; the SPI may be another's. */
+static void a_packet_on_a_socket_of_another_worker_arrives(void **state)
+{
+	struct world *w = *state;
+	uint8_t p[200], got[65536];
+	size_t n = make_packet(&inner, p, 10);
+	struct dp_ts t = any();
+	struct dp_event ev;
+
+	for (unsigned i = 0; i < w->workers; i++) {
+		struct dp_sa in = sa_of(w, 0, &t);
+
+		assert_int_equal(dp_spi_alloc(w->e[1].dp, &in.spi), 0);
+		in.generation = 2 + i;
+		assert_int_equal(dp_sa_install_in(w->e[1].dp, &in), 0);
+		for (uint64_t seq = 1; seq < 40; seq++) {
+			inject_at(&w->e[1].hop, in.spi, seq, ESP_NH_IPV4, p, n, 0);
+			assert_int_equal(tun_read(w, &w->e[1], got, 2000), n);
+			assert_memory_equal(got, p, n);
+		}
+		do /* each came from another port: some of the SPI before are still told */
+			assert_true(wait_event(w->e[1].dp, DP_EV_ENDPOINT, &ev));
+		while (ev.spi != in.spi);
+		assert_int_equal(ev.path.sock, 1);
+	}
+	assert_int_equal(count(w->e[1].dp, DP_HANDED_OVER), w->workers > 1 ? 39 : 0);
 }
 
 /* RFC 6040 s4.2, figure 4. */
@@ -621,6 +655,7 @@ int main(void)
 		T(what_no_selector_allows_goes_nowhere),
 		T(an_inner_packet_outside_the_selectors_is_dropped),
 		T(a_replayed_packet_is_dropped),
+		T(a_packet_on_a_socket_of_another_worker_arrives),
 		T(ecn_is_combined_as_the_table_says),
 		T(odd_contents_behind_a_good_icv_are_dropped_or_trimmed),
 		T(an_icmp_error_becomes_a_hint),
