@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The queue process, whole, with its sandbox, its disk and its helper thread. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "log.h"
+#include "proc_mta.h"
+#include "queue_driver.h"
+
+#define FLOW 200
+
+struct bench {
+	uint16_t code[FLOW + 1]; /* last answer for a transaction */
+	uint8_t id[FLOW + 1][LETTER_ID_LEN];
+	bool duplicate[FLOW + 1];
+	bool sent[FLOW + 1];
+	int delivered[FLOW + 1]; /* attempts that reached the end of the body */
+	uint64_t credit;
+	uint64_t body_sum;
+	uint64_t body_len;
+	enum rcpt_result answer;
+	enum fault_scope scope;
+	uint16_t reply;
+	int attempts, committed, strange;
+	char sender[64];
+	char body[4096];
+};
+
+static void on_stored(struct driver *d, uint32_t txn, const struct msg_q_stored *m)
+{
+	struct bench *b = d->arg;
+
+	if (txn <= FLOW) {
+		b->code[txn] = m->code;
+		b->duplicate[txn] = m->duplicate;
+	}
+}
+
+static void on_credit(struct driver *d, uint32_t txn, uint32_t bytes)
+{
+	(void)txn;
+	((struct bench *)d->arg)->credit += bytes;
+}
+
+static void on_attempt(struct driver *d, uint32_t id, const struct msg_r_attempt *m, int fd)
+{
+	struct bench *b = d->arg;
+	struct envelope e;
+	ssize_t n;
+
+	b->attempts++;
+	b->body_len = m->body_len;
+	b->body_sum = 0;
+	memset(b->body, 0, sizeof(b->body));
+	if (m->flags & MSG_R_INLINE) {
+		memcpy(b->body, m->body,
+		       m->body_len < sizeof(b->body) ? m->body_len : sizeof(b->body) - 1);
+		for (uint64_t i = 0; i < m->body_len; i++)
+			b->body_sum += m->body[i];
+	} else {
+		static uint8_t buf[65536];
+
+		for (uint64_t at = 0;
+		     (n = pread(fd, buf, sizeof(buf), (off_t)(m->body_off + at))) > 0;
+		     at += (uint64_t)n)
+			for (ssize_t i = 0; i < n; i++)
+				b->body_sum += buf[i];
+	}
+	if (envelope_parse(&e, m->env, m->env_len)) {
+		b->strange++;
+		return;
+	}
+	snprintf(b->sender, sizeof(b->sender), "%s", e.sender);
+	for (int i = 1; i <= FLOW; i++)
+		if (b->sent[i] && !memcmp(b->id[i], e.id, LETTER_ID_LEN))
+			b->delivered[i]++;
+	envelope_clear(&e);
+	driver_result(d, id, m, b->answer, b->scope, b->reply);
+}
+
+static void on_committed(struct driver *d, uint32_t id)
+{
+	(void)id;
+	((struct bench *)d->arg)->committed++;
+}
+
+static struct driver *start(struct bench *b, const char *extra)
+{
+	struct driver *d = driver_new(extra);
+
+	memset(b, 0, sizeof(*b));
+	b->answer = RCPT_RES_DELIVERED;
+	b->reply = 250;
+	d->arg = b;
+	d->stored = on_stored;
+	d->credit = on_credit;
+	d->attempt = on_attempt;
+	d->committed = on_committed;
+	assert_true(driver_start(d));
+	return d;
+}
+
+static void wait_for(struct driver *d, const int *n, int want)
+{
+	for (int i = 0; i < 3000 && *n < want && !d->closed; i++)
+		driver_turn(d, 20);
+	assert_true(*n >= want);
+}
+
+static void wait_code(struct driver *d, struct bench *b, uint32_t txn)
+{
+	for (int i = 0; i < 3000 && !b->code[txn] && !d->closed; i++)
+		driver_turn(d, 20);
+	assert_true(b->code[txn]);
+}
+
+static void small_letter_is_stored_sent_and_forgotten(void **state)
+{
+	struct bench b;
+	struct driver *d = start(&b, NULL);
+
+	b.sent[1] = true;
+	driver_store(d, 1, "a@home.example", "Subject: x\r\n\r\nhello\r\n", 21, b.id[1]);
+	wait_code(d, &b, 1);
+	assert_int_equal(b.code[1], 250);
+	wait_for(d, &b.committed, 1);
+	assert_int_equal(b.delivered[1], 1);
+	assert_string_equal(b.body, "Subject: x\r\n\r\nhello\r\n");
+	assert_string_equal(driver_verb(d, "{\"verb\":\"queue\",\"args\":{}}"), "{\"letters\":[]}");
+	driver_free(d);
+}
+
+static void large_letter_streams_with_credit(void **state)
+{
+	static uint8_t chunk[MSG_BODY_CHUNK];
+	const uint64_t total = 40 * sizeof(chunk);
+	uint64_t sent = 0;
+	struct bench b;
+	struct driver *d = start(&b, NULL);
+
+	memset(chunk, 3, sizeof(chunk));
+	while (sent < total) {
+		if (sent - b.credit + sizeof(chunk) <= MSG_BODY_WINDOW) {
+			driver_body(d, 1, chunk, sizeof(chunk));
+			sent += sizeof(chunk);
+		} else {
+			driver_turn(d, 100);
+		}
+		assert_int_equal(b.code[1], 0);
+	}
+	b.sent[1] = true;
+	driver_store_streamed(d, 1, "a@home.example", total, b.id[1]);
+	wait_code(d, &b, 1);
+	assert_int_equal(b.code[1], 250);
+	wait_for(d, &b.committed, 1);
+	assert_int_equal(b.body_len, total);
+	assert_int_equal(b.body_sum, 3 * total);
+	/* Past the window, and a length that is not what came: refused, nothing is left over. */
+	driver_body(d, 2, chunk, sizeof(chunk));
+	driver_body(d, 2, chunk, sizeof(chunk));
+	driver_body(d, 2, chunk, sizeof(chunk));
+	driver_body(d, 3, chunk, 100);
+	driver_store_streamed(d, 3, "a@home.example", 99, b.id[3]);
+	wait_code(d, &b, 2);
+	wait_code(d, &b, 3);
+	assert_int_equal(b.code[2], 451);
+	assert_int_equal(b.code[3], 451);
+	assert_string_equal(driver_verb(d, "{\"verb\":\"queue\",\"args\":{}}"), "{\"letters\":[]}");
+	driver_free(d);
+}
+
+static void tunnel_down_holds_and_up_releases(void **state)
+{
+	struct bench b;
+	struct driver *d = start(&b, NULL);
+	const char *list;
+
+	driver_set_tunnel(d, TUNNEL_DOWN);
+	driver_verb(d, "{\"verb\":\"routes\",\"args\":{}}"); /* it has been heard */
+	for (uint32_t i = 1; i <= 20; i++)
+		driver_store(d, i, "a@home.example", "x\r\n", 3, b.id[i]);
+	wait_code(d, &b, 20);
+	for (int i = 0; i < 20; i++)
+		driver_turn(d, 20);
+	assert_int_equal(b.attempts, 0);
+	list = driver_verb(d, "{\"verb\":\"routes\",\"args\":{}}");
+	assert_non_null(strstr(list, "\"state\":\"down\""));
+	assert_non_null(strstr(list, "\"ready\":20"));
+	driver_set_tunnel(d, TUNNEL_UP);
+	wait_for(d, &b.committed, 20);
+	driver_free(d);
+}
+
+static void failure_is_told_to_own_users_and_kept_for_others(void **state)
+{
+	struct bench b;
+	struct driver *d = start(&b, NULL);
+	char verb[128], hex[LETTER_ID_STR_MAX];
+
+	b.answer = RCPT_RES_PERMFAIL;
+	b.scope = SCOPE_RECIPIENT;
+	b.reply = 550;
+	driver_store(d, 1, "nobody@home.example", "Subject: x\r\n\r\nsecret\r\n", 22, b.id[1]);
+	wait_for(d, &b.committed, 1);
+	/* An outsider's letter: no bounce, but a dead letter that can be released. */
+	assert_string_equal(driver_verb(d, "{\"verb\":\"queue\",\"args\":{}}"), "{\"letters\":[]}");
+	assert_non_null(
+	    strstr(driver_verb(d, "{\"verb\":\"queue\",\"args\":{\"dead\":true}}"), "\"dead\""));
+	b.answer = RCPT_RES_DELIVERED;
+	b.scope = SCOPE_NONE;
+	snprintf(verb, sizeof(verb), "{\"verb\":\"release\",\"args\":{\"id\":\"%s\"}}",
+		 letter_id_str(b.id[1], hex));
+	assert_non_null(strstr(driver_verb(d, verb), "\"count\":1"));
+	wait_for(d, &b.committed, 2);
+	assert_string_equal(driver_verb(d, "{\"verb\":\"queue\",\"args\":{\"dead\":true}}"),
+			    "{\"letters\":[]}");
+	assert_non_null(strstr(driver_verb(d, verb), "error"));
+	driver_free(d);
+}
+
+static void full_queue_reserve_refuses(void **state)
+{
+	struct bench b;
+	struct driver *d = start(&b, "queue-reserve = 900000G");
+
+	driver_store(d, 1, "a@home.example", "x\r\n", 3, b.id[1]);
+	wait_code(d, &b, 1);
+	assert_int_equal(b.code[1], 452);
+	driver_free(d);
+}
+
+static void a_second_process_is_kept_out(void **state)
+{
+	struct bench b;
+	struct driver *d = start(&b, NULL), *e = driver_new(NULL);
+	char dir[64];
+
+	memcpy(dir, e->dir, sizeof(dir));
+	memcpy(e->dir, d->dir, sizeof(dir));
+	assert_false(driver_start(e));
+	memcpy(e->dir, dir, sizeof(dir));
+	driver_free(e);
+	driver_free(d);
+}
+
+/* kill -9 at random moments while letters flow, with small and streamed ones. */
+static void kills_lose_nothing_and_double_little(void **state)
+{
+	static uint8_t chunk[MSG_BODY_CHUNK];
+	struct bench b;
+	struct driver *d = start(&b, NULL);
+	uint32_t next = 1, kills = 0, seed = 12345;
+	int twice = 0;
+
+	while (next <= FLOW || kills < 15) {
+		uint32_t turns;
+
+		seed = seed * 1103515245 + 12345;
+		turns = 1 + (seed >> 16) % 30;
+		for (uint32_t i = 0; i < turns; i++) {
+			if (next <= FLOW) {
+				if (next % 10 == 0) {
+					driver_body(d, next, chunk, sizeof(chunk));
+					driver_body(d, next, chunk, sizeof(chunk));
+					driver_store_streamed(d, next, "a@home.example",
+							      2 * sizeof(chunk), b.id[next]);
+				} else {
+					driver_store(d, next, "a@home.example", "small\r\n", 7,
+						     b.id[next]);
+				}
+				b.sent[next++] = true;
+			}
+			driver_turn(d, 1);
+		}
+		driver_kill(d, SIGKILL);
+		kills++;
+		assert_true(driver_start(d));
+	}
+	for (int i = 0; i < 300; i++) {
+		driver_turn(d, 20);
+		if (i % 25 == 24 &&
+		    !strcmp(driver_verb(d, "{\"verb\":\"queue\",\"args\":{}}"), "{\"letters\":[]}"))
+			break;
+	}
+	for (uint32_t i = 1; i <= FLOW; i++) {
+		if (b.code[i] == 250 && !b.delivered[i])
+			fail_msg("letter %u was acknowledged and is lost", i);
+		twice += b.delivered[i] > 1;
+		assert_true(b.delivered[i] <= 1 + (int)kills);
+	}
+	assert_int_equal(b.strange, 0);
+	/* What was in an attempt when the process died, at most the credits of each life. */
+	assert_true(twice <= (int)(kills * d->credits));
+	driver_free(d);
+}
+
+static void orderly_stop_commits_and_exits(void **state)
+{
+	struct bench b;
+	struct driver *d = start(&b, NULL);
+
+	driver_set_tunnel(d, TUNNEL_DOWN);
+	driver_verb(d, "{\"verb\":\"routes\",\"args\":{}}");
+	for (uint32_t i = 1; i <= 10; i++)
+		driver_store(d, i, "a@home.example", "x\r\n", 3, b.id[i]);
+	wait_code(d, &b, 10);
+	driver_kill(d, SIGTERM);
+	d->tunnel = TUNNEL_UP;
+	assert_true(driver_start(d));
+	wait_for(d, &b.committed, 10);
+	driver_free(d);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(small_letter_is_stored_sent_and_forgotten),
+		cmocka_unit_test(large_letter_streams_with_credit),
+		cmocka_unit_test(tunnel_down_holds_and_up_releases),
+		cmocka_unit_test(failure_is_told_to_own_users_and_kept_for_others),
+		cmocka_unit_test(full_queue_reserve_refuses),
+		cmocka_unit_test(a_second_process_is_kept_out),
+		cmocka_unit_test(kills_lose_nothing_and_double_little),
+		cmocka_unit_test(orderly_stop_commits_and_exits),
+	};
+
+	driver_child(argc, argv);
+	log_setup("test_queue", LOG_LVL_ERR, 2);
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
