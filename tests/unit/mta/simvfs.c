@@ -18,7 +18,7 @@ struct write {
 
 struct bytes {
 	uint8_t *p;
-	size_t len;
+	size_t len, cap;
 };
 
 struct simfile {
@@ -59,7 +59,10 @@ static bool dies(struct simvfs *s)
 static void put(struct bytes *b, uint64_t off, const uint8_t *p, size_t n)
 {
 	if (off + n > b->len) {
-		b->p = realloc(b->p, off + n);
+		if (off + n > b->cap) {
+			b->cap = off + n > 2 * b->cap ? off + n : 2 * b->cap;
+			b->p = realloc(b->p, b->cap);
+		}
 		memset(b->p + b->len, 0, off + n - b->len);
 		b->len = off + n;
 	}
@@ -194,7 +197,7 @@ static void flush(struct simvfs *s, struct simfile *f, bool all)
 		for (size_t at = 0; at < w->len;) {
 			size_t n = SECTOR - (w->off + at) % SECTOR;
 
-			if (n > w->len - at)
+			if (n > w->len - at || all)
 				n = w->len - at;
 			if (all || rnd(s) & 4)
 				put(&f->disk, w->off + at, w->data + at, n);
@@ -383,6 +386,7 @@ void simvfs_restart(struct simvfs *s, bool power)
 		f->cache.p = malloc(f->disk.len + 1);
 		memcpy(f->cache.p, f->disk.p ? f->disk.p : (uint8_t *)"", f->disk.len);
 		f->cache.len = f->disk.len;
+		f->cache.cap = f->disk.len + 1;
 		memset(f->fds, -1, sizeof(f->fds));
 		at = &f->next;
 	}

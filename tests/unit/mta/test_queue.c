@@ -164,15 +164,12 @@ static void large_letter_streams_with_credit(void **state)
 	wait_for(d, &b.committed, 1);
 	assert_int_equal(b.body_len, total);
 	assert_int_equal(b.body_sum, 3 * total);
-	/* Past the window, and a length that is not what came: refused, nothing is left over. */
+	/* Given up in the middle, and a length that is not what came: nothing is left over. */
 	driver_body(d, 2, chunk, sizeof(chunk));
-	driver_body(d, 2, chunk, sizeof(chunk));
-	driver_body(d, 2, chunk, sizeof(chunk));
+	ipc_send(d->smtpd, MSG_Q_ABORT, 2, NULL, 0);
 	driver_body(d, 3, chunk, 100);
 	driver_store_streamed(d, 3, "a@home.example", 99, b.id[3]);
-	wait_code(d, &b, 2);
 	wait_code(d, &b, 3);
-	assert_int_equal(b.code[2], 451);
 	assert_int_equal(b.code[3], 451);
 	assert_string_equal(driver_verb(d, "{\"verb\":\"queue\",\"args\":{}}"), "{\"letters\":[]}");
 	driver_free(d);

@@ -55,6 +55,16 @@ static struct store_waiter *waiter(bool *flag, int *rc)
 	return &x->w;
 }
 
+/* As store_commit(); a waiter that is not taken is freed. */
+static int commit(struct store_change *c, bool keep, struct store_waiter *w)
+{
+	int rc = store_commit(c, keep, w);
+
+	if (rc)
+		free(w);
+	return rc;
+}
+
 static void added(void *arg, struct letter *l, const struct envelope *e)
 {
 	assert_int_equal(l->rcpt_count, e->rcpt_count);
@@ -119,7 +129,7 @@ static int put(struct bench *b, uint32_t n, struct envelope *e, const char *body
 		store_cancel(c);
 		return err;
 	}
-	return store_commit(c, false, waiter(flag, rc));
+	return commit(c, false, waiter(flag, rc));
 }
 
 static struct env_rcpt two[2] = { { .addr = "a@home.example" }, { .addr = "b@home.example" } };
@@ -225,7 +235,7 @@ static int put_big(struct bench *b, uint32_t n, bool *flag)
 		store_cancel(c);
 		return rc;
 	}
-	return store_commit(c, false, waiter(flag, NULL));
+	return commit(c, false, waiter(flag, NULL));
 }
 
 static void check_big(struct bench *b, struct letter *l)
@@ -257,7 +267,7 @@ static void deliver(struct bench *b, uint32_t n)
 	store_put_rcpt(c, l, 0, RCPT_DELIVERED, 1, "250");
 	store_put_rcpt(c, l, 1, RCPT_DELIVERED, 1, "250");
 	store_put_state(c, l, LETTER_GONE);
-	store_commit(c, true, waiter(&b->delivered[n], NULL));
+	commit(c, true, waiter(&b->delivered[n], NULL));
 }
 
 static void work(struct bench *b)
