@@ -12,7 +12,19 @@
 
 bool cookie_wanted(const struct engine *e)
 {
-	return e->n.half_open >= e->cookie_from;
+	return e->n.half_open >= e->cookie_from ||
+	       (e->init_seen > INIT_RATE_MAX && e->now_ms - e->init_since_ms < 1000);
+}
+
+void cookie_count(struct engine *e)
+{
+	if (e->now_ms - e->init_since_ms >= 1000) {
+		e->init_since_ms = e->now_ms;
+		/* A flood is not over because a second is. */
+		e->init_seen = e->init_seen > INIT_RATE_MAX ? INIT_RATE_MAX / 2 : 0;
+	}
+	if (e->init_seen <= INIT_RATE_MAX)
+		e->init_seen++;
 }
 
 static void rotate(struct engine *e)

@@ -27,6 +27,8 @@
 #define MSG_FIRST_MAX	   1228 /* IKE bytes: 1280 - IPv6 - UDP - marker */
 #define MSG_SMALL_MAX	   544	/* 576 - IPv4 - UDP - marker */
 #define PREFIX_SLOTS	   1024
+#define PREFIX_KNOWN_FACTOR 8 /* a network that a peer came from may have so much more half open */
+#define INIT_RATE_MAX	   500 /* IKE_SA_INIT requests without a cookie in one second */
 #define COOKIE_SECRET_MS   60000
 #define COOKIE_LEN	   17
 #define CERTREQ_KEYIDS_MAX 16
@@ -64,6 +66,8 @@ struct engine {
 	uint8_t cookie_secret[2][32]; /* [0] present, [1] the one before */
 	uint8_t cookie_version;
 	uint64_t cookie_since_ms;
+	uint64_t init_since_ms; /* the second in which init_seen requests without a cookie came */
+	uint32_t init_seen;
 	uint16_t prefix_half_open[PREFIX_SLOTS];
 	uint8_t prefix_known[PREFIX_SLOTS / 8]; /* a peer last authenticated from there */
 	struct pubkey *dummy_key;		/* for the motions of an unknown identity */
@@ -171,6 +175,8 @@ void ike_sa_init_response(struct engine *e, struct ike_sa *call, struct ike_msg 
 
 /* cookie.c */
 bool cookie_wanted(const struct engine *e);
+/** cookie_count() - One more request without a valid cookie: many of them are load, whatever comes of them. */
+void cookie_count(struct engine *e);
 /** cookie_make() - COOKIE_LEN bytes for this request with the present secret. */
 int cookie_make(struct engine *e, const struct ike_msg *m, const struct engine_path *path,
 		uint8_t out[static COOKIE_LEN]);

@@ -500,8 +500,11 @@ static bool admitted(struct engine *e, const struct ike_msg *m, const struct eng
 	uint32_t slot = prefix_slot(&path->remote.addr);
 	uint8_t bytes[COOKIE_LEN];
 	bool known = e->prefix_known[slot / 8] >> slot % 8 & 1;
+	uint32_t most = known ? PREFIX_KNOWN_FACTOR * e->per_prefix : e->per_prefix;
 
 	*cookie = cookie_check(e, m, path);
+	if (!*cookie)
+		cookie_count(e);
 	if (cookie_wanted(e) && !*cookie) {
 		if (!cookie_make(e, m, path, bytes)) {
 			answer_notify(e, &m->hdr, path, COOKIE, bytes, sizeof(bytes));
@@ -510,7 +513,7 @@ static bool admitted(struct engine *e, const struct ike_msg *m, const struct eng
 		return false;
 	}
 	if (e->n.half_open >= e->half_open_max ||
-	    (*cookie && !known && e->prefix_half_open[slot] >= e->per_prefix)) {
+	    (*cookie && e->prefix_half_open[slot] >= most)) {
 		e->n.half_open_refused++;
 		return false;
 	}

@@ -145,6 +145,65 @@ static void a_child_that_cannot_be_used_is_deleted_on_both_sides(void **s)
 	world_free(w);
 }
 
+static void half_open_sas_of_a_known_network_are_bounded_too(void **s)
+{
+	struct world *w = world_new(6, STYLE_PSK);
+	uint32_t slot = prefix_slot(&w->host[HOME].path.local.addr), refused;
+	struct engine *e;
+
+	(void)s;
+	world_up(w);
+	e = w->host[VPS].e;
+	e->n.half_open += e->cookie_from;
+	/* 10 000 homes behind one carrier come back: far more than a stranger's network may have */
+	e->prefix_half_open[slot] = (uint16_t)(4 * e->per_prefix);
+	world_call(w, HOME);
+	world_run(w, 1000);
+	assert_int_equal(w->host[HOME].up, 2);
+	e->prefix_half_open[slot] = (uint16_t)(PREFIX_KNOWN_FACTOR * e->per_prefix);
+	refused = (uint32_t)e->n.half_open_refused;
+	world_call(w, HOME);
+	world_run(w, 1000);
+	assert_int_equal(w->host[HOME].up, 2);
+	assert_true(e->n.half_open_refused > refused);
+	e->prefix_half_open[slot] = 0;
+	e->n.half_open -= e->cookie_from;
+	world_run(w, 60000);
+	world_no_leaks(w);
+	world_free(w);
+}
+
+static void a_flood_that_leaves_no_half_open_sa_meets_cookies_too(void **s)
+{
+	struct world *w = world_new(7, STYLE_PSK);
+	struct flight f;
+
+	(void)s;
+	w->host[HOME].ike_ps.count = 1;
+	w->host[HOME].ike_ps.p[0].count = 0;
+	transform_add(&w->host[HOME].ike_ps.p[0], TRANSFORM_ENCR, ENCR_AES_GCM_16, 128);
+	transform_add(&w->host[HOME].ike_ps.p[0], TRANSFORM_PRF, PRF_HMAC_SHA2_512, 0);
+	transform_add(&w->host[HOME].ike_ps.p[0], TRANSFORM_KE, KE_CURVE25519, 0);
+	w->host[VPS].ike_ps.count = 1;
+	w->host[VPS].ike_ps.p[0] = w->host[HOME].ike_ps.p[0];
+	w->host[VPS].ike_ps.p[0].t[2].id = KE_ECP_384;
+	world_start(w);
+	world_call(w, HOME);
+	f = w->flight[0];
+	for (int i = 0; i < 2000; i++) {
+		f.bytes[7] = (uint8_t)i;
+		f.bytes[6] = (uint8_t)(i >> 8);
+		world_inject(w, VPS, &f.path, f.bytes, f.len);
+	}
+	assert_int_equal(counters(w, VPS).half_open, 0);
+	assert_true(counters(w, VPS).cookies_sent >= 1000);
+	/* It does not outlive the flood. */
+	w->now_ms += 5000;
+	DO(w, VPS, engine_on_timer(e, now, fx));
+	assert_false(cookie_wanted(w->host[VPS].e));
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +212,8 @@ int main(void)
 		cmocka_unit_test(ike_sas_without_a_child_do_not_pile_up),
 		cmocka_unit_test(who_gives_an_address_gets_that_address_and_not_our_network),
 		cmocka_unit_test(a_child_that_cannot_be_used_is_deleted_on_both_sides),
+		cmocka_unit_test(half_open_sas_of_a_known_network_are_bounded_too),
+		cmocka_unit_test(a_flood_that_leaves_no_half_open_sa_meets_cookies_too),
 	};
 
 	log_setup("exchange", LOG_LVL_ERR, 2);
