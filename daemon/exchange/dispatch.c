@@ -333,6 +333,8 @@ static void on_protected(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 	note_confirmed(e, sa);
 	log_debug(&sa->log, "%s", t->story);
 	t->run(e, sa, &s);
+	if (window_exhausted(&sa->win) && sa->state == SA_UP)
+		task_queue(e, sa, TASK_REKEY_IKE, 0);
 	tasks_run(e, sa);
 }
 

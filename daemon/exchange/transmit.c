@@ -71,6 +71,8 @@ int request_send(struct engine *e, struct ike_sa *sa, uint8_t exchange, struct t
 	int err;
 
 	err = ike_build_end(&e->inner, &len);
+	if (!err && sa->win.next_out == UINT32_MAX)
+		err = -EOVERFLOW;
 	if (!err)
 		err = seal(e, sa, &h, e->inner.first, e->build, len, &sa->out.datagrams);
 	if (err) {

@@ -30,6 +30,8 @@ void datagrams_clear(struct datagrams *d)
 
 enum window_verdict window_check_request(const struct window *w, uint32_t id)
 {
+	if (w->next_in == UINT32_MAX)
+		return WINDOW_STALE; /* one more would begin again at 0, where old requests would be new */
 	if (id == w->next_in)
 		return w->answering ? WINDOW_BUSY : WINDOW_NEW;
 	if (w->next_in && id == w->next_in - 1 && w->reply.count)

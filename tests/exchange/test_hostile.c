@@ -204,6 +204,31 @@ static void a_flood_that_leaves_no_half_open_sa_meets_cookies_too(void **s)
 	world_free(w);
 }
 
+static void message_ids_never_wrap(void **s)
+{
+	struct world *w = world_new(8, STYLE_PSK);
+	struct ike_sa *home, *vps;
+
+	(void)s;
+	world_up(w);
+	home = sa_by_handle(w->host[HOME].e, w->host[HOME].ike);
+	vps = sa_by_handle(w->host[VPS].e, w->host[VPS].ike);
+	home->win.next_out = vps->win.next_in = UINT32_MAX - 100;
+	for (int i = 0; i < 60; i++) {
+		DO(w, HOME, (void)engine_liveness(e, now, w->host[HOME].ike, fx));
+		world_run(w, 50);
+	}
+	/* RFC 7296 s2.2: the IKE SA is rekeyed before its numbers end. */
+	assert_true(w->host[HOME].ike_rekeyed >= 1);
+	world_agree(w);
+	/* And a peer that never does so gets no answer to the last number. */
+	vps = sa_by_handle(w->host[VPS].e, w->host[VPS].ike);
+	vps->win.next_in = UINT32_MAX;
+	assert_int_equal(WINDOW_STALE, window_check_request(&vps->win, UINT32_MAX));
+	world_no_leaks(w);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +239,7 @@ int main(void)
 		cmocka_unit_test(a_child_that_cannot_be_used_is_deleted_on_both_sides),
 		cmocka_unit_test(half_open_sas_of_a_known_network_are_bounded_too),
 		cmocka_unit_test(a_flood_that_leaves_no_half_open_sa_meets_cookies_too),
+		cmocka_unit_test(message_ids_never_wrap),
 	};
 
 	log_setup("exchange", LOG_LVL_ERR, 2);
