@@ -299,7 +299,7 @@ size_t engine_peer_ikes(const struct engine *e, uint32_t peer, uint32_t *ikes, s
 	/* The list has the newest first; established ones go before attempts. */
 	for (int pass = 0; pe && pass < 2; pass++)
 		for (const struct ike_sa *sa = pe->sas; sa; sa = sa->peer_next) {
-			if (sa->caller || sa->was_up != (pass == 0))
+			if (sa->caller || !ike_sa_peers(sa) || sa->was_up != (pass == 0))
 				continue;
 			if (n < cap)
 				ikes[n] = sa->handle;

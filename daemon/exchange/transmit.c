@@ -53,7 +53,8 @@ static void send_all(struct engine *e, const struct ike_sa *sa, const struct eng
 		     const struct datagrams *d)
 {
 	for (size_t i = 0; i < d->count; i++)
-		fx_send(e, path, d->v[i].bytes, d->v[i].len, sa->peer ? sa->peer->p->id : 0);
+		fx_send(e, path, d->v[i].bytes, d->v[i].len,
+			ike_sa_peers(sa) ? sa->peer->p->id : 0);
 }
 
 void resend_arm(struct engine *e, struct ike_sa *sa)

@@ -106,6 +106,11 @@ uint64_t ike_sa_own_spi(const struct ike_sa *sa)
 	return sa->initiator ? sa->spi_i : sa->spi_r;
 }
 
+bool ike_sa_peers(const struct ike_sa *sa)
+{
+	return sa->peer && (sa->series_initiator || !sa->auth);
+}
+
 struct child_sa *ike_sa_child_in(const struct ike_sa *sa, uint32_t spi_in)
 {
 	for (struct child_sa *c = sa->children; c; c = c->next)

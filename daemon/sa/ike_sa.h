@@ -203,6 +203,8 @@ void ike_sa_free(struct ike_sa *sa);
 /** ike_sa_keyed() - Contexts of both directions from @sa->keys; 0 or what ike_aead_new() says. */
 int ike_sa_keyed(struct ike_sa *sa);
 uint64_t ike_sa_own_spi(const struct ike_sa *sa);
+/** ike_sa_peers() - Is it @sa->peer's, since we called it or AUTH held? Until then it only says so. */
+bool ike_sa_peers(const struct ike_sa *sa);
 struct child_sa *ike_sa_child_in(const struct ike_sa *sa, uint32_t spi_in);
 struct child_sa *ike_sa_child_out(const struct ike_sa *sa, uint32_t spi_out);
 /** ike_sa_children_up() - How many of its CHILD SAs work. */

@@ -229,6 +229,22 @@ static void message_ids_never_wrap(void **s)
 	world_free(w);
 }
 
+static void before_the_proof_a_claimed_name_is_not_the_peer(void **s)
+{
+	struct world *w = world_new(9, STYLE_PSK);
+	uint32_t list[16];
+
+	(void)s;
+	w->host[VPS].keys_dead = true; /* the claim stands undecided */
+	world_start(w);
+	world_call(w, HOME);
+	world_run(w, 100);
+	assert_int_equal(counters(w, VPS).half_open, 1);
+	assert_int_equal(0, engine_peer_ikes(w->host[VPS].e, w->host[VPS].peer.id, list, 16));
+	world_no_leaks(w);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -240,6 +256,7 @@ int main(void)
 		cmocka_unit_test(half_open_sas_of_a_known_network_are_bounded_too),
 		cmocka_unit_test(a_flood_that_leaves_no_half_open_sa_meets_cookies_too),
 		cmocka_unit_test(message_ids_never_wrap),
+		cmocka_unit_test(before_the_proof_a_claimed_name_is_not_the_peer),
 	};
 
 	log_setup("exchange", LOG_LVL_ERR, 2);
