@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "hash.h"
 #include "log.h"
 #include "loop.h"
 #include "prf.h"
@@ -102,18 +103,20 @@ static int sign(const struct keys *k, const struct config_peer *peer, const stru
 	return sig_make(f->key, (enum sig_scheme)q.scheme, octets, out, PROC_RESULT_MAX, len);
 }
 
+/* @peer NULL, or without a PSK: the same work with a secret that nobody has, and no result. */
 static int psk_auth(const struct keys *k, const struct config_peer *peer, const struct ipc_msg *m,
 		    uint8_t *out, size_t *len)
 {
-	struct file *f = find_file(&k->now, peer->psk);
+	struct secret nobody = { .data = (uint8_t[32]){ 1 }, .len = 32 };
+	struct file *f = peer ? find_file(&k->now, peer->psk) : NULL;
 	struct kq_psk q;
 	struct span octets;
+	int rc;
 
 	memcpy(&q, m->data, sizeof(q));
 	octets = (struct span){ .p = m->data + sizeof(q), .len = q.len };
-	if (!f)
-		return -ENOENT;
-	return auth_psk((uint16_t)q.prf, &f->text, octets, out, len);
+	rc = auth_psk((uint16_t)q.prf, f ? &f->text : &nobody, octets, out, len);
+	return f ? rc : -ENOENT;
 }
 
 static int public_half(const struct keys *k, const struct config_peer *peer, uint8_t *out,
@@ -155,16 +158,19 @@ static void on_request(struct ipc *ipc, struct ipc_msg *m, void *arg)
 	}
 	memcpy(name, m->data, sizeof(name)); /* first in all three, terminated: checked */
 	peer = k->now.cfg ? config_peer_find(k->now.cfg, name) : NULL;
-	if (!peer)
+	if (m->type == KQ_PSK_AUTH)
+		rc = psk_auth(k, peer, m, out, &len);
+	else if (!peer)
 		rc = -ENOENT;
 	else if (m->type == KQ_SIGN)
 		rc = sign(k, peer, m, out, &len);
-	else if (m->type == KQ_PSK_AUTH)
-		rc = psk_auth(k, peer, m, out, &len);
 	else
 		rc = public_half(k, peer, out, &len);
-	if (rc)
-		log_warn(NULL, "request type=%u for peer=%s: %s", m->type, name, strerror(-rc));
+	/* A stranger's unknown identity comes here too, as often as he likes. */
+	if (rc && log_limited(&k->limit, (uint32_t)hash_bytes(name, strlen(name)),
+			      loop_now_ms(k->loop), &suppressed))
+		log_warn(NULL, "request type=%u for peer=%s: %s (%u like it)", m->type, name,
+			 strerror(-rc), suppressed);
 	reply(k, m->id, m->type, rc, out, len);
 	secret_wipe(out, sizeof(out));
 }
