@@ -16,6 +16,7 @@
 #endif
 
 #define ERRQUEUE_BURST 16
+#define ICMP_RATE_MAX  64 /* errors looked at in one second; anybody can forge them */
 #define SOCKBUF_BYTES  (4 << 20)
 
 int udp_setup(struct sock *s, unsigned without)
@@ -469,6 +470,16 @@ static void icmp(struct worker *w, struct sock *s, struct msghdr *msg)
 	}
 }
 
+/* An error is a hint and never more: a flood of them must cost nothing but its own reading. */
+static bool icmp_wanted(struct worker *w)
+{
+	if (w->now_ms - w->icmp_since_ms >= 1000) {
+		w->icmp_since_ms = w->now_ms;
+		w->icmp_seen = 0;
+	}
+	return w->icmp_seen++ < ICMP_RATE_MAX;
+}
+
 void udp_on_error(struct worker *w, struct sock *s, int res)
 {
 	(void)res;
@@ -487,6 +498,7 @@ void udp_on_error(struct worker *w, struct sock *s, int res)
 
 		if (recvmsg(s->fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
 			return;
-		icmp(w, s, &msg);
+		if (icmp_wanted(w))
+			icmp(w, s, &msg);
 	}
 }

@@ -118,6 +118,8 @@ struct worker {
 	_Atomic int started; /* 0: not yet, 1: ready, < 0: -errno */
 	struct rcu_reader rcu;
 	uint64_t now_ms;
+	uint64_t icmp_since_ms; /* the second in which icmp_seen errors were looked at */
+	unsigned icmp_seen;
 	struct sock socks[SOCKS_MAX];
 	unsigned sock_count;
 	struct sock *tx_sock[DP_SOCKS_MAX];

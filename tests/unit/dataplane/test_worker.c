@@ -434,6 +434,28 @@ static void odd_contents_behind_a_good_icv_are_dropped_or_trimmed(void **state)
 	assert_true(counts(w->e[1].dp, DP_DROP_REPLAY, 1));
 }
 
+static void a_flood_of_icmp_errors_becomes_few_hints(void **state)
+{
+	struct world *w = *state;
+	struct endpoint closed = { .port = 0 };
+	struct dp_path path = { .sock = 0 };
+	struct dp_event ev;
+	unsigned hints = 0;
+
+	close(bound(&closed, 0));
+	path.remote = closed;
+	for (int i = 0; i < 400; i++) {
+		(void)dp_send_ike(w->e[0].dp, &path, "no one is there", 15);
+		usleep(500);
+	}
+	usleep(100000);
+	while (dp_event_next(w->e[0].dp, &ev))
+		hints += ev.kind == DP_EV_ICMP;
+	/* 64 in a second, and the flood may last into a second one. */
+	assert_in_range(hints, 1, 128 * w->workers);
+	assert_true(count(w->e[0].dp, DP_RECV_ERROR) > 0);
+}
+
 static void an_icmp_error_becomes_a_hint(void **state)
 {
 	struct world *w = *state;
@@ -659,6 +681,7 @@ int main(void)
 		T(ecn_is_combined_as_the_table_says),
 		T(odd_contents_behind_a_good_icv_are_dropped_or_trimmed),
 		T(an_icmp_error_becomes_a_hint),
+		T(a_flood_of_icmp_errors_becomes_few_hints),
 		T(a_dummy_is_consumed_and_counts_as_life),
 		T(a_probe_is_reported_and_moves_nothing),
 		T(ike_passes_on_every_kind_of_socket),
