@@ -14,6 +14,9 @@
 #include "clock.h"
 #include "log.h"
 
+#define TURN_PAUSE_MS  10
+#define TURN_FAILS_MAX 100
+
 static void hand_done(struct worker *w, struct buf *b);
 
 static void free_hands(struct worker *w)
@@ -92,6 +95,28 @@ void worker_free(struct worker *w)
 	free(w);
 }
 
+/*
+ * A turn fails when the kernel is short of memory, and then again succeeds. Only when it has failed for a
+ * second nothing will come: a worker that ended in silence would leave a tunnel that looks well and passes
+ * nothing, so the process ends and is started anew.
+ */
+static void go_on(struct worker *w)
+{
+	const struct timespec pause = { .tv_nsec = TURN_PAUSE_MS * 1000000L };
+	unsigned failed = 0;
+
+	while (!atomic_load_explicit(&w->stop, memory_order_acquire)) {
+		if (!w->io->turn(w)) {
+			failed = 0;
+			continue;
+		}
+		if (++failed == TURN_FAILS_MAX)
+			abort();
+		rcu_offline(&w->rcu);
+		nanosleep(&pause, NULL);
+	}
+}
+
 static void *run(void *arg)
 {
 	struct worker *w = arg;
@@ -102,8 +127,8 @@ static void *run(void *arg)
 	prctl(PR_SET_NAME, name);
 	rc = w->io->start(w);
 	atomic_store(&w->started, rc ? rc : 1);
-	while (!rc && !atomic_load_explicit(&w->stop, memory_order_acquire))
-		rc = w->io->turn(w);
+	if (!rc)
+		go_on(w);
 	if (rc)
 		log_err(NULL, "worker %u: %s: %s", w->index, w->io->name, strerror(-rc));
 	/* A ring belongs to the thread that enabled it: it is closed here. */
