@@ -274,6 +274,29 @@ static void pins_are_hex(void **state)
 	assert_int_equal(pin_parse("", pin), -22);
 }
 
+static void the_manual_names_every_key(void **state)
+{
+	static char text[65536];
+	FILE *f = fopen(CONF_DIR "/../mta/mta.conf.5", "r");
+	char line[128];
+
+	(void)state;
+	assert_non_null(f);
+	text[fread(text, 1, sizeof(text) - 1, f)] = 0;
+	fclose(f);
+	for (size_t i = 0; i < config_schema.kind_count; i++) {
+		const struct conf_kind *k = &config_schema.kinds[i];
+
+		snprintf(line, sizeof(line), ".Sh SECTION [%s", k->name);
+		assert_non_null(strstr(text, line));
+		for (size_t n = 0; n < k->key_count; n++) {
+			snprintf(line, sizeof(line), "\n.It Cm %s No = ", k->keys[n].name);
+			if (!strstr(text, line))
+				fail_msg("[%s] %s is not in mta.conf.5", k->name, k->keys[n].name);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -289,6 +312,7 @@ int main(void)
 		cmocka_unit_test(a_rule_that_opens_a_relay_is_refused),
 		cmocka_unit_test(maildir_stays_below_the_home),
 		cmocka_unit_test(pins_are_hex),
+		cmocka_unit_test(the_manual_names_every_key),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, end);
