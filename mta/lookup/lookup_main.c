@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -429,7 +428,6 @@ static int on_start(struct child *ch)
 	st->passwords = passwords_new(ch->loop);
 	if (!st->resolv || !st->resolver || !st->passwords || make_published(st))
 		return -ENOMEM;
-	(void)getpwnam("root"); /* loads the C library's name services while that is allowed */
 	load_tables(st);
 	/* For dns = system resolv.conf follows at once and makes another context. */
 	return ch->config->dns == DNS_SYSTEM

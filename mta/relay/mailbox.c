@@ -55,8 +55,7 @@ static void finish(struct relay *r, struct mailbox_wait *w, bool done, enum faul
 	}
 	if (--a->mailbox_open)
 		return;
-	if (a->answered) { /* the queue that asked is gone */
-		hash_remove(&r->attempts, &a->node);
+	if (a->orphan) {
 		envelope_clear(&a->env);
 		free(a->letter.rcpt);
 		free(a->index);

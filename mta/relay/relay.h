@@ -49,6 +49,7 @@ struct attempt {
 	char hop_params[XPOSTERN_PARAMS_MAX];
 	int body_fd; /* -1: inline */
 	bool answered;
+	bool orphan; /* the queue that asked is gone */
 	/* Delivery on this machine. */
 	size_t mailbox_open;
 };

@@ -459,10 +459,14 @@ static void drop_attempt(struct hash_node *n, void *arg)
 	struct attempt *a = (struct attempt *)n;
 
 	(void)arg;
-	if (!a->mailbox_open)
+	if (!a->mailbox_open) {
 		attempt_free(a);
-	else
-		a->answered = true; /* mailbox.c frees it with its last answer */
+		return;
+	}
+	/* mailbox.c frees it with its last answer; its id may be another attempt's by then. */
+	a->answered = true;
+	a->orphan = true;
+	hash_remove(&a->relay->attempts, &a->node);
 }
 
 /*
