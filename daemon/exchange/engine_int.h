@@ -108,6 +108,7 @@ void sa_end_soft(struct engine *e, struct ike_sa *sa, enum engine_why why, bool 
 void half_open_gone(struct engine *e, struct ike_sa *sa);
 struct ike_sa *sa_by_handle(const struct engine *e, uint32_t handle);
 struct child_sa *child_by_spi(const struct engine *e, uint32_t spi_in);
+void peer_forget(struct engine *e, struct peer_entry *pe);
 struct peer_entry *peer_by_id(const struct engine *e, uint32_t id);
 /** peer_by_identity() - @idr may be absent (data NULL): then the first with that remote identity. */
 struct peer_entry *peer_by_identity(const struct engine *e, const struct pld_id *idi,

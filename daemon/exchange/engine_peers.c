@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Theory: the peers as the configuration gives them, found by id (the supervisor) and by identity (an
+ * IKE_AUTH). A reload replaces a view under living SAs: what was proved and promised under the
+ * old one must hold under the new, or the SA ends with a Delete.
+ */
+#include "engine_int.h"
+
+#include <stdlib.h>
+
+struct peer_entry *peer_by_id(const struct engine *e, uint32_t id)
+{
+	struct hash_node *n = hash_first(&e->peers_by_id, hash_bytes(&id, sizeof(id)));
+
+	for (; n; n = hash_next(n)) {
+		struct peer_entry *pe =
+		    (struct peer_entry *)((char *)n - offsetof(struct peer_entry, by_id));
+
+		if (pe->p->id == id)
+			return pe;
+	}
+	return NULL;
+}
+
+/* FQDN and RFC822 compare without case, so they must hash without it too. */
+static uint64_t ident_hash(uint8_t type, const uint8_t *data, size_t len)
+{
+	uint8_t b[256];
+
+	if (len > 255)
+		len = 255;
+	b[0] = type;
+	for (size_t i = 0; i < len; i++) {
+		bool upper = data[i] >= 'A' && data[i] <= 'Z';
+
+		b[1 + i] = type == ID_FQDN || type == ID_RFC822_ADDR
+			       ? (uint8_t)(data[i] + (upper ? 'a' - 'A' : 0))
+			       : data[i];
+	}
+	return hash_bytes(b, len + 1);
+}
+
+struct span id_span(const struct engine_id *id)
+{
+	return (struct span){ id->data, id->len };
+}
+
+struct peer_entry *peer_by_identity(const struct engine *e, const struct pld_id *idi,
+				    const struct pld_id *idr)
+{
+	struct hash_node *n =
+	    hash_first(&e->peers_by_ident, ident_hash(idi->type, idi->data, idi->len));
+
+	for (; n; n = hash_next(n)) {
+		struct peer_entry *pe =
+		    (struct peer_entry *)((char *)n - offsetof(struct peer_entry, by_ident));
+		const struct engine_peer *p = pe->p;
+
+		if (!pld_id_equal(p->remote_id.type, id_span(&p->remote_id), idi->type,
+				  (struct span){ idi->data, idi->len }))
+			continue;
+		if (!idr || !idr->body.p ||
+		    pld_id_equal(p->local_id.type, id_span(&p->local_id), idr->type,
+				 (struct span){ idr->data, idr->len }))
+			return pe;
+	}
+	return NULL;
+}
+
+bool peer_accepts(const struct peer_entry *pe, const struct addr *from)
+{
+	if (!pe->p->accept)
+		return false;
+	for (size_t i = 0; i < pe->p->from_count; i++)
+		if (prefix_contains(&pe->p->from[i], from))
+			return true;
+	return !pe->p->from_count;
+}
+
+static void keyids_collect(struct engine *e)
+{
+	e->keyid_count = 0;
+	e->accepting_anywhere = 0;
+	for (struct peer_entry *pe = e->peers; pe; pe = pe->next) {
+		const struct ca_store *ca = pe->p->remote_auth.ca;
+
+		e->accepting_anywhere += pe->p->accept && !pe->p->from_count;
+		if (pe->p->remote_auth.kind != ENGINE_AUTH_CERT || !ca || !pe->p->accept)
+			continue;
+		for (size_t i = 0; i < ca_store_count(ca); i++) {
+			uint8_t id[20];
+			bool known = ca_store_keyid(ca, i, id) != 0;
+
+			for (size_t k = 0; k < e->keyid_count && !known; k++)
+				known = !memcmp(e->keyids[k], id, sizeof(id));
+			if (!known && e->keyid_count < CERTREQ_KEYIDS_MAX)
+				memcpy(e->keyids[e->keyid_count++], id, sizeof(id));
+		}
+	}
+}
+
+static bool ids_equal(const struct engine_id *a, const struct engine_id *b)
+{
+	return pld_id_equal(a->type, id_span(a), b->type, id_span(b));
+}
+
+static bool anchors_equal(const struct ca_store *a, const struct ca_store *b)
+{
+	uint8_t ka[20], kb[20];
+
+	if (a == b)
+		return true;
+	if (!a || !b || ca_store_count(a) != ca_store_count(b))
+		return false;
+	for (size_t i = 0; i < ca_store_count(a); i++)
+		if (ca_store_keyid(a, i, ka) || ca_store_keyid(b, i, kb) || memcmp(ka, kb, 20))
+			return false;
+	return true;
+}
+
+/* Does what was proved and promised under @a hold under @b? */
+static bool same_trust(const struct engine_peer *a, const struct engine_peer *b)
+{
+	const struct engine_auth_remote *ra = &a->remote_auth, *rb = &b->remote_auth;
+
+	if (!ids_equal(&a->local_id, &b->local_id) || !ids_equal(&a->remote_id, &b->remote_id) ||
+	    ra->kind != rb->kind || ra->psk_ref != rb->psk_ref ||
+	    a->local_auth.kind != b->local_auth.kind ||
+	    a->local_auth.key_ref != b->local_auth.key_ref ||
+	    ra->public_key_count != rb->public_key_count || !anchors_equal(ra->ca, rb->ca))
+		return false;
+	for (size_t i = 0; i < ra->public_key_count; i++)
+		if (!pubkey_equal(ra->public_key[i], rb->public_key[i]))
+			return false;
+	return a->assign_count == b->assign_count && a->request_v4 == b->request_v4 &&
+	       a->request_v6 == b->request_v6;
+}
+
+static bool covered(const struct ts_list *l, const struct ts *by, size_t n, const struct addr *also,
+		    size_t also_count, bool any)
+{
+	for (unsigned i = 0; i < l->count; i++) {
+		bool ok = any;
+
+		for (size_t k = 0; k < n && !ok; k++)
+			ok = ts_covers(&by[k], &l->ts[i]);
+		for (size_t k = 0; k < also_count && !ok; k++)
+			ok = addr_eq(&l->ts[i].lo, &also[k]) && addr_eq(&l->ts[i].hi, &also[k]);
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+static bool still_allowed(const struct ike_sa *sa, const struct engine_peer *p)
+{
+	bool asked = sa->series_initiator && (p->request_v4 || p->request_v6);
+
+	for (const struct child_sa *c = sa->children; c; c = c->next) {
+		if (c->state == CHILD_NEW || c->state == CHILD_LINGER)
+			continue;
+		if (!covered(c->local_ts, p->local_ts, p->local_ts_count, NULL, 0, asked) ||
+		    !covered(c->remote_ts, p->remote_ts, p->remote_ts_count, p->assign,
+			     p->assign_count, false))
+			return false;
+	}
+	return true;
+}
+
+/* One Delete, not repeated, then silence. */
+static void goodbye(struct engine *e, struct ike_sa *sa, enum engine_why why)
+{
+	if (sa->state == SA_UP || sa->state == SA_RETIRED) {
+		if (!sa->win.outstanding) {
+			pld_delete_add_ike(inner_begin(e));
+			request_once(e, sa, INFORMATIONAL);
+		} else if (sa->out.task.kind == TASK_DELETE_IKE) {
+			request_resend(e, sa, NULL);
+		}
+	}
+	if (sa->state == SA_CALLING)
+		call_end(e, sa, why);
+	else if (sa->state != SA_DEAD)
+		sa_end(e, sa, why, false);
+}
+
+static void peer_ends(struct engine *e, struct peer_entry *pe, enum engine_why why)
+{
+	while (pe->sas) {
+		/* A candidate goes with its call. */
+		struct ike_sa *sa = pe->sas->caller ? pe->sas->caller : pe->sas;
+
+		goodbye(e, sa, why);
+	}
+}
+
+static int peer_add(struct engine *e, const struct engine_peer *peer)
+{
+	struct peer_entry *pe = calloc(1, sizeof(*pe));
+	const struct engine_id *id = &peer->remote_id;
+
+	if (!pe)
+		return -ENOMEM;
+	pe->p = peer;
+	if (hash_insert(&e->peers_by_id, &pe->by_id, hash_bytes(&peer->id, sizeof(peer->id)))) {
+		free(pe);
+		return -ENOMEM;
+	}
+	if (hash_insert(&e->peers_by_ident, &pe->by_ident,
+			ident_hash(id->type, id->data, id->len))) {
+		hash_remove(&e->peers_by_id, &pe->by_id);
+		free(pe);
+		return -ENOMEM;
+	}
+	pe->next = e->peers;
+	if (pe->next)
+		pe->next->prev = &pe->next;
+	pe->prev = &e->peers;
+	e->peers = pe;
+	log_set(&pe->log, "peer=%s", peer->name);
+	return 0;
+}
+
+static int peer_replace(struct engine *e, struct peer_entry *pe, const struct engine_peer *peer)
+{
+	const struct engine_id *id = &peer->remote_id;
+	bool trust = same_trust(pe->p, peer);
+	struct ike_sa *sa, *next;
+
+	for (sa = trust ? pe->sas : NULL; sa; sa = next) {
+		next = sa->peer_next;
+		if (!still_allowed(sa, peer))
+			goodbye(e, sa, ENGINE_WHY_CONFIG);
+	}
+	if (!trust)
+		peer_ends(e, pe, ENGINE_WHY_CONFIG);
+	hash_remove(&e->peers_by_ident, &pe->by_ident);
+	pe->p = peer;
+	log_set(&pe->log, "peer=%s", peer->name);
+	return hash_insert(&e->peers_by_ident, &pe->by_ident,
+			   ident_hash(id->type, id->data, id->len));
+}
+
+int engine_peer_update(struct engine *e, uint64_t now_ms, const struct engine_peer *peer,
+		       struct fx_list *fx)
+{
+	struct pld_id rid = { .type = peer->remote_id.type,
+			      .data = peer->remote_id.data,
+			      .len = peer->remote_id.len };
+	struct pld_id lid = { .type = peer->local_id.type,
+			      .data = peer->local_id.data,
+			      .len = peer->local_id.len,
+			      .body = { peer->local_id.data, peer->local_id.len } };
+	struct peer_entry *pe = peer_by_id(e, peer->id), *twin;
+	int err;
+
+	if (!peer->id || !peer->name || !peer->ike || !peer->esp || !rid.type || !lid.type ||
+	    rid.len > 255 || lid.len > 255)
+		return -EINVAL;
+	twin = peer_by_identity(e, &rid, &lid);
+	if (twin && twin != pe)
+		return -EEXIST;
+	engine_enter(e, now_ms, fx);
+	err = pe ? peer_replace(e, pe, peer) : peer_add(e, peer);
+	keyids_collect(e);
+	engine_leave(e);
+	return err;
+}
+
+void peer_forget(struct engine *e, struct peer_entry *pe)
+{
+	hash_remove(&e->peers_by_id, &pe->by_id);
+	hash_remove(&e->peers_by_ident, &pe->by_ident);
+	*pe->prev = pe->next;
+	if (pe->next)
+		pe->next->prev = pe->prev;
+	free(pe);
+}
+
+void engine_peer_remove(struct engine *e, uint64_t now_ms, uint32_t peer, struct fx_list *fx)
+{
+	struct peer_entry *pe = peer_by_id(e, peer);
+
+	if (!pe)
+		return;
+	engine_enter(e, now_ms, fx);
+	peer_ends(e, pe, ENGINE_WHY_CONFIG);
+	peer_forget(e, pe);
+	keyids_collect(e);
+	engine_leave(e);
+}
+
+void engine_delete_all(struct engine *e, uint64_t now_ms, struct fx_list *fx)
+{
+	engine_enter(e, now_ms, fx);
+	for (struct peer_entry *pe = e->peers; pe; pe = pe->next)
+		peer_ends(e, pe, ENGINE_WHY_ADMIN);
+	while (e->strangers)
+		sa_end(e, e->strangers, ENGINE_WHY_ADMIN, false);
+	engine_leave(e);
+}
