@@ -10,6 +10,8 @@
 #include "log.h"
 #include "message.h"
 #include "payload.h"
+#include "engine_int.h"
+#include "sk.h"
 
 /* All datagrams of a run, each with its receiver and path. */
 static struct taped {
@@ -481,6 +483,68 @@ static void an_unauthenticated_invalid_ike_spi_is_only_a_hint(void **s)
 	world_free(w);
 }
 
+/* <-- CREATE_CHILD_SA { SA, Nr, TSi, TSr } with a TSr of the peer's own choice, sealed by its keys */
+static void answer_with_selectors(struct world *w, const char *tsr)
+{
+	struct ike_sa *sa = w->host[VPS].e->peers->sas;
+	struct ike_hdr h = { .spi_i = sa->spi_i,
+			     .spi_r = sa->spi_r,
+			     .exchange = CREATE_CHILD_SA,
+			     .flags = IKE_FLAG_RESPONSE,
+			     .id = sa->win.next_in };
+	struct engine_path path = { .sock = 3,
+				    .local = w->host[HOME].path.local,
+				    .remote = w->host[HOME].path.remote };
+	static struct ts_list l[2];
+	static struct proposals offer;
+	uint8_t inner[1000], out[1200], spi[4] = { 0xaa, 1, 2, 3 }, nonce[32] = { 1 };
+	struct sa_choice c;
+	struct ike_build b;
+	struct prefix p;
+	size_t n;
+
+	offer = w->host[VPS].esp_ps;
+	proposals_set_spi(&offer, spi, 4);
+	assert_int_equal(0, sa_choose(&w->host[VPS].esp_ps, &offer, 0, false, &c));
+	memset(l, 0, sizeof(l));
+	prefix_parse("10.99.0.2", &p);
+	ts_append(&l[0], &(struct ts){ 0 });
+	l[0].ts[0] = ts_from_prefix(&p);
+	prefix_parse(tsr, &p);
+	ts_append(&l[1], &(struct ts){ 0 });
+	l[1].ts[0] = ts_from_prefix(&p);
+	ike_build_inner(&b, inner, sizeof(inner));
+	sa_add_choice(&b, &c, spi, 4);
+	pld_nonce_add(&b, (struct span){ nonce, sizeof(nonce) });
+	ts_add(&b, PLD_TSI, &l[0]);
+	ts_add(&b, PLD_TSR, &l[1]);
+	assert_int_equal(0, ike_build_end(&b, &n));
+	assert_int_equal(0, sk_seal(sa->aead_out, &h, b.first, inner, n, out, sizeof(out), &n));
+	world_inject(w, HOME, &path, out, n);
+}
+
+static void a_peer_cannot_widen_the_selectors(void **s)
+{
+	static const char *const tsr[] = { "10.99.0.1", "0.0.0.0/0", "10.99.0.0/31", "10.99.0.77" };
+
+	(void)s;
+	for (int i = 0; i < 4; i++) {
+		struct world *w = world_new(15, STYLE_PSK);
+		uint32_t ike;
+
+		EACH_HOST(a)
+		proposals_default_esp(&w->host[a].esp_ps, true, false);
+		world_up(w);
+		ike = w->host[HOME].ike;
+		DO(w, HOME, engine_create_child(e, now, ike, fx));
+		world_lose(w, VPS);
+		answer_with_selectors(w, tsr[i]);
+		assert_int_equal(w->host[HOME].child_up, i ? 1 : 2);
+		assert_int_equal(w->host[HOME].failed, i ? 1 : 0);
+		world_free(w);
+	}
+}
+
 static bool limit_size(struct world *w, int to, const struct engine_path *path, uint8_t *bytes,
 		       size_t *len)
 {
@@ -555,6 +619,7 @@ int main(void)
 		cmocka_unit_test(one_prefix_cannot_fill_the_table_even_with_cookies),
 		cmocka_unit_test(strays_are_answered_at_a_bounded_rate),
 		cmocka_unit_test(an_unauthenticated_invalid_ike_spi_is_only_a_hint),
+		cmocka_unit_test(a_peer_cannot_widen_the_selectors),
 		cmocka_unit_test(large_messages_travel_in_fragments_and_get_smaller),
 		cmocka_unit_test(nat_is_judged_from_true_hashes),
 	};
