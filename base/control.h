@@ -29,6 +29,7 @@
 #define CONTROL_LINE_MAX    (64 * 1024)	  /* of a request */
 #define CONTROL_REPLY_MAX   (16u << 20)	  /* of an answer or event, as a client takes it */
 #define CONTROL_CLIENTS_MAX 64
+#define CONTROL_PER_USER    16 /* of one user who is neither root, admin nor ourselves */
 #define CONTROL_BACKLOG_MAX (8u << 20)	  /* unsent bytes after which a client is dropped */
 
 enum control_class {

@@ -22,6 +22,7 @@ struct client {
 	uint64_t id;
 	bool subscribed;
 	bool admin;
+	uid_t uid; /* (uid_t)-1: unknown */
 	bool waiting; /* a verb runs; the next line is read after its answer */
 	bool taking;  /* take_lines() runs: a verb that answers at once must not recurse into it */
 	bool closing; /* write what is left, then close */
@@ -442,6 +443,26 @@ static bool is_admin(int fd, gid_t admin)
 	return false;
 }
 
+static uid_t uid_of(int fd)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) ? (uid_t)-1 : cred.uid;
+}
+
+/* One user of the machine must not keep all the others (the MTA) from events.sock. */
+static bool too_many(const struct control_server *s, const struct client *c)
+{
+	size_t n = 0;
+
+	if (s->count >= CONTROL_CLIENTS_MAX)
+		return true;
+	for (const struct client *o = s->clients; o; o = o->next)
+		n += !o->dead && o->uid == c->uid;
+	return n >= CONTROL_PER_USER && !c->admin && c->uid != geteuid();
+}
+
 static void client_add(struct control_server *s, int fd)
 {
 	struct client *c = calloc(1, sizeof(*c));
@@ -451,6 +472,14 @@ static void client_add(struct control_server *s, int fd)
 	c->server = s;
 	c->id = ++s->next_id;
 	c->admin = is_admin(fd, s->cfg.admin_gid);
+	c->uid = uid_of(fd);
+	if (too_many(s, c)) {
+		static const char full[] =
+		    "{\"v\":1,\"ok\":false,\"error\":\"too many clients\"}\n";
+
+		(void)!send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+		goto fail;
+	}
 	c->lf = (struct loop_fd){ .fd = fd, .ready = client_ready, .arg = c };
 	if (loop_add(s->loop, &c->lf, EPOLLIN))
 		goto fail;
@@ -476,13 +505,6 @@ static void accept_ready(struct loop_fd *lf, uint32_t events)
 	(void)events;
 	if (fd < 0)
 		return;
-	if (s->count >= CONTROL_CLIENTS_MAX) {
-		static const char full[] = "{\"v\":1,\"ok\":false,\"error\":\"too many clients\"}\n";
-
-		(void)!send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-		close(fd);
-		return;
-	}
 	client_add(s, fd);
 }
 

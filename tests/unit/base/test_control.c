@@ -333,6 +333,43 @@ static void classes_follow_the_credentials_of_the_client(void **state)
 	assert_int_equal(ask_as(2002, 2002, (gid_t)-1, "subscribe"), 2); /* not even known */
 }
 
+/* Another user dials @n times, and waits for the answers. Exit status: how many were refused. */
+static int dial_as(uid_t uid, int n)
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	if (!pid) {
+		int refused = 0;
+
+		if (setgroups(0, NULL) || setgid(uid) || setuid(uid))
+			_exit(255);
+		for (int i = 0; i < n; i++) {
+			int fd = dial();
+
+			usleep(20000);
+			refused += strstr(hear(fd), "too many") != NULL;
+		}
+		_exit(refused);
+	}
+	while (waitpid(pid, &status, WNOHANG) == 0)
+		turn(1);
+	return WEXITSTATUS(status);
+}
+
+static void one_user_does_not_take_every_place(void **state)
+{
+	(void)state;
+	if (geteuid() != 0) {
+		print_message("needs root to become another user\n");
+		skip();
+	}
+	serve(true, (gid_t)-1, false);
+	assert_int_equal(dial_as(2002, CONTROL_PER_USER + 10), 10);
+	turn(4);
+	assert_int_equal(dial_as(2002, 1), 0); /* they are his again */
+}
+
 static int heard;
 static int closed_err;
 
@@ -407,6 +444,7 @@ int main(void)
 		cmocka_unit_test_teardown(a_line_without_end_is_refused_and_the_client_closed, stop),
 		cmocka_unit_test_teardown(subscribers_get_events_and_slow_ones_are_dropped, stop),
 		cmocka_unit_test_teardown(one_client_too_many_is_told_so, stop),
+		cmocka_unit_test_teardown(one_user_does_not_take_every_place, stop),
 		cmocka_unit_test_teardown(events_sock_greets_and_does_not_listen, stop),
 		cmocka_unit_test_teardown(classes_follow_the_credentials_of_the_client, stop),
 		cmocka_unit_test_teardown(the_loop_client_reads_events_and_may_free_itself, stop),
