@@ -5,6 +5,7 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <linux/if_tun.h>
 #include <linux/netlink.h>
 #include <malloc.h>
@@ -411,8 +412,10 @@ int sandbox_start(const struct sandbox_role *role, uid_t uid, gid_t gid, int kee
 
 	close_above(keep);
 	umask(077);
-	/* What the C library would read later, when it no longer can: the time zone, CPU counts. */
+	/* What libraries would read later, when they no longer can: the time zone, the CPU count (for
+	 * malloc's arenas), random bytes for jansson's tables, which else are seeded by the time. */
 	tzset();
+	json_object_seed(0);
 #ifdef M_ARENA_MAX
 	mallopt(M_ARENA_MAX, ARENAS);
 #endif
