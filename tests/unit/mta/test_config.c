@@ -153,53 +153,45 @@ static void listeners_are_checked(void **state)
 	refused(EDGE "[listener mx]\naddress = mx.example.net:25\n",
 		"/etc/postern/mta.conf:5: address \"mx.example.net:25\"; allowed: ADDRESS:PORT, "
 		"[V6]:PORT, *:PORT or tunnel:PORT");
-	refused(
-	    EDGE "[listener mx]\naddress = tunnel:25\n",
-	    "/etc/postern/mta.conf:5: address \"tunnel:25\" on class mx; allowed on class tunnel "
-	    "only");
+	refused(EDGE "[listener mx]\naddress = tunnel:25\n",
+		"/etc/postern/mta.conf:5: address \"tunnel:25\" on class mx; allowed on class tunnel "
+		"only");
 	refused(EDGE "[listener tunnel]\naddress = 10.0.0.1:25\n",
 		"/etc/postern/mta.conf:5: address \"10.0.0.1:25\" on class tunnel; allowed: "
 		"tunnel:PORT");
-	refused(
-	    EDGE "[listener mx]\nnormalize = yes\n",
-	    "/etc/postern/mta.conf:5: normalize on class mx; allowed on submission, submissions "
-	    "and lan");
+	refused(EDGE "[listener mx]\nnormalize = yes\n",
+		"/etc/postern/mta.conf:5: normalize on class mx; allowed on submission, submissions "
+		"and lan");
 	refused(EDGE "[listener submission]\n",
 		"/etc/postern/mta.conf:4: listener \"submission\" needs TLS; write certificate and "
 		"private-key");
-	refused(
-	    EDGE "[listener mx]\naddress = *:0\n",
-	    "/etc/postern/mta.conf:5: address \"*:0\"; allowed: ADDRESS:PORT, [V6]:PORT, *:PORT or "
-	    "tunnel:PORT");
+	refused(EDGE "[listener mx]\naddress = *:0\n",
+		"/etc/postern/mta.conf:5: address \"*:0\"; allowed: ADDRESS:PORT, [V6]:PORT, *:PORT or "
+		"tunnel:PORT");
 }
 
 static void a_domain_has_one_owner(void **state)
 {
 	(void)state;
-	refused(
-	    EDGE "[home a]\ndomains = example.net\n[home b]\ndomains = Example.NET\n",
-	    "/etc/postern/mta.conf:7: domain example.net belongs to [home a] already; allowed: one "
-	    "owner");
-	refused(
-	    EDGE "[home a]\ndomains = example.net\n[deliver]\ndomains = example.net\n",
-	    "/etc/postern/mta.conf:7: domain example.net belongs to [home a] already; allowed: one "
-	    "owner");
-	refused(
-	    EDGE "[home a]\ndomains = example.net\n[route x]\nkind = mx\ndomains = example.net\n",
-	    "/etc/postern/mta.conf:8: domain example.net goes by route \"a\" already; allowed: one "
-	    "route");
+	refused(EDGE "[home a]\ndomains = example.net\n[home b]\ndomains = Example.NET\n",
+		"/etc/postern/mta.conf:7: domain example.net belongs to [home a] already; allowed: one "
+		"owner");
+	refused(EDGE "[home a]\ndomains = example.net\n[deliver]\ndomains = example.net\n",
+		"/etc/postern/mta.conf:7: domain example.net belongs to [home a] already; allowed: one "
+		"owner");
+	refused(EDGE "[home a]\ndomains = example.net\n[route x]\nkind = mx\ndomains = example.net\n",
+		"/etc/postern/mta.conf:8: domain example.net goes by route \"a\" already; allowed: one "
+		"route");
 }
 
 static void a_home_never_sends_directly(void **state)
 {
 	(void)state;
-	refused(
-	    HOME "[route out]\nkind = mx\n",
-	    "/etc/postern/mta.conf:6: route \"out\" of kind mx; role home and workstation never "
-	    "send directly: tunnel, smarthost, deliver or lmtp");
+	refused(HOME "[route out]\nkind = mx\n",
+		"/etc/postern/mta.conf:6: route \"out\" of kind mx; role home and workstation never "
+		"send directly: tunnel, smarthost, deliver or lmtp");
 	refused("[mta]\nrole = home\nhostname = h.example\n",
-		"/etc/postern/mta.conf:1: no way out; write edge = PEER, or a [route] with domains "
-		"= *");
+		"/etc/postern/mta.conf:1: no way out; write edge = PEER, or a [route] with domains = *");
 }
 
 static void routes_are_checked(void **state)
@@ -209,10 +201,9 @@ static void routes_are_checked(void **state)
 		"/etc/postern/mta.conf:4: route \"s\" without address; write address = ...");
 	refused(EDGE "[route t]\nkind = tunnel\n",
 		"/etc/postern/mta.conf:4: route \"t\" without peer; write peer = ...");
-	refused(
-	    EDGE "[route x]\nttl = 5d\n",
-	    "/etc/postern/mta.conf:4: route \"x\" without kind; allowed: tunnel, mx, smarthost, "
-	    "deliver, lmtp");
+	refused(EDGE "[route x]\nttl = 5d\n",
+		"/etc/postern/mta.conf:4: route \"x\" without kind; allowed: tunnel, mx, smarthost, "
+		"deliver, lmtp");
 	refused(EDGE "[route s]\nkind = smarthost\naddress = s.example\ntls = may\nusername = u\n"
 		     "password-file = p\n",
 		"/etc/postern/mta.conf:8: username with tls = may; a password goes over TLS only: "
@@ -220,8 +211,7 @@ static void routes_are_checked(void **state)
 	refused(EDGE "[route internet]\ntls = pin\n",
 		"/etc/postern/mta.conf:5: tls = pin without tls-pins; write tls-pins = ...");
 	refused(EDGE "[route internet]\nsource = 192.0.2.1, 192.0.2.2\n",
-		"/etc/postern/mta.conf:5: source has two addresses of one family; allowed: one of "
-		"each");
+		"/etc/postern/mta.conf:5: source has two addresses of one family; allowed: one of each");
 }
 
 static void a_rule_that_opens_a_relay_is_refused(void **state)
@@ -229,10 +219,9 @@ static void a_rule_that_opens_a_relay_is_refused(void **state)
 	struct mta_config *c;
 
 	(void)state;
-	refused(
-	    EDGE "[rule all]\naction = accept\nlisteners = mx\n",
-	    "/etc/postern/mta.conf:4: rule \"all\" accepts from anyone to anyone (an open relay); "
-	    "write at least one of clients, peers, authenticated = yes, recipients");
+	refused(EDGE "[rule all]\naction = accept\nlisteners = mx\n",
+		"/etc/postern/mta.conf:4: rule \"all\" accepts from anyone to anyone (an open relay); "
+		"write at least one of clients, peers, authenticated = yes, recipients");
 	refused(EDGE "[rule all]\naction = accept\nclients = 192.0.2.0/24\nroute = nowhere\n",
 		"/etc/postern/mta.conf:7: route \"nowhere\" does not exist; allowed: the name of a "
 		"[route]");
@@ -256,8 +245,7 @@ static void maildir_stays_below_the_home(void **state)
 			 bad[i]);
 		assert_null(parse(text));
 	}
-	snprintf(text, sizeof(text),
-		 HOME "[deliver]\ndomains = e.example\nmaildir = mail/in..box\n");
+	snprintf(text, sizeof(text), HOME "[deliver]\ndomains = e.example\nmaildir = mail/in..box\n");
 	config_free(parse(text));
 	assert_true(conf_ok(last));
 }

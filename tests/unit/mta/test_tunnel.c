@@ -11,9 +11,7 @@
 
 #include "tunnel.h"
 
-#define HELLO                                                                                      \
-	"{\"v\":1,\"event\":\"hello\",\"tun\":\"postern0\",\"addresses\":[\"10.99.0.1\",\"fd99::"  \
-	"1\"]}"
+#define HELLO "{\"v\":1,\"event\":\"hello\",\"tun\":\"postern0\",\"addresses\":[\"10.99.0.1\",\"fd99::1\"]}"
 #define PEER(name, state, inner)                                                                   \
 	"{\"v\":1,\"event\":\"peer\",\"peer\":\"" name "\",\"identity\":\"home.example.net\","     \
 	"\"state\":\"" state "\",\"inner\":[" inner "],\"tun\":\"postern0\"}"
@@ -122,8 +120,7 @@ static void more_than_the_limits_is_refused(void **state)
 {
 	struct tunnel_table t = { 0 };
 	bool changed;
-	char line[2048] =
-	    "{\"v\":1,\"event\":\"peer\",\"peer\":\"x\",\"tun\":\"t\",\"state\":\"up\",\"inner\":[";
+	char line[2048] = "{\"v\":1,\"event\":\"peer\",\"peer\":\"x\",\"tun\":\"t\",\"state\":\"up\",\"inner\":[";
 
 	(void)state;
 	for (int i = 0; i < TUNNEL_INNER_MAX + 1; i++)
