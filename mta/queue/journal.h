@@ -29,8 +29,9 @@
  * - The nonce is random for each segment: nothing that a stranger writes into a letter can look
  *   like a header, wherever a reader picks up again.
  *
- * Reading. A header of zeros ends a batch: go on at the next page. A bad header: go on at the
- * next block. A bad payload behind a good header: go on behind it. What was skipped is the
+ * Reading. Zeros in place of a header, or up to a page's end nearer than a header is long, end a
+ * batch: go on at the next page. A bad header: go on at the next block. A bad payload behind a
+ * good header: go on behind it. What was skipped is the
  * never-committed tail if it lies in the last segment at or behind the start of the highest batch
  * that has a good fragment; it is dropped. Anything else was once committed: it is copied to
  * quarantine and logged. Each start, and each failed sync, begins a new segment; its page 0

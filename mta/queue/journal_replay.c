@@ -124,6 +124,20 @@ static void note_batch(struct replay *r, const struct frag *f, uint32_t at)
 	r->batch_start = f->start;
 }
 
+/*
+ * Does a batch end at @p, with less than a header's room to the page behind which the next begins?
+ * Asked only where no header stands: a nonce may begin with zeros.
+ */
+static bool page_ends(const uint8_t *block, uint32_t p)
+{
+	if (PAGE - p % PAGE >= FRAG_HDR)
+		return false;
+	while (p % PAGE)
+		if (block[p++])
+			return false;
+	return true;
+}
+
 /* @pos: in the block; on return what is to be skipped of the blocks behind it. */
 static int walk_block(struct replay *r, uint32_t base, uint32_t *pos)
 {
@@ -143,7 +157,7 @@ static int walk_block(struct replay *r, uint32_t base, uint32_t *pos)
 			continue;
 		}
 		rc = frag_parse(r->block + p, r->s->nonce, r->s->number, &f);
-		if (rc == 1) {
+		if (rc == 1 || (rc && p % PAGE && page_ends(r->block, p))) {
 			break_record(r, base + p);
 			p = (p | (PAGE - 1)) + 1;
 			continue;

@@ -182,6 +182,34 @@ static void records_come_back_in_order_after_restarts(void **state)
 	bench_free(b);
 }
 
+/* A batch ends k bytes before a page does, and the next begins at the page: less than a header lies
+ * between, which must not be read as one. */
+static void batches_may_end_anywhere_in_a_page(void **state)
+{
+	static uint8_t rec[4096];
+	struct bench *b = bench_new(9);
+	struct journal_stats st;
+
+	assert_int_equal(start(b), 0);
+	worker_drain(b->worker);
+	memset(rec, 0, sizeof(rec));
+	for (size_t k = 0; k < 100; k++) {
+		assert_int_equal(journal_append(b->j, rec, 4096 - 44 - k, false, NULL), 0);
+		worker_drain(b->worker);
+		append(b, (uint32_t)k * 7, false);
+		worker_drain(b->worker);
+	}
+	cut_off(b);
+	simvfs_restart(b->disk, true);
+	assert_int_equal(start(b), 0);
+	journal_stats(b->j, &st);
+	assert_int_equal(st.quarantined + st.tails, 0);
+	assert_int_equal(b->strange, 100); /* the fillers */
+	for (size_t k = 1; k < 100; k++)
+		assert_int_equal(b->seen[k * 7], 1);
+	bench_free(b);
+}
+
 static void one_sync_serves_all_who_wait(void **state)
 {
 	struct bench *b = bench_new(2);
@@ -447,6 +475,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(crc32c_has_the_rfc_3720_values),
 		cmocka_unit_test(records_come_back_in_order_after_restarts),
+		cmocka_unit_test(batches_may_end_anywhere_in_a_page),
 		cmocka_unit_test(one_sync_serves_all_who_wait),
 		cmocka_unit_test(kill_at_every_operation_loses_nothing_acknowledged),
 		cmocka_unit_test(power_cut_at_every_operation_loses_nothing_acknowledged),
