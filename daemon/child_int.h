@@ -76,6 +76,7 @@ struct child {
 
 	struct timer engine_timer;
 	struct timer save_timer;
+	uint64_t saved_ms;
 	struct loop_fd dp_fd;
 	struct memory memory;
 	uint32_t tun_mtu;

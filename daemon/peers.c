@@ -60,8 +60,12 @@ static int table_room(struct child *c, uint32_t id)
 
 void peers_save_soon(struct child *c)
 {
+	uint64_t at_ms = c->saved_ms + SAVE_AFTER_MS;
+
+	/* The first change at once, what follows in one go: thousands may come up together. */
 	if (!timer_armed(&c->save_timer))
-		(void)timer_set(loop_timers(c->loop), &c->save_timer, child_now(c) + SAVE_AFTER_MS);
+		(void)timer_set(loop_timers(c->loop), &c->save_timer,
+				c->saved_ms && at_ms > child_now(c) ? at_ms : child_now(c));
 }
 
 void peers_save_now(struct child *c)
@@ -70,6 +74,7 @@ void peers_save_now(struct child *c)
 	int rc;
 
 	timer_clear(loop_timers(c->loop), &c->save_timer);
+	c->saved_ms = child_now(c);
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));)
 		n++;
 	free(c->memory.entries);

@@ -8,7 +8,7 @@ bool call_wanted(const struct supervisor *s, uint64_t now_ms)
 	if (s->admin_down || s->cfg.start == SUP_WAIT)
 		return false;
 	if (s->ike)
-		return s->asked_ms && now_ms - s->asked_ms >= SUP_PARALLEL_MS;
+		return s->asked_ms && (s->hinted || now_ms - s->asked_ms >= SUP_PARALLEL_MS);
 	return s->cfg.start == SUP_ALWAYS || s->wanted;
 }
 

@@ -119,6 +119,7 @@ static void proved(struct supervisor *s, uint64_t now_ms)
 {
 	s->reply_ms = now_ms;
 	s->asked_ms = 0;
+	s->hinted = false;
 	s->hop_next = false;
 	s->silent_since_ms = now_ms;
 	s->due_ms = now_ms;
@@ -358,8 +359,15 @@ void sup_on_fx(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 			offered(s, &fx->reply.path, 0, now_ms);
 		break;
 	case FX_HINT:
-		if (fx->reply.ike == s->ike)
+		/* Anyone can say so: it is no reason to give up what we have, but one to call beside it. */
+		if (fx->reply.ike != s->ike)
+			break;
+		if (s->asked_ms && !s->hinted) {
+			s->hinted = true;
+			call_now(s, now_ms);
+		} else {
 			sup_on_icmp(s, now_ms);
+		}
 		break;
 	case FX_UNANSWERED:
 		on_unanswered(s, fx, now_ms);

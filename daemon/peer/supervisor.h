@@ -15,7 +15,8 @@
  *	 │                └─────────┘        PEER_DOWN         ▼              │
  *	waiting ◄───────────────────────────────────────── silent ───────────┘
  *	                                          start side: 6 s second source port (hop),
- *	                                          15 s attempts beside the old SA
+ *	                                          15 s attempts beside the old SA, or at once
+ *	                                          when a hint says that it has lost ours
  *
  * Proof of life is t_reply: when an authenticated response to a request of ours last came. Inbound
  * ESP never touches it, since it proves nothing about the way back.
@@ -157,6 +158,7 @@ struct supervisor {
 	uint64_t ike_tx_ms;	    /* last request that we know of: it refreshes a NAT as well */
 	uint64_t rx_auth_ms, rx_gap_ms; /* waiting side: how often it is usually heard */
 	uint64_t jumped_ms;
+	bool hinted;   /* it does not answer, and somebody says that it has lost this IKE SA */
 	bool hop_next; /* the next retransmission goes by another socket */
 	size_t hop;    /* which */
 	uint64_t hopped_ms;

@@ -651,6 +651,29 @@ static void icmp_is_a_hint_at_most_every_5_s(void **state)
 	assert_true(s.ike);
 }
 
+static void a_hint_that_it_lost_us_calls_beside_the_old_sa(void **state)
+{
+	struct fx fx = { .kind = FX_HINT };
+
+	(void)state;
+	up_as_start_side();
+	fx.reply.ike = s.ike;
+	sup_on_fx(&s, &fx, now); /* out of the blue: asked, nothing more */
+	pass(100);
+	assert_int_equal(f.asked, 1);
+	assert_int_equal(f.initiated, 0);
+	sup_on_fx(&s, &fx, now); /* in answer to what we asked */
+	for (int i = 0; i < 50; i++) {
+		sup_on_fx(&s, &fx, now);
+		pass(100);
+	}
+	assert_int_equal(f.initiated, 1);
+	assert_int_equal(s.ike, 1); /* it is still the live one: a forger gains nothing */
+	reply_from(0, "198.51.100.1");
+	assert_int_equal(f.dropped, 1);
+	assert_true(sup_is_up(&s, now));
+}
+
 static void admin_down_closes_and_up_calls(void **state)
 {
 	(void)state;
@@ -820,6 +843,7 @@ int main(void)
 		T(a_clock_that_jumped_asks_at_once),
 		T(another_way_to_the_peer_asks_and_moves_at_once),
 		T(icmp_is_a_hint_at_most_every_5_s),
+		T(a_hint_that_it_lost_us_calls_beside_the_old_sa),
 		T(admin_down_closes_and_up_calls),
 		T(a_rekeyed_ike_sa_stays_the_same_peer),
 		T(a_new_port_is_used_at_once),

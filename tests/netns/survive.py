@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What takes the tunnel away and must not keep it away: killed processes, a source port that the carrier eats, a
+new address at home, a VPS that was moved, a name server that comes late.
+"""
+import os
+import signal
+import subprocess
+import time
+
+import testlib
+from testlib import check, require, wait_for
+
+lab, net = testlib.start()
+import cast  # noqa: E402
+
+vps, home = cast.tunnel(net)
+
+
+def ping(to="10.99.0.1", m=net.home, wait="0.3"):
+    return m.run(["ping", "-c1", f"-W{wait}", to], check=False).returncode == 0
+
+
+def back(what, seconds, m=net.home, to="10.99.0.1"):
+    began = time.monotonic()
+    try:
+        ok = check(what, wait_for("ping", lambda: ping(to, m), seconds, 0.05))
+    except Exception:
+        show()
+        raise
+    print(f"     {time.monotonic() - began:.2f} s")
+    return ok
+
+
+def process(side, name):
+    for pid in side.m.child_pids(side.d):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                argv = f.read().split(b"\0")
+        except OSError:
+            continue
+        if b"--proc" in argv and name.encode() in argv:
+            return pid
+    return None
+
+
+def show():
+    for side in (home, vps):
+        print(side.cli("status", "--counters", check=False).stdout)
+
+
+def kill(side, name):
+    pid = wait_for(f"{name} runs", lambda: process(side, name))
+    os.kill(pid, signal.SIGKILL)
+    wait_for(f"{name} was started again", lambda: process(side, name) not in (None, pid), 15)
+
+
+vps.start_posternd()
+wait_for("posternd answers", lambda: vps.status())
+home.start_posternd()
+require("the tunnel comes up", wait_for("ping", ping, 20))
+
+# --- processes
+for side in (home, vps):
+    for name in ("child", "keys", "resolver"):
+        kill(side, name)
+        back(f"{side.tag}: {name} killed, data passes again", 15)
+        check("and from the VPS", wait_for("ping", lambda: ping("10.99.0.2", net.vps), 10))
+        wait_for("status", lambda: side.status())
+home.cli("rekey", "--ike", "vps")
+check("a rekey works after all that", wait_for("up", lambda: home.up("vps") and ping(), 10))
+
+# --- the carrier eats the source port of the live socket
+port = home.status()["port"]
+net.cgnat.nft(f"table ip eat {{ chain c {{ type filter hook forward priority -10; udp sport {port} drop; udp dport {port} drop; }} }}")
+began = time.monotonic()
+check("a source port that is eaten is left for another", wait_for("ping", ping, 30, 0.1))
+print(f"     {time.monotonic() - began:.1f} s, hops {home.peer('vps')['hops']}, local {home.peer('vps')['local']}")
+check("without a new IKE SA", home.peer("vps")["ups"] == 1 or home.peer("vps")["ups"], home.peer("vps")["ups"])
+net.cgnat.run(["nft", "delete", "table", "ip", "eat"])
+
+# --- the home gets another address from its carrier
+ups = home.peer("vps")["ups"]
+net.home.run(["ip", "addr", "add", "100.64.0.77/24", "dev", "wan"])
+net.home.run(["ip", "addr", "del", "100.64.0.2/24", "dev", "wan"])
+net.home.run(["ip", "route", "replace", "default", "via", "100.64.0.1"])
+back("another address at home", 10)
+check("is no reason for a new IKE SA", home.peer("vps")["ups"] == ups, home.peer("vps"))
+
+# --- the VPS is moved: another address behind the same name
+ups = home.peer("vps")["ups"]
+net.vps.run(["ip", "addr", "add", "198.51.100.11/24", "dev", "wan"])
+net.vps.run(["ip", "addr", "del", "198.51.100.10/24", "dev", "wan"])
+net.home.write("/etc/hosts", "127.0.0.1 localhost\n198.51.100.11 vps.example.net\n")
+back("the VPS has moved to another address", 60)
+check("status shows it", home.peer("vps")["endpoint"] == "198.51.100.11:4500", home.peer("vps")["endpoint"])
+
+# --- a boot without a network and without names
+home.d.terminate()
+home.d.wait(15)
+net.home.run(["ip", "link", "set", "wan", "down"])
+net.home.write("/etc/hosts", "127.0.0.1 localhost\n")
+home.start_posternd()
+wait_for("posternd answers", lambda: home.status())
+time.sleep(6)
+net.home.run(["ip", "link", "set", "wan", "up"])
+net.home.run(["ip", "route", "replace", "default", "via", "100.64.0.1"])
+back("a boot without a network: up once there is one, though no name server answers", 15)
+testlib.done()
