@@ -354,6 +354,13 @@ static bool crossing(const struct ike_sa *a, const struct ike_sa *b)
 	       b->lowest.len;
 }
 
+/* The peer was started anew between the two: what it knew of the older one is gone. */
+static bool other_instance(const struct ike_sa *a, const struct ike_sa *b)
+{
+	return a->has_instance && b->has_instance &&
+	       memcmp(a->instance, b->instance, sizeof(a->instance)) != 0;
+}
+
 void peer_settle(struct engine *e, struct ike_sa *sa, bool initial_contact)
 {
 	struct ike_sa *o, *next;
@@ -370,7 +377,10 @@ void peer_settle(struct engine *e, struct ike_sa *sa, bool initial_contact)
 		}
 		if (o->state != SA_UP)
 			continue;
-		if (crossing(o, sa)) {
+		if (initial_contact && other_instance(o, sa)) {
+			log_info(&o->log, "INITIAL_CONTACT: the peer was started anew");
+			sa_end(e, o, ENGINE_WHY_REPLACED, true);
+		} else if (crossing(o, sa)) {
 			bool other = ike_sa_children_up(o) > 0;
 
 			if (other && (!child || nonce_cmp(&sa->lowest, &o->lowest) < 0)) {

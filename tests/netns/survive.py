@@ -71,7 +71,7 @@ check("a rekey works after all that", wait_for("up", lambda: home.up("vps") and 
 
 # --- the carrier eats the source port of the live socket
 port = home.status()["port"]
-net.cgnat.nft(f"table ip eat {{ chain c {{ type filter hook forward priority -10; udp sport {port} drop; udp dport {port} drop; }} }}")
+net.cgnat.nft(f"table ip eat {{\n chain c {{\n type filter hook forward priority -10; udp sport {port} drop; udp dport {port} drop\n }}\n}}")
 began = time.monotonic()
 check("a source port that is eaten is left for another", wait_for("ping", ping, 30, 0.1))
 print(f"     {time.monotonic() - began:.1f} s, hops {home.peer('vps')['hops']}, local {home.peer('vps')['local']}")
