@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "memory.h"
+
+static void fill(struct memory *m, uint16_t port)
+{
+	memset(m, 0, sizeof(*m));
+	m->entries = calloc(2, sizeof(*m->entries));
+	m->count = 2;
+	strcpy(m->entries[0].name, "home");
+	addr_parse("100.64.0.9", &m->entries[0].m.endpoint.addr);
+	m->entries[0].m.endpoint.port = port;
+	strcpy(m->entries[1].name, "vps");
+	m->entries[1].m.addr_count[2] = 2;
+	addr_parse("2001:db8::1", &m->entries[1].m.addr[2][0]);
+	addr_parse("192.0.2.1", &m->entries[1].m.addr[2][1]);
+}
+
+static void what_is_kept_comes_back(void **state)
+{
+	struct memory m, back;
+	uint8_t *image;
+	size_t len;
+
+	(void)state;
+	fill(&m, 1234);
+	m.serial = 77;
+	assert_int_equal(memory_build(&m, &image, &len), 0);
+	assert_int_equal(memory_parse(image, len, &back), 0);
+	assert_true(back.serial == 77 && back.count == 2);
+	assert_memory_equal(memory_find(&back, "home"), &m.entries[0].m, sizeof(struct sup_memory));
+	assert_memory_equal(memory_find(&back, "vps"), &m.entries[1].m, sizeof(struct sup_memory));
+	assert_null(memory_find(&back, "other"));
+	memory_free(&back);
+	memory_free(&m);
+	free(image);
+}
+
+static void every_truncation_and_every_changed_byte_is_refused(void **state)
+{
+	struct memory m, back;
+	uint8_t *image;
+	size_t len;
+
+	(void)state;
+	fill(&m, 1234);
+	assert_int_equal(memory_build(&m, &image, &len), 0);
+	for (size_t n = 0; n < len; n++)
+		assert_int_equal(memory_parse(image, n, &back), -EBADMSG);
+	for (size_t n = 0; n < len; n++) {
+		image[n] ^= 0x55;
+		assert_int_equal(memory_parse(image, len, &back), -EBADMSG);
+		image[n] ^= 0x55;
+	}
+	memory_free(&m);
+	free(image);
+}
+
+static void two_files_by_turns_survive_a_torn_write(void **state)
+{
+	int fds[2] = { memfd_create("a", 0), memfd_create("b", 0) };
+	struct memory m, back;
+
+	(void)state;
+	assert_int_equal(memory_load(fds, &back), 0);
+	assert_true(back.serial == 0 && back.count == 0);
+	fill(&m, 1);
+	assert_int_equal(memory_save(fds, &m), 0);
+	m.entries[0].m.endpoint.port = 2;
+	assert_int_equal(memory_save(fds, &m), 0);
+	assert_int_equal(memory_load(fds, &back), 0);
+	assert_int_equal(memory_find(&back, "home")->endpoint.port, 2);
+	memory_free(&back);
+	/* the machine dies while the newer one is written again */
+	assert_int_equal(ftruncate(fds[m.serial & 1], 50), 0);
+	assert_int_equal(memory_load(fds, &back), 0);
+	assert_int_equal(memory_find(&back, "home")->endpoint.port, 1);
+	/* and from there it goes on, into the torn one */
+	assert_int_equal(memory_save(fds, &back), 0);
+	memory_free(&back);
+	assert_int_equal(memory_load(fds, &back), 0);
+	assert_int_equal(back.serial, 2);
+	memory_free(&back);
+	memory_free(&m);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_kept_comes_back),
+		cmocka_unit_test(every_truncation_and_every_changed_byte_is_refused),
+		cmocka_unit_test(two_files_by_turns_survive_a_torn_write),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
