@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Addresses that peers give us by CP, the routes that use them as source, and the TUN's MTU. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "child_int.h"
@@ -25,6 +26,41 @@ static void route_from(struct peer *p, const struct addr *src)
 					     on_done, NULL);
 }
 
+struct grant {
+	struct child *child;
+	uint32_t peer;
+	struct addr addr;
+};
+
+/* Refused (accept-assigned, a local subnet, another peer's): then it is not ours, and nobody is told that it is. */
+static void on_granted(int status, void *arg)
+{
+	struct grant *g = arg;
+	struct peer *p = status && status != -ECONNRESET ? child_peer(g->child, g->peer) : NULL;
+	char text[ADDR_STR_MAX];
+
+	for (int i = 0; p && i < 2; i++) {
+		if (!addr_eq(&p->assigned[i], &g->addr))
+			continue;
+		log_warn(&p->log, "the address %s that it gave us is not taken: %s",
+			 addr_str(&g->addr, text), strerror(-status));
+		memset(&p->assigned[i], 0, sizeof(p->assigned[i]));
+		telling_send(p->child, telling_addresses(p->child, "addresses"));
+	}
+	free(g);
+}
+
+static void add_addr(struct peer *p, const struct addr *a)
+{
+	struct grant *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return;
+	*g = (struct grant){ .child = p->child, .peer = p->cfg->id, .addr = *a };
+	if (priv_addr_add(p->child->priv, p->cfg->name, a, on_granted, g))
+		free(g);
+}
+
 static bool take_one(struct peer *p, struct addr *held, const struct addr *given)
 {
 	char text[ADDR_STR_MAX];
@@ -35,7 +71,7 @@ static bool take_one(struct peer *p, struct addr *held, const struct addr *given
 		(void)priv_addr_del(p->child->priv, p->cfg->name, held, on_done, NULL);
 	*held = *given;
 	log_info(&p->log, "it gave us the address %s", addr_str(given, text));
-	(void)priv_addr_add(p->child->priv, p->cfg->name, given, on_done, NULL);
+	add_addr(p, given);
 	route_from(p, given);
 	return true;
 }
