@@ -23,13 +23,16 @@ static char path[64];
 static struct loop *loop;
 static struct control_server *server;
 static struct control_ref later;
-static int runs;
+static int runs, depth, deepest;
 
 static void do_echo(struct control_server *s, struct control_ref ref, const json_t *args, void *arg)
 {
 	(void)arg;
 	runs++;
+	depth++;
+	deepest = depth > deepest ? depth : deepest;
 	control_reply(s, ref, json_pack("{s:O}", "args", args));
+	depth--;
 }
 
 static void do_fail(struct control_server *s, struct control_ref ref, const json_t *args, void *arg)
@@ -179,6 +182,7 @@ static void many_lines_at_once_are_taken_in_order_without_recursion(void **state
 		hear(fd);
 	}
 	assert_int_equal(runs, 2000);
+	assert_int_equal(deepest, 1);
 	free(many);
 	close(fd);
 	turn(2);

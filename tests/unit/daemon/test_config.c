@@ -190,6 +190,7 @@ static void overlaps_are_refused(void **state)
 	/* on purpose: all through one peer, the rest to others; our address in their network */
 	config_free(good(VPS HOME "[peer b]\nidentity = b.example\npsk = p\nnetworks = 0.0.0.0/0, ::/0\n"));
 	config_free(good(VPS "[peer b]\nidentity = b.example\npsk = p\nnetworks = 10.99.0.0/16\n"));
+	config_free(good(VPS HOME "networks = 10.99.0.2, 192.168.7.0/24\n")); /* its own, twice */
 	bad(VPS "[peer a]\nidentity = a.example\npsk = p\nnetworks = 10.0.0.0/8\n"
 		"[peer b]\nidentity = b.example\npsk = p\nnetworks = 10.1.0.0/16, 192.168.0.0/24\n"
 		"[peer c]\nidentity = c.example\npsk = p\nnetworks = 192.168.0.0/24\n",
