@@ -126,7 +126,7 @@ def certificate(m, name):
 def tunnel(net, extra="", peer="", address="vps.example.net", home_extra="", vps_peer=""):
     """Configure and start posternd on both; returns (vps, home) once keys and files are there."""
     vps, home = Side(net.vps, "vps"), Side(net.home, "home")
-    net.home.write("/etc/hosts", f"127.0.0.1 localhost\n{I.VPS4} vps.example.net\n")
+    net.home.write("/etc/hosts", f"127.0.0.1 localhost home\n{I.VPS4} vps.example.net\n")
     keys(vps, home)
     vps.m.write("/etc/postern/postern.conf", VPS_CONF.format(extra=extra, peer=vps_peer))
     home.m.write("/etc/postern/postern.conf", HOME_CONF.format(extra=extra + home_extra, peer=peer, address=address))

@@ -148,6 +148,9 @@ class Machine:
             raise Failed(f"cannot set up machine {name}")
         os.close(r)
         self.run(["ip", "link", "set", "lo", "up"])
+        # No name is asked for outside; a machine with a resolver writes its own.
+        self.write("/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost\n")
+        self.write("/etc/resolv.conf", "nameserver 127.0.0.1\n")
 
     def _hold(self, w):
         unshare(CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWUTS)
