@@ -791,6 +791,15 @@ void client_lost(struct client *s, const char *why)
 	over_words(s, why);
 }
 
+void client_withdraw(struct client *s, const char *why)
+{
+	struct reply nothing = { 0 };
+
+	for (struct out_letter *l = s->letters; l; l = l->next)
+		settle_all(l, RCPT_RES_NOT_TRIED, SCOPE_NONE, &nothing);
+	over_words(s, why);
+}
+
 uint64_t client_timeout_ms(const struct client *s)
 {
 	if (!s->due_count)

@@ -152,6 +152,11 @@ void client_quit(struct client *s);
  * end left. All letters are told.
  */
 void client_lost(struct client *s, const char *why);
+/**
+ * client_withdraw() - As client_lost(), but none of the letters is charged: the way there was cut,
+ * and a fresh session will do better. One that did arrive is known by its id (XPOSTERN).
+ */
+void client_withdraw(struct client *s, const char *why);
 /** client_timeout_ms() - How long the reply that is due may take (RFC 5321 s4.5.3.2). */
 uint64_t client_timeout_ms(const struct client *s);
 

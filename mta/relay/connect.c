@@ -42,6 +42,7 @@ void conn_close(struct conn *c, const char *why)
 	c->dead = true;
 	lookup_cancel(&c->lookup);
 	dial_stop(&c->dial);
+	timer_clear(loop_timers(r->ch->loop), &c->begin);
 	timer_clear(loop_timers(r->ch->loop), &c->deadline);
 	timer_clear(loop_timers(r->ch->loop), &c->idle);
 	if (c->session_open && c->session.letters)
@@ -49,6 +50,27 @@ void conn_close(struct conn *c, const char *why)
 	fd_close(c);
 	r->conn_count--;
 	relay_reap_soon(r);
+}
+
+/*
+ * TCP doubles its wait with each packet that the cut swallowed: after a minute without a tunnel a
+ * connection sleeps on for up to another minute. So when the tunnel is up again, what was opened
+ * before makes room for a fresh one.
+ */
+void conn_after_cut(struct conn *c)
+{
+	const struct tunnel_table *t = &c->hop->relay->ch->tunnel;
+	const struct mta_route *route = relay_route(c->hop);
+	const struct tunnel_peer *p;
+
+	if (c->dead || !route || route->kind != ROUTE_TUNNEL)
+		return;
+	p = tunnel_peer(t, route->peer);
+	if (!p || p->state != TUNNEL_UP || c->state == CONN_RESOLVE || c->begun_ms >= p->changed_ms)
+		return;
+	if (c->session_open)
+		client_withdraw(&c->session, "the tunnel was down meanwhile");
+	conn_close(c, "the tunnel was down meanwhile");
 }
 
 static void forget_conn(struct hash_node *n, void *arg)
@@ -654,7 +676,6 @@ static void on_begin(struct timer *timer, uint64_t now_ms)
 	int rc;
 
 	(void)now_ms;
-	c->deadline = (struct timer){ .fire = on_deadline, .arg = c };
 	if (!route) {
 		give_up(c, RCPT_RES_NOT_TRIED, SCOPE_NONE, 0, "", "the route is gone");
 		return;
@@ -664,6 +685,10 @@ static void on_begin(struct timer *timer, uint64_t now_ms)
 		rc = tunnel_targets(c, route);
 		if (!rc)
 			dial_begin(c);
+		else if (rc == -ENETDOWN && loop_now_ms(r->ch->loop) - c->begun_ms < TUNNEL_NEWS_MS)
+			/* The queue may have heard that it is up a moment before us. */
+			timer_set(loop_timers(r->ch->loop), &c->begin,
+				  loop_now_ms(r->ch->loop) + TUNNEL_LOOK_MS);
 		else if (rc == -ENETDOWN)
 			give_up(c, RCPT_RES_NOT_TRIED, SCOPE_NONE, 0, "", "the tunnel is down");
 		else
@@ -726,8 +751,10 @@ int conn_new(struct hop *h, const struct attempt *first)
 	dial_init(&c->dial, r->ch->loop, on_dialed, c);
 	c->idle = (struct timer){ .fire = on_idle, .arg = c };
 	/* From the loop, so that a failure at once is not told from inside of relay_pump(). */
-	c->deadline = (struct timer){ .fire = on_begin, .arg = c };
-	timer_set(loop_timers(r->ch->loop), &c->deadline, loop_now_ms(r->ch->loop));
+	c->deadline = (struct timer){ .fire = on_deadline, .arg = c };
+	c->begin = (struct timer){ .fire = on_begin, .arg = c };
+	c->begun_ms = loop_now_ms(r->ch->loop);
+	timer_set(loop_timers(r->ch->loop), &c->begin, c->begun_ms);
 	c->next = h->conns;
 	h->conns = c;
 	r->conn_count++;

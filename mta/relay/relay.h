@@ -30,6 +30,8 @@
 #define COMMIT_WINDOW  8   /* results not yet committed on one session without XPOSTERN */
 #define IDLE_MX_MS     2000
 #define IDLE_TUNNEL_MS 30000
+#define TUNNEL_NEWS_MS 2000 /* how long the queue's word counts more than our own table */
+#define TUNNEL_LOOK_MS 20
 
 struct relay;
 struct hop;
@@ -82,7 +84,8 @@ struct conn {
 	bool tls_implicit; /* handshake before the banner */
 	struct client session;
 	bool session_open;
-	struct timer deadline, idle;
+	struct timer begin, deadline, idle;
+	uint64_t begun_ms;
 	uint64_t progress_ms;
 	char *ehlo, *username, *password;
 	uint32_t letters;
@@ -138,6 +141,8 @@ bool conn_can_take(const struct conn *c);
 bool conn_opening(const struct conn *c);
 void conn_check_idle(struct conn *c);
 void conn_close(struct conn *c, const char *why);
+/** conn_after_cut() - The tunnel table changed: end @c when it is older than the tunnel's last coming up. */
+void conn_after_cut(struct conn *c);
 void conn_free(struct conn *c);
 
 /* mailbox.c */

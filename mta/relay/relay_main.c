@@ -594,8 +594,27 @@ static void on_key(struct child *ch, uint32_t id, const char *chain, size_t chai
 	}
 }
 
+static void after_cut(struct hash_node *n, void *arg)
+{
+	struct hop *h = (struct hop *)n;
+
+	(void)arg;
+	for (struct conn *c = h->conns; c; c = c->next)
+		conn_after_cut(c);
+	if (h->waiting)
+		relay_pump(h);
+}
+
+static void on_tunnel(struct child *ch)
+{
+	struct relay *r = ch->state;
+
+	hash_each(&r->hops, after_cut, r);
+}
+
 static const struct child_ops ops = {
 	.start = on_start,
+	.tunnel = on_tunnel,
 	.reload = on_reload,
 	.peer = on_peer,
 	.key = on_key,
