@@ -3,7 +3,6 @@
 
 #include <cap-ng.h>
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +12,7 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "sandbox.h"
 #include "secret.h"
-#include "tls.h"
 #include "wire.h"
 
 static const char *const proc_names[MTA_PROCS] = { "smtpd", "queue", "relay", "lookup" };
@@ -49,52 +46,6 @@ static int become(const struct mta_config *c, enum mta_proc who)
 		return rc;
 	capng_clear(CAPNG_SELECT_ALL);
 	return capng_apply(CAPNG_SELECT_CAPS) || capng_apply(CAPNG_SELECT_AMBIENT) ? -EPERM : 0;
-}
-
-/*
- * What each process may do once it runs: no file, no program, no other socket than its work needs.
- * The relay reads bodies that the queue hands it as descriptors. The queue has files, threads and
- * a ring, and confines itself at the right places of its start (queue_main.c).
- */
-static const struct sandbox_role roles[MTA_PROCS] = {
-	/* none for the queue */
-	[MTA_PROC_SMTPD] = { .name = "smtpd",
-			     .calls = SANDBOX_IPC | SANDBOX_ACCEPT,
-			     .extra = { "memfd_create", "ftruncate" },
-			     .ring_register = { -1 } },
-	[MTA_PROC_RELAY] = { .name = "relay",
-			     .calls = SANDBOX_IPC | SANDBOX_INET | SANDBOX_UNIX | SANDBOX_SYNC,
-			     .extra = { "memfd_create" },
-			     .ring_register = { -1 } },
-	[MTA_PROC_LOOKUP] = { .name = "lookup",
-			      .calls = SANDBOX_IPC | SANDBOX_INET | SANDBOX_READ | SANDBOX_THREADS,
-			      .extra = { "memfd_create" },
-			      .ring_register = { -1 } },
-};
-
-/*
- * Files first, since Landlock binds the calling thread and those that it starts later. What
- * libraries load lazily (OpenSSL's configuration, the C library's name services) is loaded before.
- */
-static int confine_files(const struct child *ch)
-{
-	struct tls_client_conf none = { .verify = TLS_VERIFY_NONE };
-	struct sandbox_path paths[1] = { 0 };
-	char err[TLS_ERROR_MAX];
-	struct tls_ctx *ctx;
-	size_t count = 0;
-
-	if (ch->who == MTA_PROC_QUEUE)
-		return 0;
-	if (ch->who == MTA_PROC_LOOKUP) {
-		/* Who is a user of this machine. */
-		(void)getpwnam("root");
-		paths[count++] = (struct sandbox_path){ "/etc", SANDBOX_PATH_READ };
-	}
-	if ((ch->who == MTA_PROC_SMTPD || ch->who == MTA_PROC_RELAY) &&
-	    !tls_client_ctx_new(&ctx, &none, err))
-		tls_ctx_put(ctx);
-	return sandbox_opened(&roles[ch->who], paths, count);
 }
 
 static struct mta_config *config_of(const struct bundle *b, char *err, size_t cap)
@@ -142,11 +93,7 @@ static void on_config(struct child *ch, int fd)
 	}
 	rc = become(c, ch->who);
 	if (!rc)
-		rc = confine_files(ch);
-	if (!rc)
 		rc = ch->ops->start(ch);
-	if (!rc && ch->who != MTA_PROC_QUEUE)
-		rc = sandbox_run(&roles[ch->who]);
 	if (rc) {
 		log_err(NULL, "cannot start: %s", strerror(-rc));
 		loop_stop(ch->loop);

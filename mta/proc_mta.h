@@ -61,8 +61,8 @@ struct child;
 /* All run on the loop's thread. Those that do not concern a process are NULL. */
 struct child_ops {
 	/*
-	 * Configuration is there, privileges are dropped, siblings not yet. Open files now; the
-	 * sandbox follows when this returns. 0 or -errno (then the process exits and is restarted).
+	 * Configuration is there, privileges are dropped, siblings not yet. Open files, then confine
+	 * (sandbox.h). 0 or -errno (then the process exits and is restarted).
 	 */
 	int (*start)(struct child *ch);
 	/* Reload: ch->config and ch->bundle are the new ones, @old is freed when this returns. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "password.h"
 #include "proc_mta.h"
 #include "resolver.h"
+#include "sandbox.h"
 #include "secret.h"
 #include "tables.h"
 #include "wire_lookup.h"
@@ -418,9 +420,32 @@ static int make_published(struct state *st)
 	return st->published ? 0 : -ENOMEM;
 }
 
+/* The network for DNS; /etc to know the users of this machine; threads of libunbound and crypt(3). */
+static const struct sandbox_role role = {
+	.name = "lookup",
+	.calls = SANDBOX_IPC | SANDBOX_INET | SANDBOX_READ | SANDBOX_THREADS,
+	.extra = { "memfd_create" },
+	.ring_register = { -1 },
+};
+
+/* Before any thread, since Landlock binds this one and those that it starts. */
+static int confine(void)
+{
+	const struct sandbox_path etc = { .path = "/etc", .access = SANDBOX_PATH_READ };
+	int rc;
+
+	(void)getpwnam("root"); /* loads the C library's name services while that is allowed */
+	rc = sandbox_opened(&role, &etc, 1);
+	return rc ? rc : sandbox_run(&role);
+}
+
 static int on_start(struct child *ch)
 {
 	struct state *st = ch->state;
+	int rc = confine();
+
+	if (rc)
+		return rc;
 
 	st->ch = ch;
 	st->resolv = strdup("");

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "sandbox.h"
 #include "secret.h"
 
 #define RESULT_MAX IPC_PAYLOAD_MAX
@@ -513,6 +514,28 @@ static void on_peer(struct child *ch, enum mta_proc who, int fd)
 
 /* ---- life ---- */
 
+/* No file at all: bodies come from the queue as descriptors, certificates from the parent. */
+static const struct sandbox_role role = {
+	.name = "relay",
+	.calls = SANDBOX_IPC | SANDBOX_INET | SANDBOX_UNIX | SANDBOX_SYNC,
+	.extra = { "memfd_create" },
+	.ring_register = { -1 },
+};
+
+static int confine(void)
+{
+	struct tls_client_conf none = { .verify = TLS_VERIFY_NONE };
+	char err[TLS_ERROR_MAX];
+	struct tls_ctx *ctx;
+	int rc;
+
+	/* OpenSSL reads its configuration with the first context, while it still can. */
+	if (!tls_client_ctx_new(&ctx, &none, err))
+		tls_ctx_put(ctx);
+	rc = sandbox_opened(&role, NULL, 0);
+	return rc ? rc : sandbox_run(&role);
+}
+
 static int on_start(struct child *ch)
 {
 	struct relay *r = ch->state;
@@ -521,7 +544,7 @@ static int on_start(struct child *ch)
 	r->reap = (struct timer){ .fire = on_reap, .arg = r };
 	r->lookup = lookup_new(ch->loop);
 	mailbox_init(r);
-	return r->lookup ? 0 : -ENOMEM;
+	return r->lookup ? confine() : -ENOMEM;
 }
 
 static void forget_passwords(struct relay *r)
