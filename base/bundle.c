@@ -9,11 +9,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "hash.h"
 #include "secret.h"
 #include "wire.h"
 
-#define ENTRIES_MAX 4096
+#define ENTRIES_MAX 16384
 #define PATH_LEN_MAX 4096
+#define MARK	     "secret:" /* before the path of a secret: no configured file has such a name */
 
 struct bundle {
 	size_t count;
@@ -72,6 +74,20 @@ static int put_entry(struct maker *m, const char *path, const char *text, size_t
 	return rc ? rc : put(m, text, len);
 }
 
+/* A secret does not go along, only by what one tells whether it is still the same. */
+static int put_mark(struct maker *m, const char *path, const char *text, size_t len)
+{
+	uint64_t mark = hash_bytes(text, len);
+	char *name = NULL;
+	int rc;
+
+	if (asprintf(&name, "%s%s", MARK, path) < 0)
+		return -ENOMEM;
+	rc = put_entry(m, name, (const char *)&mark, sizeof(mark));
+	free(name);
+	return rc;
+}
+
 static int remember(struct maker *m, const char *path)
 {
 	char **grown;
@@ -104,10 +120,12 @@ static int put_path(const struct conf_section *s, const struct conf_key *k,
 		m->rc = rc; /* go on: all faults are told at once */
 		return 0;
 	}
-	if (k->flags & CONF_SECRET_FILE)
+	if (k->flags & CONF_SECRET_FILE) {
+		rc = put_mark(m, v->text, text, len);
 		secret_wipe(text, len);
-	else
+	} else {
 		rc = put_entry(m, v->text, text, len);
+	}
 	free(text);
 	return rc;
 }
@@ -261,6 +279,25 @@ const char *bundle_file(const struct bundle *b, const char *path, size_t *len)
 	return NULL;
 }
 
+uint64_t bundle_mark(const struct bundle *b, const char *path)
+{
+	uint64_t mark = 0;
+
+	for (size_t i = 1; i < b->count; i++) {
+		const struct bundle_entry *e = &b->entries[i];
+
+		if (!strncmp(e->path, MARK, strlen(MARK)) && e->len == sizeof(mark) &&
+		    !strcmp(e->path + strlen(MARK), path))
+			memcpy(&mark, e->text, sizeof(mark));
+	}
+	return mark;
+}
+
+static uint64_t files_mark(void *arg, const char *path)
+{
+	return bundle_mark(arg, path);
+}
+
 static int files_read(void *arg, const char *path, unsigned flags, char **data, size_t *len,
 		      char *why, size_t cap)
 {
@@ -280,5 +317,5 @@ static int files_read(void *arg, const char *path, unsigned flags, char **data, 
 
 struct conf_files bundle_files(const struct bundle *b)
 {
-	return (struct conf_files){ .read = files_read, .arg = (void *)b };
+	return (struct conf_files){ .read = files_read, .mark = files_mark, .arg = (void *)b };
 }

@@ -8,7 +8,9 @@
  *
  *	repeated { be32 path length, path, be32 content length, content }
  *
- * The first entry is the main configuration. Every process parses it with the same code.
+ * The first entry is the main configuration. Every process parses it with the same code. Of a
+ * secret file only a mark goes along: a hash under the maker's own random key, which tells who has two
+ * bundles of one maker whether the secret is still the same, and nothing else.
  */
 
 #include <stddef.h>
@@ -22,7 +24,7 @@ struct bundle; /* parsed, borrows nothing */
 
 /**
  * bundle_make() - Build from disk: the main file @path, then each CONF_PUBLIC_FILE of @c once.
- * @text: what @c was parsed from. CONF_SECRET_FILE files are opened and checked, not read in.
+ * @text: what @c was parsed from. CONF_SECRET_FILE files are checked and marked, not read in.
  *
  * Returns a sealed memfd (close-on-exec), or -errno after conf_error() for what was wrong.
  */
@@ -36,6 +38,8 @@ void bundle_free(struct bundle *b);
 struct conf *bundle_conf(const struct bundle *b, const struct conf_schema *schema);
 /** bundle_file() - Content of an entry by its path; NULL when it is not in the bundle. */
 const char *bundle_file(const struct bundle *b, const char *path, size_t *len);
+/** bundle_mark() - Of a secret file by its path; comparable among bundles of one maker. 0: none. */
+uint64_t bundle_mark(const struct bundle *b, const char *path);
 /** bundle_files() - For conf_files; borrows @b. */
 struct conf_files bundle_files(const struct bundle *b);
 

@@ -189,6 +189,8 @@ struct conf_files {
 	/* Allocates *data (terminated, caller frees): 0 or -errno, with @why filled. */
 	int (*read)(void *arg, const char *path, unsigned flags, char **data, size_t *len,
 		    char *why, size_t why_cap);
+	/* Changes when the content of that CONF_SECRET_FILE does; NULL: cannot be told. */
+	uint64_t (*mark)(void *arg, const char *path);
 	void *arg;
 };
 

@@ -85,7 +85,8 @@ static int load_certs(struct view *v, const struct config_peer *p, const struct 
 	return rc;
 }
 
-static void fill_auth(struct view *v, const struct config_peer *p, enum key_type own)
+static void fill_auth(struct view *v, const struct config_peer *p, const struct conf_files *files,
+		      enum key_type own)
 {
 	static const enum engine_auth_kind kind[] = {
 		[CONFIG_AUTH_PSK] = ENGINE_AUTH_PSK,
@@ -93,10 +94,14 @@ static void fill_auth(struct view *v, const struct config_peer *p, enum key_type
 		[CONFIG_AUTH_CERT] = ENGINE_AUTH_CERT,
 	};
 
+	const char *secret = p->psk ? p->psk : p->private_key;
+	uint64_t mark = files && files->mark && secret ? files->mark(files->arg, secret) : 0;
+
 	/* The keys process knows secrets by peer: the peer's number is the reference. */
 	v->peer.local_auth = (struct engine_auth_local){
 		.kind = kind[p->auth],
 		.key_ref = p->id,
+		.key_mark = mark,
 		.key_type = own,
 		.chain = v->chain,
 		.chain_count = v->chain_count,
@@ -104,6 +109,7 @@ static void fill_auth(struct view *v, const struct config_peer *p, enum key_type
 	v->peer.remote_auth = (struct engine_auth_remote){
 		.kind = kind[p->auth],
 		.psk_ref = p->id,
+		.psk_mark = p->psk ? mark : 0,
 		.public_key = v->public_key,
 		.public_key_count = v->public_key_count,
 		.ca = v->ca,
@@ -132,7 +138,7 @@ struct view *view_new(const struct config_peer *p, const struct conf_files *file
 		view_free(v);
 		return NULL;
 	}
-	fill_auth(v, p, own);
+	fill_auth(v, p, files, own);
 	v->peer.id = p->id;
 	v->peer.name = p->name;
 	v->peer.local_id = id_of(&p->local_id, v->id_bytes[0]);

@@ -37,6 +37,7 @@ enum engine_auth_kind {
 struct engine_auth_local {
 	enum engine_auth_kind kind;
 	uint32_t key_ref;	   /* of the private key or PSK, resolved by the keys process */
+	uint64_t key_mark;	   /* changes with the secret behind key_ref; 0: not known */
 	enum key_type key_type;	   /* RAW, CERT: of key_ref; tells which schemes fit */
 	struct cert *const *chain; /* CERT: end entity first */
 	size_t chain_count;	   /* <= CERT_CHAIN_MAX */
@@ -46,6 +47,7 @@ struct engine_auth_local {
 struct engine_auth_remote {
 	enum engine_auth_kind kind;
 	uint32_t psk_ref;		  /* PSK */
+	uint64_t psk_mark;		  /* changes with the secret behind psk_ref */
 	struct pubkey *const *public_key; /* RAW: any of these */
 	size_t public_key_count;
 	const struct ca_store *ca; /* CERT: trust anchors */

@@ -125,6 +125,7 @@ static bool same_trust(const struct engine_peer *a, const struct engine_peer *b)
 
 	if (!ids_equal(&a->local_id, &b->local_id) || !ids_equal(&a->remote_id, &b->remote_id) ||
 	    ra->kind != rb->kind || ra->psk_ref != rb->psk_ref ||
+	    ra->psk_mark != rb->psk_mark || a->local_auth.key_mark != b->local_auth.key_mark ||
 	    a->local_auth.kind != b->local_auth.kind ||
 	    a->local_auth.key_ref != b->local_auth.key_ref ||
 	    ra->public_key_count != rb->public_key_count || !anchors_equal(ra->ca, rb->ca))

@@ -463,6 +463,31 @@ static void a_parallel_call_replaces_without_a_gap(void **s)
 	world_free(w);
 }
 
+/* The reference stays what it is, the secret behind it does not. */
+static void reload_with_another_secret_ends_what_the_old_one_proved(void **s)
+{
+	(void)s;
+	for (int own = 0; own < 2; own++) {
+		struct world *w = world_new(26, own ? STYLE_RAW : STYLE_PSK);
+		struct engine_peer again;
+
+		world_up(w);
+		again = w->host[VPS].peer;
+		if (own)
+			again.local_auth.key_mark++;
+		else
+			again.remote_auth.psk_mark++;
+		DO(w, VPS, assert_int_equal(0, engine_peer_update(e, now, &again, fx)));
+		world_run(w, 100);
+		EACH_HOST(a)
+		assert_int_equal(w->host[a].down, 1);
+		assert_int_equal(w->host[VPS].last_down.down.why, ENGINE_WHY_CONFIG);
+		world_no_leaks(w);
+		DO(w, VPS, assert_int_equal(0, engine_peer_update(e, now, &w->host[VPS].peer, fx)));
+		world_free(w);
+	}
+}
+
 static void reload_keeps_what_still_holds_and_ends_what_does_not(void **s)
 {
 	struct world *w = world_new(25, STYLE_PSK);
@@ -516,6 +541,7 @@ int main(void)
 		cmocka_unit_test(a_restarted_start_side_replaces_its_old_sa),
 		cmocka_unit_test(a_parallel_call_replaces_without_a_gap),
 		cmocka_unit_test(reload_keeps_what_still_holds_and_ends_what_does_not),
+		cmocka_unit_test(reload_with_another_secret_ends_what_the_old_one_proved),
 	};
 
 	log_setup("exchange", LOG_LVL_ERR, 2);

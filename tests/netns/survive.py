@@ -68,6 +68,24 @@ for side in (home, vps):
 home.cli("rekey", "--ike", "vps")
 check("a rekey works after all that", wait_for("up", lambda: home.up("vps") and ping(), 10))
 
+# --- our own key is changed: what the old one proved ends, and with the old one it comes up again
+def key(text):
+    home.m.write("/etc/postern/keys/home.key", text, mode=0o600)
+    home.cli("reload")
+
+
+ups, old = home.peer("vps")["ups"], home.m.read("/etc/postern/keys/home.key")
+home.cli("reload")
+time.sleep(1)
+check("a reload that changes nothing keeps the IKE SA", home.up("vps") and home.peer("vps")["ups"] == ups)
+home.m.run([testlib.POSTERN, "keygen", "/etc/postern/keys/new.key"])
+key(home.m.read("/etc/postern/keys/new.key"))
+check("another key behind the same name ends the IKE SA", wait_for("down", lambda: not home.up("vps"), 5))
+check("and the new one is refused", wait_for("refused", lambda: "AUTHENTICATION_FAILED" in
+                                             str(home.peer("vps").get("failure")), 10))
+key(old)
+back("with the old key and a reload it is up again", 40)
+
 # --- the carrier eats the source port of the live socket
 port, ups = home.status()["port"], home.peer("vps")["ups"]
 net.cgnat.nft(f"table ip eat {{\n chain c {{\n type filter hook forward priority -10; udp sport {port} drop; udp dport {port} drop\n }}\n}}")

@@ -502,6 +502,38 @@ static void a_bundle_carries_public_files_and_no_secret(void **state)
 	conf_free(c);
 }
 
+static uint64_t mark_of(const char *text, struct conf *c)
+{
+	int fd = bundle_make(c, text, strlen(text));
+	struct bundle *b = bundle_open(fd);
+	uint64_t mark;
+
+	assert_non_null(b);
+	mark = bundle_mark(b, conf_text(conf_find(c, "main", ""), "private-key"));
+	assert_int_equal(bundle_mark(b, "/nowhere"), 0);
+	bundle_free(b);
+	close(fd);
+	return mark;
+}
+
+static void a_bundle_tells_whether_a_secret_has_changed(void **state)
+{
+	static const char text[] = MAIN "private-key = key.pem\n";
+	struct conf *c;
+	uint64_t mark;
+
+	(void)state;
+	file("key.pem", "SECRET", 0600);
+	c = conf_load(&schema, file("p.conf", text, 0644));
+	assert_true(conf_ok(c));
+	mark = mark_of(text, c);
+	assert_true(mark != 0);
+	assert_true(mark_of(text, c) == mark);
+	file("key.pem", "SECRES", 0600);
+	assert_true(mark_of(text, c) != mark);
+	conf_free(c);
+}
+
 static void a_torn_bundle_is_refused(void **state)
 {
 	static const char whole[] = "\0\0\0\1p\0\0\0\2ab\0\0\0\1q\0\0\0\0";
@@ -579,6 +611,7 @@ int main(void)
 		cmocka_unit_test(errors_are_collected_up_to_a_bound),
 		cmocka_unit_test(a_file_that_others_can_write_is_refused),
 		cmocka_unit_test(a_bundle_carries_public_files_and_no_secret),
+		cmocka_unit_test(a_bundle_tells_whether_a_secret_has_changed),
 		cmocka_unit_test(a_torn_bundle_is_refused),
 		cmocka_unit_test(every_key_is_printed),
 	};
