@@ -705,10 +705,6 @@ void client_input(struct client *s, const void *data, size_t len)
 		else if (rc)
 			on_reply(s);
 	}
-	if (s->want == CLIENT_TLS && s->parser.len) {
-		s->tls_failed = true;
-		over_words(s, "plain text behind the answer to STARTTLS");
-	}
 }
 
 void client_start(struct client *s, const struct client_conf *conf)
