@@ -13,7 +13,7 @@
 #include "secret.h"
 #include "wire.h"
 
-#define ENTRIES_MAX 16384
+#define ENTRIES_MAX  16384
 #define PATH_LEN_MAX 4096
 #define MARK	     "secret:" /* before the path of a secret: no configured file has such a name */
 
@@ -23,7 +23,7 @@ struct bundle {
 		char *path;
 		char *text;
 		size_t len;
-	} *entries; /* texts are terminated copies */
+	} * entries; /* texts are terminated copies */
 };
 
 /* ---- making ---- */
@@ -150,7 +150,8 @@ int bundle_make(struct conf *c, const char *text, size_t len)
 
 		m.rc = rc ? rc : m.rc;
 	}
-	if (!m.rc && fcntl(m.fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE))
+	if (!m.rc &&
+	    fcntl(m.fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE))
 		m.rc = -errno;
 	if (m.rc && conf_ok(c))
 		conf_error(c, 0, "cannot be handed to the children: %s", strerror(-m.rc));
@@ -193,7 +194,8 @@ struct bundle *bundle_parse(const void *data, size_t len)
 	if (!b)
 		return NULL;
 	while (rd_left(&r)) {
-		struct bundle_entry *grown = realloc(b->entries, (b->count + 1) * sizeof(*grown)), *e;
+		struct bundle_entry *grown = realloc(b->entries, (b->count + 1) * sizeof(*grown)),
+				    *e;
 
 		if (!grown)
 			goto bad;
@@ -224,7 +226,8 @@ struct bundle *bundle_open(int fd)
 	int seals = fcntl(fd, F_GET_SEALS);
 
 	/* Sealed: it cannot change while it is read, nor shrink under us. */
-	if (seals < 0 || (seals & (F_SEAL_WRITE | F_SEAL_SHRINK)) != (F_SEAL_WRITE | F_SEAL_SHRINK) ||
+	if (seals < 0 ||
+	    (seals & (F_SEAL_WRITE | F_SEAL_SHRINK)) != (F_SEAL_WRITE | F_SEAL_SHRINK) ||
 	    fstat(fd, &st) || st.st_size <= 0 || st.st_size > BUNDLE_SIZE_MAX) {
 		errno = EBADMSG;
 		return NULL;

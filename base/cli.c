@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RUN_DIR	  "/run/postern"
+#define RUN_DIR	   "/run/postern"
 #define TABLES_MAX 8
-#define ARGS_MAX  256
+#define ARGS_MAX   256
 
 static void list(FILE *to, const struct cli_verb *const *tables, const char *above)
 {
@@ -29,7 +29,8 @@ static void list(FILE *to, const struct cli_verb *const *tables, const char *abo
 	}
 }
 
-static void usage(FILE *to, const struct cli_verb *const *tables, const char *help, const char *above)
+static void usage(FILE *to, const struct cli_verb *const *tables, const char *help,
+		  const char *above)
 {
 	if (help && !*above)
 		fprintf(to, "%s\n\n", help);
@@ -105,7 +106,8 @@ static int options(struct cli *cli, int argc, char **argv)
 		} else if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
 			return argc;
 		} else {
-			fprintf(stderr, "postern: unknown option %s; see \"postern help\"\n", argv[i]);
+			fprintf(stderr, "postern: unknown option %s; see \"postern help\"\n",
+				argv[i]);
 			return -1;
 		}
 	}

@@ -74,12 +74,6 @@ static const char *shown(char out[static SHOWN_MAX + 4], const char *s, size_t l
 	return out;
 }
 
-static const char *kind_str(const struct conf_kind *k, char *out, size_t cap)
-{
-	snprintf(out, cap, "[%s%s]", k->name, k->flags & CONF_NAMED ? " NAME" : "");
-	return out;
-}
-
 static const char *section_str(const struct conf_section *s, char *out, size_t cap)
 {
 	snprintf(out, cap, "[%s%s%.60s]", s->kind->name, *s->name ? " " : "", s->name);
@@ -121,7 +115,8 @@ static bool line_is_text(struct reader *r, const char *s, size_t len)
 			return false;
 		}
 		if (!n) {
-			conf_error(r->c, r->line, "byte 0x%02x is not UTF-8; allowed: UTF-8 text", ch);
+			conf_error(r->c, r->line, "byte 0x%02x is not UTF-8; allowed: UTF-8 text",
+				   ch);
 			return false;
 		}
 		i += n;
@@ -145,10 +140,11 @@ static bool cut_comment(struct reader *r, const char *s, size_t *len)
 			quoted = !quoted;
 		else if (!quoted && (s[i] == ';' || s[i] == '#')) {
 			if (i && !isblank((unsigned char)s[i - 1])) {
-				conf_error(r->c, r->line,
-					   "'%c' inside of a value; put the value in double quotes, or "
-					   "a space before a comment",
-					   s[i]);
+				conf_error(
+				    r->c, r->line,
+				    "'%c' inside of a value; put the value in double quotes, or "
+				    "a space before a comment",
+				    s[i]);
 				return false;
 			}
 			*len = i;
@@ -181,13 +177,13 @@ static void unknown_kind(struct reader *r, const char *kind, const char *name)
 		words[n] = schema->kinds[n].name;
 		if (at < sizeof(list))
 			at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%s", n ? ", " : "",
-					       kind_str(&schema->kinds[n], buf, sizeof(buf)));
+					       conf_kind_str(&schema->kinds[n], buf, sizeof(buf)));
 	}
 	near = conf_nearest(kind, words, n);
 	snprintf(was, sizeof(was), "[%.40s%s%.40s]", kind, name ? " " : "", name ? name : "");
 	if (near)
 		conf_error(r->c, r->line, "unknown section %s; did you mean %s?", was,
-			   kind_str(kind_find(schema, near), buf, sizeof(buf)));
+			   conf_kind_str(kind_find(schema, near), buf, sizeof(buf)));
 	else
 		conf_error(r->c, r->line, "unknown section %s; allowed: %s", was, list);
 }
@@ -229,10 +225,11 @@ static char *section_name(struct reader *r, const struct conf_kind *kind, const 
 	if (*s != '"') {
 		for (size_t i = 0; i < len; i++) {
 			if (isblank((unsigned char)s[i]) || strchr("[]\",", s[i])) {
-				conf_error(r->c, r->line,
-					   "[%s %s]; a name with spaces or [ ] , \" stands in double "
-					   "quotes",
-					   kind->name, shown(was, s, len));
+				conf_error(
+				    r->c, r->line,
+				    "[%s %s]; a name with spaces or [ ] , \" stands in double "
+				    "quotes",
+				    kind->name, shown(was, s, len));
 				return NULL;
 			}
 		}
@@ -256,7 +253,8 @@ static char *section_name(struct reader *r, const struct conf_kind *kind, const 
 	return v.text;
 }
 
-static void header_known(struct reader *r, const struct conf_kind *kind, const char *name, size_t len)
+static void header_known(struct reader *r, const struct conf_kind *kind, const char *name,
+			 size_t len)
 {
 	const struct conf_section *first = NULL;
 	char *copy, buf[128];
@@ -334,8 +332,10 @@ static void unknown_key(struct reader *r, const struct conf_kind *kind, const ch
 	for (size_t i = 0; i < schema->kind_count; i++)
 		for (size_t k = 0; k < schema->kinds[i].key_count; k++)
 			if (!strcmp(schema->kinds[i].keys[k].name, key)) {
-				conf_error(r->c, r->line, "key \"%s\" does not belong in %s; it belongs in %s",
-					   key, sec, kind_str(&schema->kinds[i], other, sizeof(other)));
+				conf_error(r->c, r->line,
+					   "key \"%s\" does not belong in %s; it belongs in %s",
+					   key, sec,
+					   conf_kind_str(&schema->kinds[i], other, sizeof(other)));
 				return;
 			}
 	for (; n < kind->key_count; n++) {
@@ -346,8 +346,8 @@ static void unknown_key(struct reader *r, const struct conf_kind *kind, const ch
 	}
 	near = conf_nearest(key, words, n);
 	if (near)
-		conf_error(r->c, r->line, "unknown key \"%s\" in %s; did you mean \"%s\"?", key, sec,
-			   near);
+		conf_error(r->c, r->line, "unknown key \"%s\" in %s; did you mean \"%s\"?", key,
+			   sec, near);
 	else
 		conf_error(r->c, r->line, "unknown key \"%s\" in %s; allowed: %s", key, sec, list);
 }
@@ -437,17 +437,19 @@ static void pair(struct reader *r, const char *s, size_t len)
 		n--;
 	shown(key, s, n);
 	for (size_t i = 0; i < n || !n; i++) {
-		if (n && n < SHOWN_MAX && (islower((unsigned char)s[i]) || isdigit((unsigned char)s[i]) ||
-					   s[i] == '-'))
+		if (n && n < SHOWN_MAX &&
+		    (islower((unsigned char)s[i]) || isdigit((unsigned char)s[i]) || s[i] == '-'))
 			continue;
-		conf_error(r->c, r->line,
-			   "\"%s\" is not a key; a key is made of a-z, 0-9 and '-', and stands before '='",
-			   key);
+		conf_error(
+		    r->c, r->line,
+		    "\"%s\" is not a key; a key is made of a-z, 0-9 and '-', and stands before '='",
+		    key);
 		return;
 	}
 	if (!r->section) {
 		if (!r->skipping)
-			conf_error(r->c, r->line, "key \"%s\" stands before the first section", key);
+			conf_error(r->c, r->line, "key \"%s\" stands before the first section",
+				   key);
 		return;
 	}
 	value = eq + 1;
@@ -499,10 +501,11 @@ static void finish_value(struct reader *r, struct conf_entry *e, const char *s, 
 			if (!(e->key->flags & CONF_LIST)) {
 				char was[SHOWN_MAX + 4];
 
-				conf_error(r->c, r->line,
-					   "%s = %s: takes one value; a value with a comma stands in "
-					   "double quotes",
-					   e->key->name, shown(was, s, len));
+				conf_error(
+				    r->c, r->line,
+				    "%s = %s: takes one value; a value with a comma stands in "
+				    "double quotes",
+				    e->key->name, shown(was, s, len));
 				return;
 			}
 			add_value(r, e, s + from, i - from);
@@ -565,7 +568,8 @@ static char *next_line(char *str, int num, void *arg)
 			n -= 2;
 	}
 	snprintf(str, (size_t)num, "%s=%.*s\n",
-		 r->c->sections[r->section - 1].kind->keys[r->key].name, (int)n, r->enc + r->enc_at);
+		 r->c->sections[r->section - 1].kind->keys[r->key].name, (int)n,
+		 r->enc + r->enc_at);
 	r->enc_at += n;
 	return str;
 }
@@ -634,7 +638,8 @@ static void check_needed(struct conf *c)
 		const struct conf_kind *k = &c->schema->kinds[i];
 
 		if (k->flags & CONF_NEEDED && !conf_next(c, k->name, NULL))
-			conf_error(c, 0, "section %s is missing", kind_str(k, buf, sizeof(buf)));
+			conf_error(c, 0, "section %s is missing",
+				   conf_kind_str(k, buf, sizeof(buf)));
 	}
 }
 
@@ -708,92 +713,4 @@ void conf_free(struct conf *c)
 	free(c->dir);
 	free(c->errors);
 	free(c);
-}
-
-/* ---- reading the result ---- */
-
-const struct conf_section *conf_next(const struct conf *c, const char *kind,
-				     const struct conf_section *after)
-{
-	for (size_t i = after ? (size_t)(after - c->sections) + 1 : 0; i < c->section_count; i++)
-		if (!strcmp(c->sections[i].kind->name, kind))
-			return &c->sections[i];
-	return NULL;
-}
-
-const struct conf_section *conf_find(const struct conf *c, const char *kind, const char *name)
-{
-	const struct conf_section *s = NULL;
-
-	while ((s = conf_next(c, kind, s)))
-		if (!strcmp(s->name, name))
-			return s;
-	return NULL;
-}
-
-const struct conf_entry *conf_get(const struct conf_section *s, const char *key)
-{
-	for (size_t i = 0; i < s->kind->key_count; i++)
-		if (!strcmp(s->kind->keys[i].name, key))
-			return &s->entries[i];
-	assert(!"key is in the schema");
-	return NULL;
-}
-
-bool conf_is_set(const struct conf_section *s, const char *key)
-{
-	return conf_get(s, key)->line != 0;
-}
-
-unsigned conf_line(const struct conf_section *s, const char *key)
-{
-	const struct conf_entry *e = conf_get(s, key);
-
-	return e->line ? e->line : s->line;
-}
-
-bool conf_bool(const struct conf_section *s, const char *key)
-{
-	const struct conf_entry *e = conf_get(s, key);
-
-	return e->count ? e->values[0].b : false;
-}
-
-uint64_t conf_uint(const struct conf_section *s, const char *key)
-{
-	const struct conf_entry *e = conf_get(s, key);
-
-	return e->count ? e->values[0].u : 0;
-}
-
-const char *conf_text(const struct conf_section *s, const char *key)
-{
-	const struct conf_entry *e = conf_get(s, key);
-
-	return e->count ? e->values[0].text : NULL;
-}
-
-void conf_print_keys(const struct conf_schema *schema, FILE *to)
-{
-	char what[256], kind[80];
-
-	for (size_t i = 0; i < schema->kind_count; i++) {
-		const struct conf_kind *s = &schema->kinds[i];
-
-		fprintf(to, "%s%s%s\n", i ? "\n" : "", kind_str(s, kind, sizeof(kind)),
-			s->flags & CONF_NEEDED ? "  (required)" : "");
-		if (s->help)
-			fprintf(to, "    %s\n", s->help);
-		for (size_t k = 0; k < s->key_count; k++) {
-			const struct conf_key *key = &s->keys[k];
-
-			fprintf(to, "  %-20s %s%s%s%s%s\n", key->name,
-				key->flags & CONF_LIST ? "list of: " : "",
-				conf_describe(key, what, sizeof(what)),
-				key->flags & CONF_REQUIRED ? "  (required)" : "",
-				key->dflt ? "  default " : "", key->dflt ? key->dflt : "");
-			if (key->help)
-				fprintf(to, "  %20s %s\n", "", key->help);
-		}
-	}
 }

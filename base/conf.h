@@ -53,8 +53,8 @@ enum conf_type {
 };
 
 /* struct conf_key.flags */
-#define CONF_LIST     (1u << 0) /* comma separated, may stand several times */
-#define CONF_REQUIRED (1u << 1)
+#define CONF_LIST	 (1u << 0) /* comma separated, may stand several times */
+#define CONF_REQUIRED	 (1u << 1)
 /* CONF_PATH only: how the parent of a daemon treats the file that is named. */
 #define CONF_PUBLIC_FILE (1u << 2) /* put into the bundle for the children */
 #define CONF_SECRET_FILE (1u << 3) /* refused if group or others can read it; never in the bundle */
@@ -160,7 +160,7 @@ static inline bool conf_ok(const struct conf *c)
  * only counted.
  */
 void conf_error(struct conf *c, unsigned line, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 
 /**
  * conf_next() - Sections of one kind in file order: pass NULL first; NULL at the end.

@@ -21,4 +21,7 @@ int conf_value_parse(const struct conf_key *k, const char *dir, struct conf_valu
  */
 char *conf_value_unquote(const char *s, size_t len, char *why, size_t why_cap);
 
+/** conf_kind_str() - "[posternd]", "[peer NAME]". */
+const char *conf_kind_str(const struct conf_kind *k, char *out, size_t cap);
+
 #endif

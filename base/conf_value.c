@@ -43,7 +43,8 @@ struct unit {
 };
 
 static const struct unit duration_units[] = {
-	{ "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { "d", 86400000 }, { NULL, 0 },
+	{ "ms", 1 },	  { "s", 1000 },     { "m", 60000 },
+	{ "h", 3600000 }, { "d", 86400000 }, { NULL, 0 },
 };
 static const struct unit size_units[] = {
 	{ "", 1 }, { "K", 1u << 10 }, { "M", 1u << 20 }, { "G", 1u << 30 }, { NULL, 0 },
@@ -188,7 +189,8 @@ static int parse_name(struct conf_value *v, bool addr, bool at, char *why, size_
 		return 0;
 	}
 	if (!is_domain(v->text, len))
-		return refuse(why, cap, addr ? "neither a name nor an address" : "not a domain name");
+		return refuse(why, cap,
+			      addr ? "neither a name nor an address" : "not a domain name");
 	lower(v->text);
 	return 0;
 }
@@ -254,9 +256,9 @@ int conf_value_parse(const struct conf_key *k, const char *dir, struct conf_valu
 		rc = parse_prefix(v, why, cap);
 		break;
 	case CONF_ENDPOINT:
-		rc = endpoint_parse(v->text, (uint16_t)k->min, &v->endpoint) ?
-			     refuse(why, cap, "not an address with a port") :
-			     0;
+		rc = endpoint_parse(v->text, (uint16_t)k->min, &v->endpoint)
+			 ? refuse(why, cap, "not an address with a port")
+			 : 0;
 		break;
 	case CONF_ENUM:
 		rc = parse_enum(k, v, why, cap);
@@ -347,7 +349,8 @@ static void describe_range(const struct conf_key *k, const struct unit *units, c
 
 	with_unit(k->min, units, lo, sizeof(lo));
 	if (k->max)
-		snprintf(out, cap, "%s%s to %s", what, lo, with_unit(k->max, units, hi, sizeof(hi)));
+		snprintf(out, cap, "%s%s to %s", what, lo,
+			 with_unit(k->max, units, hi, sizeof(hi)));
 	else if (k->min)
 		snprintf(out, cap, "%s%s or more", what, lo);
 	else

@@ -26,11 +26,11 @@
 #include "loop.h"
 
 #define CONTROL_VERSION	    1
-#define CONTROL_LINE_MAX    (64 * 1024)	  /* of a request */
-#define CONTROL_REPLY_MAX   (16u << 20)	  /* of an answer or event, as a client takes it */
+#define CONTROL_LINE_MAX    (64 * 1024) /* of a request */
+#define CONTROL_REPLY_MAX   (16u << 20) /* of an answer or event, as a client takes it */
 #define CONTROL_CLIENTS_MAX 64
-#define CONTROL_PER_USER    16 /* of one user who is neither root, admin nor ourselves */
-#define CONTROL_BACKLOG_MAX (8u << 20)	  /* unsent bytes after which a client is dropped */
+#define CONTROL_PER_USER    16	       /* of one user who is neither root, admin nor ourselves */
+#define CONTROL_BACKLOG_MAX (8u << 20) /* unsent bytes after which a client is dropped */
 
 enum control_class {
 	CONTROL_READ,	 /* looks only */
@@ -53,7 +53,8 @@ struct control_verb {
 	 * Answers by control_reply() or control_fail(), now or later, exactly once. @args is
 	 * borrowed, always an object.
 	 */
-	void (*run)(struct control_server *s, struct control_ref ref, const json_t *args, void *arg);
+	void (*run)(struct control_server *s, struct control_ref ref, const json_t *args,
+		    void *arg);
 	const char *help;
 };
 
@@ -85,7 +86,7 @@ void control_server_free(struct control_server *s);
 /** control_reply() - {"v":1,"ok":true} and the members of @body; takes @body (may be NULL). */
 void control_reply(struct control_server *s, struct control_ref ref, json_t *body);
 void control_fail(struct control_server *s, struct control_ref ref, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 /** control_event() - To all subscribers; takes @event, to which "v":1 is added. */
 void control_event(struct control_server *s, json_t *event);
 /** control_event_to() - To one client. */

@@ -99,7 +99,8 @@ static int client_flush(struct control_client *c)
 	size_t at = 0;
 
 	while (at < c->out_len) {
-		ssize_t n = send(c->lf.fd, c->out + at, c->out_len - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n =
+		    send(c->lf.fd, c->out + at, c->out_len - at, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -194,8 +195,8 @@ int control_client_send(struct control_client *c, const json_t *obj)
 	if (!text)
 		return -ENOMEM;
 	len = strlen(text);
-	grown = c->out_len + len + 1 > CONTROL_BACKLOG_MAX ? NULL :
-							     realloc(c->out, c->out_len + len + 1);
+	grown = c->out_len + len + 1 > CONTROL_BACKLOG_MAX ? NULL
+							   : realloc(c->out, c->out_len + len + 1);
 	if (!grown) {
 		free(text);
 		return -ENOMEM;

@@ -22,7 +22,7 @@ struct client {
 	uint64_t id;
 	bool subscribed;
 	bool admin;
-	uid_t uid; /* (uid_t)-1: unknown */
+	uid_t uid;    /* (uid_t)-1: unknown */
 	bool waiting; /* a verb runs; the next line is read after its answer */
 	bool taking;  /* take_lines() runs: a verb that answers at once must not recurse into it */
 	bool closing; /* write what is left, then close */
@@ -239,7 +239,8 @@ void control_fail(struct control_server *s, struct control_ref ref, const char *
 	str = json_string(text);
 	if (!str) /* not UTF-8: cut in the middle of a character, or bytes from a file */
 		str = json_string("an error that is no text");
-	answer(s, ref, json_pack("{s:i, s:b, s:o}", "v", CONTROL_VERSION, "ok", 0, "error", str), NULL);
+	answer(s, ref, json_pack("{s:i, s:b, s:o}", "v", CONTROL_VERSION, "ok", 0, "error", str),
+	       NULL);
 }
 
 /* "v" first, since people read these lines too. */
@@ -291,7 +292,8 @@ size_t control_subscribers(const struct control_server *s)
 	return n;
 }
 
-int control_line_parse(const char *line, size_t len, struct control_line *out, char *why, size_t cap)
+int control_line_parse(const char *line, size_t len, struct control_line *out, char *why,
+		       size_t cap)
 {
 	json_error_t err;
 	json_t *v, *verb;

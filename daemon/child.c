@@ -32,7 +32,8 @@ static void on_config(struct bundle *b, uint64_t generation, void *arg)
 	cfg = config_from_bundle(b);
 	if (!cfg || !conf_ok(cfg->conf)) {
 		/* The parent has read the same text by the same code; a fault here is a bug or no memory. */
-		log_err(NULL, "configuration not taken: %s", cfg ? cfg->conf->errors : "out of memory");
+		log_err(NULL, "configuration not taken: %s",
+			cfg ? cfg->conf->errors : "out of memory");
 		config_free(cfg);
 		bundle_free(b);
 		return;
@@ -126,9 +127,9 @@ static int start_dp(struct child *c)
 		.workers = (unsigned)inv->outer_count,
 		.tun_fds = inv->tun_fd,
 		.socks = socks,
-		.io = c->cfg->io == CONFIG_IO_URING ? DP_IO_URING :
-		      c->cfg->io == CONFIG_IO_EPOLL ? DP_IO_EPOLL :
-						      DP_IO_AUTO,
+		.io = c->cfg->io == CONFIG_IO_URING   ? DP_IO_URING
+		      : c->cfg->io == CONFIG_IO_EPOLL ? DP_IO_EPOLL
+						      : DP_IO_AUTO,
 		.tun_mtu = (uint16_t)inv->tun_mtu,
 	};
 	size_t n = 0;
@@ -141,11 +142,13 @@ static int start_dp(struct child *c)
 	if (cfg.peers_max < 1024)
 		cfg.peers_max = 1024;
 	for (size_t i = 0; i < inv->outer_count; i++)
-		socks[n++] = (struct dp_sock){ inv->outer[i].fd, SOCK_MAIN, (uint8_t)i, DP_SOCK_MAIN };
+		socks[n++] =
+		    (struct dp_sock){ inv->outer[i].fd, SOCK_MAIN, (uint8_t)i, DP_SOCK_MAIN };
 	if (inv->port500.fd >= 0)
 		socks[n++] = (struct dp_sock){ inv->port500.fd, SOCK_IKE, 0, DP_SOCK_IKE };
 	for (size_t i = 0; i < inv->hop_count; i++)
-		socks[n++] = (struct dp_sock){ inv->hop[i].fd, (uint8_t)(SOCK_HOP0 + i), 0, DP_SOCK_HOP };
+		socks[n++] =
+		    (struct dp_sock){ inv->hop[i].fd, (uint8_t)(SOCK_HOP0 + i), 0, DP_SOCK_HOP };
 	cfg.sock_count = n;
 	rc = dp_new(&cfg, &c->dp);
 	if (rc) {
@@ -200,7 +203,9 @@ static gid_t group_of(const char *name)
 
 static int start_control(struct child *c)
 {
-	struct control_config cfg = { .verbs = child_verbs, .admin_gid = c->admin_gid, .arg = c,
+	struct control_config cfg = { .verbs = child_verbs,
+				      .admin_gid = c->admin_gid,
+				      .arg = c,
 				      .subscribed = telling_greet };
 	int *listener = c->inv.listener;
 
@@ -311,8 +316,8 @@ int child_main(void)
 			c.early = NULL;
 			on_config(b, c.early_generation, &c);
 		}
-		log_info(NULL, "ready: %zu peers, tun=%s, port %u, %s, %u worker%s, %s", c.cfg->peer_count,
-			 c.inv.tun_name, c.inv.outer[0].port,
+		log_info(NULL, "ready: %zu peers, tun=%s, port %u, %s, %u worker%s, %s",
+			 c.cfg->peer_count, c.inv.tun_name, c.inv.outer[0].port,
 			 i->io == DP_IO_URING ? "io_uring" : "epoll", i->workers,
 			 i->workers == 1 ? "" : "s", i->crypto);
 		rc = loop_run(c.loop);

@@ -40,7 +40,7 @@ struct peer {
 	struct child *child;
 	uint32_t id;
 	const struct config_peer *cfg;
-	struct view *view; /* NULL: its files cannot be used, or our key is not known yet */
+	struct view *view;	 /* NULL: its files cannot be used, or our key is not known yet */
 	enum key_type own_key;	 /* of our private key towards it */
 	uint64_t key_generation; /* the configuration for which the keys process told that type */
 	struct supervisor sup;

@@ -97,7 +97,8 @@ static int take_written_ts(const struct conf_section *s, const char *key, struct
 
 static int take_local_ts(struct config *cfg, struct config_peer *p, const struct conf_section *s)
 {
-	struct prefix any[2] = { { .addr = { .family = AF_INET } }, { .addr = { .family = AF_INET6 } } };
+	struct prefix any[2] = { { .addr = { .family = AF_INET } },
+				 { .addr = { .family = AF_INET6 } } };
 	struct config_ts *list;
 
 	if (conf_is_set(s, "local-ts"))
@@ -145,19 +146,21 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	p->port = (uint16_t)conf_uint(s, "port");
 	p->start = (enum config_start)conf_uint(s, "start");
 	p->remote_id = take_id(s, "identity");
-	p->local_id = conf_is_set(s, "local-identity") ? take_id(s, "local-identity") : cfg->identity;
+	p->local_id =
+	    conf_is_set(s, "local-identity") ? take_id(s, "local-identity") : cfg->identity;
 	p->psk = conf_text(s, "psk");
 	p->ca = conf_text(s, "ca");
 	p->certificate = conf_text(s, "certificate");
 	if (p->ca && !p->certificate)
 		p->certificate = conf_text(conf_find(cfg->conf, "posternd", ""), "certificate");
-	p->private_key = conf_is_set(s, "private-key") ? conf_text(s, "private-key") : cfg->private_key;
+	p->private_key =
+	    conf_is_set(s, "private-key") ? conf_text(s, "private-key") : cfg->private_key;
 	p->auth = p->psk ? CONFIG_AUTH_PSK : p->ca ? CONFIG_AUTH_CERT : CONFIG_AUTH_RAW;
 	if (p->auth == CONFIG_AUTH_PSK)
 		p->private_key = NULL;
-	p->request_address = conf_is_set(s, "request-address") ?
-				     conf_bool(s, "request-address") :
-				     p->start != CONFIG_START_NO && !cfg->tunnel_address_count;
+	p->request_address = conf_is_set(s, "request-address")
+				 ? conf_bool(s, "request-address")
+				 : p->start != CONFIG_START_NO && !cfg->tunnel_address_count;
 	p->child_lifetime_s = (uint32_t)(conf_uint(s, "lifetime") / 1000);
 	p->ike_lifetime_s = (uint32_t)(conf_uint(s, "ike-lifetime") / 1000);
 	p->retry_max_ms = conf_uint(s, "retry-max");
@@ -296,9 +299,11 @@ static bool same_text(const char *a, const char *b)
 
 bool config_reloadable(const struct config *old, struct config *cfg)
 {
-	static const char *const fixed[] = { "tun",	  "port",      "port-500",     "workers",
-					     "io",	  "run-dir",   "state-dir",    "user",
-					     "keys-user", "metrics",   "resolver-user", "admin-group" };
+	static const char *const fixed[] = {
+		"tun",	     "port",	"port-500",	 "workers",
+		"io",	     "run-dir", "state-dir",	 "user",
+		"keys-user", "metrics", "resolver-user", "admin-group"
+	};
 	const struct conf_section *was, *is;
 	bool ok = true;
 
@@ -310,17 +315,19 @@ bool config_reloadable(const struct config *old, struct config *cfg)
 		if (same_text(conf_text(was, fixed[i]), conf_text(is, fixed[i])))
 			continue;
 		conf_error(cfg->conf, conf_line(is, fixed[i]),
-			   "%s = %s: was %s, which a reload cannot change; restart posternd", fixed[i],
+			   "%s = %s: was %s, which a reload cannot change; restart posternd",
+			   fixed[i],
 			   conf_text(is, fixed[i]) ? conf_text(is, fixed[i]) : "(not set)",
 			   conf_text(was, fixed[i]) ? conf_text(was, fixed[i]) : "(not set)");
 		ok = false;
 	}
 	if (ok && old->port != cfg->port) {
 		/* No `port` in either, but now somebody calls us, or nobody does any more. */
-		conf_error(cfg->conf, is->line,
-			   "the first peer that calls us, or the last one gone, changes the local port "
-			   "from %u to %u, which a reload cannot; restart posternd",
-			   old->port, cfg->port);
+		conf_error(
+		    cfg->conf, is->line,
+		    "the first peer that calls us, or the last one gone, changes the local port "
+		    "from %u to %u, which a reload cannot; restart posternd",
+		    old->port, cfg->port);
 		ok = false;
 	}
 	return ok;
@@ -369,8 +376,9 @@ static bool same_ts(const struct config_ts *a, size_t na, const struct config_ts
 	bool same = na == nb;
 
 	for (size_t i = 0; same && i < na; i++)
-		same = same_prefixes(&a[i].prefix, 1, &b[i].prefix, 1) && a[i].proto == b[i].proto &&
-		       a[i].port_lo == b[i].port_lo && a[i].port_hi == b[i].port_hi;
+		same = same_prefixes(&a[i].prefix, 1, &b[i].prefix, 1) &&
+		       a[i].proto == b[i].proto && a[i].port_lo == b[i].port_lo &&
+		       a[i].port_hi == b[i].port_hi;
 	return same;
 }
 
@@ -381,12 +389,12 @@ unsigned config_peer_diff(const struct config_peer *a, const struct config_peer 
 
 	for (size_t i = 0; keys && i < a->public_key_count; i++)
 		keys = same_text(a->public_key[i], b->public_key[i]);
-	if (!keys || !same_id(&a->local_id, &b->local_id) || !same_id(&a->remote_id, &b->remote_id) ||
-	    a->auth != b->auth || !same_text(a->psk, b->psk) ||
-	    !same_text(a->private_key, b->private_key) ||
+	if (!keys || !same_id(&a->local_id, &b->local_id) ||
+	    !same_id(&a->remote_id, &b->remote_id) || a->auth != b->auth ||
+	    !same_text(a->psk, b->psk) || !same_text(a->private_key, b->private_key) ||
 	    !same_text(a->certificate, b->certificate) || !same_text(a->ca, b->ca) ||
-	    a->request_address != b->request_address || a->child_lifetime_s != b->child_lifetime_s ||
-	    a->ike_lifetime_s != b->ike_lifetime_s ||
+	    a->request_address != b->request_address ||
+	    a->child_lifetime_s != b->child_lifetime_s || a->ike_lifetime_s != b->ike_lifetime_s ||
 	    !same_prefixes(a->from, a->from_count, b->from, b->from_count) ||
 	    !same_ts(a->local_ts, a->local_ts_count, b->local_ts, b->local_ts_count) ||
 	    !same_ts(a->remote_ts, a->remote_ts_count, b->remote_ts, b->remote_ts_count))

@@ -45,12 +45,13 @@ struct config_host {
 /* One selector: "10.99.0.1[tcp/25]". */
 struct config_ts {
 	struct prefix prefix;
-	uint8_t proto; /* 0: any */
+	uint8_t proto;		   /* 0: any */
 	uint16_t port_lo, port_hi; /* ICMP: type << 8 | code; 0..65535: any */
 };
 
 struct config_peer {
-	uint32_t id; /* 1.., stable over reloads as long as the section's name is: config_adopt_ids() */
+	uint32_t
+	    id; /* 1.., stable over reloads as long as the section's name is: config_adopt_ids() */
 	const char *name;
 	unsigned line;
 
@@ -102,8 +103,8 @@ struct config {
 
 	uint32_t workers;
 	enum config_io io;
-	uint16_t port;	/* of the outer sockets; 0: ephemeral (nobody calls us) */
-	bool port_500;	/* also listen on 500 for foreign initiators */
+	uint16_t port;	     /* of the outer sockets; 0: ephemeral (nobody calls us) */
+	bool port_500;	     /* also listen on 500 for foreign initiators */
 	const char *metrics; /* NULL: none */
 	enum log_level log_level;
 

@@ -8,53 +8,64 @@
 
 /* ---- one peer ---- */
 
-static void check_auth(struct config *cfg, const struct config_peer *p, const struct conf_section *s)
+static void check_auth(struct config *cfg, const struct config_peer *p,
+		       const struct conf_section *s)
 {
 	struct conf *c = cfg->conf;
 	int ways = !!p->psk + !!p->public_key_count + !!p->ca;
 
 	if (!ways)
-		conf_error(c, p->line,
-			   "[peer %s] cannot be authenticated; it needs public-key, psk, or ca with "
-			   "certificate",
-			   p->name);
+		conf_error(
+		    c, p->line,
+		    "[peer %s] cannot be authenticated; it needs public-key, psk, or ca with "
+		    "certificate",
+		    p->name);
 	else if (ways > 1)
-		conf_error(c, p->line,
-			   "[peer %s] has more than one of public-key, psk and ca; allowed: one of them",
-			   p->name);
+		conf_error(
+		    c, p->line,
+		    "[peer %s] has more than one of public-key, psk and ca; allowed: one of them",
+		    p->name);
 	else if (p->psk && conf_is_set(s, "private-key"))
-		conf_error(c, conf_line(s, "private-key"),
-			   "private-key is of no use to [peer %s], which has a psk; remove one of them",
-			   p->name);
+		conf_error(
+		    c, conf_line(s, "private-key"),
+		    "private-key is of no use to [peer %s], which has a psk; remove one of them",
+		    p->name);
 	else if (!p->psk && !p->private_key)
-		conf_error(c, p->line,
-			   "[peer %s] needs private-key, here or in [posternd]; make one with postern "
-			   "keygen",
-			   p->name);
+		conf_error(
+		    c, p->line,
+		    "[peer %s] needs private-key, here or in [posternd]; make one with postern "
+		    "keygen",
+		    p->name);
 	if (p->ca && !p->certificate)
-		conf_error(c, conf_line(s, "ca"), "[peer %s] has ca but no certificate of ours, here or in [posternd]", p->name);
+		conf_error(c, conf_line(s, "ca"),
+			   "[peer %s] has ca but no certificate of ours, here or in [posternd]",
+			   p->name);
 	if (p->certificate && !p->ca)
 		conf_error(c, conf_line(s, "certificate"), "[peer %s] has certificate but no ca",
 			   p->name);
 }
 
-static void check_call(struct config *cfg, const struct config_peer *p, const struct conf_section *s)
+static void check_call(struct config *cfg, const struct config_peer *p,
+		       const struct conf_section *s)
 {
 	struct conf *c = cfg->conf;
 
 	if (p->start != CONFIG_START_NO && !p->address_count)
-		conf_error(c, conf_line(s, "start"),
-			   "start = %s: [peer %s] has no address to call; add address, or start = no",
-			   conf_text(s, "start"), p->name);
+		conf_error(
+		    c, conf_line(s, "start"),
+		    "start = %s: [peer %s] has no address to call; add address, or start = no",
+		    conf_text(s, "start"), p->name);
 	if (p->start != CONFIG_START_NO && p->from_count)
-		conf_error(c, conf_line(s, "from"),
-			   "from is for peers that call us, and we call [peer %s]; remove from or start",
-			   p->name);
+		conf_error(
+		    c, conf_line(s, "from"),
+		    "from is for peers that call us, and we call [peer %s]; remove from or start",
+		    p->name);
 	if (p->start != CONFIG_START_NO && p->assign_count)
-		conf_error(c, conf_line(s, "assign"),
-			   "assign is for peers that call us, and we call [peer %s]; what lies there "
-			   "stands in networks",
-			   p->name);
+		conf_error(
+		    c, conf_line(s, "assign"),
+		    "assign is for peers that call us, and we call [peer %s]; what lies there "
+		    "stands in networks",
+		    p->name);
 	if (p->start == CONFIG_START_NO && p->request_address)
 		conf_error(c, conf_line(s, "request-address"),
 			   "request-address = yes: [peer %s] calls us; only who calls can ask for "
@@ -71,14 +82,16 @@ static void check_selectors(struct config *cfg, const struct config_peer *p,
 	struct conf *c = cfg->conf;
 
 	if (!p->remote_ts_count)
-		conf_error(c, p->line,
-			   "[peer %s] has nothing to send to; it needs networks, assign or remote-ts",
-			   p->name);
+		conf_error(
+		    c, p->line,
+		    "[peer %s] has nothing to send to; it needs networks, assign or remote-ts",
+		    p->name);
 	if (!p->request_address && !cfg->tunnel_address_count && !conf_is_set(s, "local-ts"))
-		conf_error(c, p->line,
-			   "[peer %s] meets no address of ours; [posternd] needs tunnel-address, or this "
-			   "section local-ts or request-address = yes",
-			   p->name);
+		conf_error(
+		    c, p->line,
+		    "[peer %s] meets no address of ours; [posternd] needs tunnel-address, or this "
+		    "section local-ts or request-address = yes",
+		    p->name);
 }
 
 /* ---- addresses ---- */
@@ -113,7 +126,8 @@ static bool clash(const struct claim *outer, const struct claim *inner)
 	if (outer->peer == inner->peer)
 		return false;
 	/* A default route holds all others, on purpose; and our own address may lie in their network. */
-	if (networks && outer->prefix.len < inner->prefix.len && (!outer->prefix.len || !inner->peer))
+	if (networks && outer->prefix.len < inner->prefix.len &&
+	    (!outer->prefix.len || !inner->peer))
 		return false;
 	return true;
 }
@@ -128,8 +142,8 @@ static void overlap(struct config *cfg, const struct claim *a, const struct clai
 		b = t;
 	}
 	conf_error(cfg->conf, b->line, "%s = %s overlaps with %s = %s%s%s in line %u", b->key,
-		   b->text, a->key, a->text,
-		   a->peer ? " of peer " : "", a->peer ? a->peer->name : "", a->line);
+		   b->text, a->key, a->text, a->peer ? " of peer " : "",
+		   a->peer ? a->peer->name : "", a->line);
 }
 
 static size_t add_claims(struct claim *to, const struct conf_section *s, const char *key,
@@ -235,10 +249,11 @@ static void check_daemon(struct config *cfg)
 		char text[ADDR_STR_MAX];
 
 		if (addr_is_loopback(a) || addr_is_unspecified(a))
-			conf_error(cfg->conf, conf_line(s, "tunnel-address"),
-				   "tunnel-address = %s: no address for a tunnel; allowed: a private one, "
-				   "such as 10.99.0.1 or fd99::1",
-				   addr_str(a, text));
+			conf_error(
+			    cfg->conf, conf_line(s, "tunnel-address"),
+			    "tunnel-address = %s: no address for a tunnel; allowed: a private one, "
+			    "such as 10.99.0.1 or fd99::1",
+			    addr_str(a, text));
 		if (a->family == AF_INET6 && cfg->mtu && cfg->mtu < 1280)
 			conf_error(cfg->conf, conf_line(s, "mtu"),
 				   "mtu = %u: IPv6 in the tunnel (%s) needs 1280 or more", cfg->mtu,
@@ -247,9 +262,10 @@ static void check_daemon(struct config *cfg)
 	for (size_t i = 0; i < CONF_COUNT(users); i++)
 		for (size_t j = i + 1; j < CONF_COUNT(users); j++)
 			if (!strcmp(conf_text(s, users[i]), conf_text(s, users[j])))
-				conf_error(cfg->conf, conf_line(s, users[j]),
-					   "%s = %s is also %s; each process needs a user of its own",
-					   users[j], conf_text(s, users[j]), users[i]);
+				conf_error(
+				    cfg->conf, conf_line(s, users[j]),
+				    "%s = %s is also %s; each process needs a user of its own",
+				    users[j], conf_text(s, users[j]), users[i]);
 	if (cfg->peer_count > CONFIG_PEERS_MAX)
 		conf_error(cfg->conf, 0, "%zu peers; allowed: up to %d", cfg->peer_count,
 			   CONFIG_PEERS_MAX);
@@ -269,8 +285,8 @@ void config_check(struct config *cfg)
 		check_selectors(cfg, p, s);
 		if (p->assign_count > CONFIG_ADDRS_MAX)
 			conf_error(cfg->conf, conf_line(s, "assign"),
-				   "%zu addresses for [peer %s]; allowed: up to %d", p->assign_count,
-				   p->name, CONFIG_ADDRS_MAX);
+				   "%zu addresses for [peer %s]; allowed: up to %d",
+				   p->assign_count, p->name, CONFIG_ADDRS_MAX);
 	}
 	check_addresses(cfg);
 	check_identities(cfg);

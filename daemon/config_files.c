@@ -13,8 +13,8 @@
 
 #define PSK_MIN 16 /* bytes: a shorter one can be guessed offline by whoever meets us */
 
-static void blame(struct config *cfg, const struct conf_section *s, const char *key, const char *path,
-		  const char *why)
+static void blame(struct config *cfg, const struct conf_section *s, const char *key,
+		  const char *path, const char *why)
 {
 	conf_error(cfg->conf, conf_line(s, key), "%s = %s: %s", key, path, why);
 }
@@ -42,7 +42,8 @@ static void check_secret(struct config *cfg, const struct conf_section *s, const
 		while (len && strchr("\r\n", text[len - 1]))
 			len--;
 		if (len < PSK_MIN)
-			blame(cfg, s, key, path, "is too short a secret; make one with postern keygen --psk");
+			blame(cfg, s, key, path,
+			      "is too short a secret; make one with postern keygen --psk");
 	} else if (secret_set(&sec, text, len ? len : 1) || privkey_load(&sec, &k)) {
 		blame(cfg, s, key, path,
 		      "holds no private key that we take; make one with postern keygen");

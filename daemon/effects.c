@@ -135,8 +135,9 @@ static int op_child_install(void *arg, enum engine_dir dir, const struct engine_
 	sa.remote = remote;
 	sa.remote_count = ch->remote_ts_count;
 	rc = dir == ENGINE_IN ? dp_sa_install_in(c->dp, &sa) : dp_sa_install_out(c->dp, &sa);
-	log_debug(&p->log, "CHILD SA %s spi=%08x generation=%u: %s", dir == ENGINE_IN ? "in" : "out",
-		  ntohl(sa.spi), sa.generation, rc ? strerror(-rc) : "installed");
+	log_debug(&p->log, "CHILD SA %s spi=%08x generation=%u: %s",
+		  dir == ENGINE_IN ? "in" : "out", ntohl(sa.spi), sa.generation,
+		  rc ? strerror(-rc) : "installed");
 	if (rc && dir == ENGINE_IN)
 		memset(pair, 0, sizeof(*pair));
 	return rc;
@@ -170,11 +171,11 @@ static void do_auth(struct child *c, struct fx *fx)
 
 	if (r) {
 		r->token = fx->auth.token;
-		rc = fx->auth.op == FX_AUTH_SIGN ?
-			     priv_sign(c->priv, name, fx->auth.scheme, fx->auth.octets, fx->auth.len,
-				       on_octets, r) :
-			     priv_psk_auth(c->priv, name, fx->auth.prf, fx->auth.octets, fx->auth.len,
-					   on_octets, r);
+		rc = fx->auth.op == FX_AUTH_SIGN
+			 ? priv_sign(c->priv, name, fx->auth.scheme, fx->auth.octets, fx->auth.len,
+				     on_octets, r)
+			 : priv_psk_auth(c->priv, name, fx->auth.prf, fx->auth.octets, fx->auth.len,
+					 on_octets, r);
 	}
 	if (!rc)
 		return;
@@ -208,7 +209,8 @@ static void do_failed(struct child *c, struct fx *fx)
 
 	if (!log_limited(&c->limit, key, child_now(c), &suppressed))
 		return;
-	log_warn(p ? &p->log : NULL, "from=%s %s: %s%s", endpoint_str(&fx->failed.path.remote, from),
+	log_warn(p ? &p->log : NULL, "from=%s %s: %s%s",
+		 endpoint_str(&fx->failed.path.remote, from),
 		 fx->failed.by_peer ? "it refused" : "refused", fx->failed.text,
 		 suppressed ? " (and more of the kind)" : "");
 }
@@ -229,8 +231,8 @@ static void log_up(struct peer *p, const struct fx *fx)
 
 	log_ike(p, fx->up.ike);
 	log_info(&p->log, "endpoint %s%s%s%s%s", endpoint_str(&fx->up.path.remote, to),
-		 fx->up.initiator ? ", we called" : ", it called", fx->up.postern ? ", Postern" : "",
-		 fx->up.nat_local ? ", NAT on our side" : "",
+		 fx->up.initiator ? ", we called" : ", it called",
+		 fx->up.postern ? ", Postern" : "", fx->up.nat_local ? ", NAT on our side" : "",
 		 fx->up.nat_remote ? ", NAT on its side" : "");
 }
 
@@ -531,7 +533,10 @@ static void s_changed(void *arg, uint32_t peer, bool up)
 		p->up_since_ms = child_now(c);
 	else
 		p->down_since_ms = child_now(c);
-	log_info(&p->log, "%s", up ? "up" : p->sup.ike && p->sup.asked_ms ? "down: it does not answer" : "down");
+	log_info(&p->log, "%s",
+		 up				 ? "up"
+		 : p->sup.ike && p->sup.asked_ms ? "down: it does not answer"
+						 : "down");
 	telling_send(c, telling_peer_event(p));
 }
 
@@ -544,9 +549,11 @@ static void s_roamed(void *arg, uint32_t peer, const struct endpoint *from,
 
 	if (!p)
 		return;
-	log_info(&p->log, "endpoint %s -> %s (%s)", endpoint_str(from, a), endpoint_str(to, b), why);
-	telling_send(c, json_pack("{s:s, s:s, s:s, s:s, s:s}", "event", "roam", "peer", p->cfg->name,
-				  "from", endpoint_str(from, a), "to", endpoint_str(to, b), "why", why));
+	log_info(&p->log, "endpoint %s -> %s (%s)", endpoint_str(from, a), endpoint_str(to, b),
+		 why);
+	telling_send(c, json_pack("{s:s, s:s, s:s, s:s, s:s}", "event", "roam", "peer",
+				  p->cfg->name, "from", endpoint_str(from, a), "to",
+				  endpoint_str(to, b), "why", why));
 }
 
 static void s_remember(void *arg, uint32_t peer)

@@ -22,8 +22,8 @@ static void route_from(struct peer *p, const struct addr *src)
 {
 	for (size_t i = 0; i < p->cfg->network_count; i++)
 		if (p->cfg->networks[i].addr.family == src->family)
-			(void)priv_route_add(p->child->priv, p->cfg->name, &p->cfg->networks[i], src,
-					     on_done, NULL);
+			(void)priv_route_add(p->child->priv, p->cfg->name, &p->cfg->networks[i],
+					     src, on_done, NULL);
 }
 
 struct grant {
@@ -89,7 +89,8 @@ void lease_drop(struct peer *p)
 {
 	for (int i = 0; i < 2; i++) {
 		if (p->assigned[i].family)
-			(void)priv_addr_del(p->child->priv, p->cfg->name, &p->assigned[i], on_done, NULL);
+			(void)priv_addr_del(p->child->priv, p->cfg->name, &p->assigned[i], on_done,
+					    NULL);
 		memset(&p->assigned[i], 0, sizeof(p->assigned[i]));
 	}
 }

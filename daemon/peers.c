@@ -10,8 +10,9 @@
 #define KEY_RETRY_MS	1000
 #define SAVE_AFTER_MS	2000
 #define RECALL_FIRST_MS 200
-#define RECALL_PACE_MS	20 /* between two peers: 10 000 are called in 200 s, most have called before */
-#define PATHS_MAX	64 /* distinct private keys */
+#define RECALL_PACE_MS                                                                             \
+	20	     /* between two peers: 10 000 are called in 200 s, most have called before */
+#define PATHS_MAX 64 /* distinct private keys */
 
 /* ---- table ---- */
 
@@ -93,7 +94,8 @@ void peers_save_now(struct child *c)
 	}
 	rc = memory_save(c->inv.state_fd, &c->memory);
 	if (rc)
-		log_warn(NULL, "the endpoints of peers cannot be kept in state-dir: %s", strerror(-rc));
+		log_warn(NULL, "the endpoints of peers cannot be kept in state-dir: %s",
+			 strerror(-rc));
 }
 
 /* ---- one peer ---- */
@@ -114,8 +116,8 @@ static struct sup_config sup_config_of(const struct config_peer *p)
 	for (size_t i = 0; i < p->address_count && i < SUP_HOSTS_MAX; i++) {
 		bool name = !p->address[i].addr.family;
 
-		s.host[s.host_count++] = (struct sup_host){ name ? p->address[i].name : NULL,
-							    p->address[i].addr };
+		s.host[s.host_count++] =
+		    (struct sup_host){ name ? p->address[i].name : NULL, p->address[i].addr };
 	}
 	return s;
 }
@@ -158,7 +160,8 @@ static int peer_enable(struct peer *p)
 	int rc;
 
 	p->view = view_new(p->cfg, &files, p->own_key, &c->ike, &c->esp, why, sizeof(why));
-	rc = p->view ? engine_peer_update(c->engine, child_now(c), &p->view->peer, &c->fx) : -EINVAL;
+	rc =
+	    p->view ? engine_peer_update(c->engine, child_now(c), &p->view->peer, &c->fx) : -EINVAL;
 	if (rc) {
 		if (p->view)
 			snprintf(why, sizeof(why), "%s", strerror(-rc));

@@ -22,7 +22,8 @@ static json_t *endpoint_json(const struct endpoint *e)
 
 static json_t *age_json(uint64_t then_ms, uint64_t now_ms)
 {
-	return then_ms && then_ms <= now_ms ? json_real((double)(now_ms - then_ms) / 1000) : json_null();
+	return then_ms && then_ms <= now_ms ? json_real((double)(now_ms - then_ms) / 1000)
+					    : json_null();
 }
 
 /* What lies behind the peer. */
@@ -46,7 +47,8 @@ static json_t *own_addresses(const struct child *c)
 	char text[ADDR_STR_MAX];
 
 	for (size_t i = 0; i < c->cfg->tunnel_address_count; i++)
-		json_array_append_new(list, json_string(addr_str(&c->cfg->tunnel_address[i], text)));
+		json_array_append_new(list,
+				      json_string(addr_str(&c->cfg->tunnel_address[i], text)));
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));)
 		for (int i = 0; i < 2; i++)
 			if (p->assigned[i].family)
@@ -115,19 +117,20 @@ static json_t *ike_json(struct child *c, uint32_t ike)
 		snprintf(in, sizeof(in), "%08x", ch->spi_in);
 		snprintf(out, sizeof(out), "%08x", ch->spi_out);
 		json_array_append_new(
-			children,
-			json_pack("{s:s, s:s, s:s, s:o, s:f, s:s, s:s}", "spi_in", in, "spi_out", out,
-				  "suite", ch->suite, "age_s", age_json(ch->since_ms, now), "rekey_in_s",
-				  ch->rekey_at_ms > now ? (double)(ch->rekey_at_ms - now) / 1000 : 0.0,
-				  "local_ts", ch->local_ts, "remote_ts", ch->remote_ts));
+		    children,
+		    json_pack("{s:s, s:s, s:s, s:o, s:f, s:s, s:s}", "spi_in", in, "spi_out", out,
+			      "suite", ch->suite, "age_s", age_json(ch->since_ms, now),
+			      "rekey_in_s",
+			      ch->rekey_at_ms > now ? (double)(ch->rekey_at_ms - now) / 1000 : 0.0,
+			      "local_ts", ch->local_ts, "remote_ts", ch->remote_ts));
 	}
 	snprintf(spi_i, sizeof(spi_i), "%016llx", (unsigned long long)i.spi_i);
 	snprintf(spi_r, sizeof(spi_r), "%016llx", (unsigned long long)i.spi_r);
-	o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:o, s:f, s:b}", "spi_i", spi_i, "spi_r", spi_r,
-		      "state", i.state, "suite", i.suite, "initiator", i.initiator, "postern", i.postern,
-		      "age_s", age_json(i.since_ms, now), "rekey_in_s",
-		      i.rekey_at_ms > now ? (double)(i.rekey_at_ms - now) / 1000 : 0.0, "outstanding",
-		      i.outstanding);
+	o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:o, s:f, s:b}", "spi_i", spi_i, "spi_r",
+		      spi_r, "state", i.state, "suite", i.suite, "initiator", i.initiator,
+		      "postern", i.postern, "age_s", age_json(i.since_ms, now), "rekey_in_s",
+		      i.rekey_at_ms > now ? (double)(i.rekey_at_ms - now) / 1000 : 0.0,
+		      "outstanding", i.outstanding);
 	json_object_set_new(o, "children", children);
 	return o;
 }
@@ -209,8 +212,8 @@ static json_t *dataplane_json(const struct child *c)
 		if (info.features & (1u << bit))
 			json_array_append_new(features, json_string(dp_feature_word(1u << bit)));
 	return json_pack("{s:s, s:o, s:i, s:s, s:s}", "io",
-			 info.io == DP_IO_URING ? "io_uring" : "epoll", "features", features, "workers",
-			 (int)info.workers, "crypto", info.crypto, "why_not_io_uring",
+			 info.io == DP_IO_URING ? "io_uring" : "epoll", "features", features,
+			 "workers", (int)info.workers, "crypto", info.crypto, "why_not_io_uring",
 			 info.why_not_uring);
 }
 
@@ -220,11 +223,11 @@ json_t *telling_status(struct child *c, bool counters)
 
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));)
 		json_array_append_new(peers, peer_json(c, p));
-	o = json_pack("{s:s, s:s, s:o, s:{s:s, s:i, s:o}, s:i, s:o, s:o}", "version", POSTERN_VERSION,
-		      "identity", c->cfg->identity.text, "uptime_s", age_json(c->started_ms, child_now(c)),
-		      "tun", "name", c->inv.tun_name, "mtu", (int)c->tun_mtu, "addresses",
-		      own_addresses(c), "port", (int)c->inv.outer[0].port, "dataplane",
-		      dataplane_json(c), "peers", peers);
+	o = json_pack("{s:s, s:s, s:o, s:{s:s, s:i, s:o}, s:i, s:o, s:o}", "version",
+		      POSTERN_VERSION, "identity", c->cfg->identity.text, "uptime_s",
+		      age_json(c->started_ms, child_now(c)), "tun", "name", c->inv.tun_name, "mtu",
+		      (int)c->tun_mtu, "addresses", own_addresses(c), "port",
+		      (int)c->inv.outer[0].port, "dataplane", dataplane_json(c), "peers", peers);
 	if (counters)
 		json_object_set_new(o, "counters", counters_json(c));
 	return o;
@@ -232,17 +235,18 @@ json_t *telling_status(struct child *c, bool counters)
 
 /* ---- Prometheus ---- */
 
-static void peer_family(struct metrics *m, struct child *c, const char *name, enum metrics_type type,
-			const char *help, uint64_t (*value)(struct child *c, const struct peer *p))
+static void peer_family(struct metrics *m, struct child *c, const char *name,
+			enum metrics_type type, const char *help,
+			uint64_t (*value)(struct child *c, const struct peer *p))
 {
 	metrics_family(m, name, type, help);
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		int family = p->sup.where.path.remote.addr.family;
 		const struct metrics_label l[] = {
 			{ "peer", p->cfg->name },
-			{ "family", !p->sup.ike || !family ? "none" :
-				    family == AF_INET	   ? "ipv4" :
-							     "ipv6" },
+			{ "family", !p->sup.ike || !family ? "none"
+				    : family == AF_INET	   ? "ipv4"
+							   : "ipv6" },
 		};
 
 		metrics_count(m, l, CONF_COUNT(l), value(c, p));
@@ -288,10 +292,13 @@ void telling_metrics(struct metrics *m, void *arg)
 	struct engine_counters e = { 0 };
 	struct dp_stats d;
 
-	peer_family(m, c, "postern_peer_up", METRICS_GAUGE, "1 while the peer is up and answers", v_up);
+	peer_family(m, c, "postern_peer_up", METRICS_GAUGE, "1 while the peer is up and answers",
+		    v_up);
 	peer_family(m, c, "postern_peer_ups_total", METRICS_COUNTER, "IKE SAs that came up", v_ups);
-	peer_family(m, c, "postern_peer_moves_total", METRICS_COUNTER, "changes of its endpoint", v_moves);
-	peer_family(m, c, "postern_peer_sent_bytes_total", METRICS_COUNTER, "inner bytes sent to it", v_tx);
+	peer_family(m, c, "postern_peer_moves_total", METRICS_COUNTER, "changes of its endpoint",
+		    v_moves);
+	peer_family(m, c, "postern_peer_sent_bytes_total", METRICS_COUNTER,
+		    "inner bytes sent to it", v_tx);
 	peer_family(m, c, "postern_peer_received_bytes_total", METRICS_COUNTER,
 		    "inner bytes received from it", v_rx);
 	metrics_family(m, "postern_packets_total", METRICS_COUNTER,
@@ -307,7 +314,8 @@ void telling_metrics(struct metrics *m, void *arg)
 	metrics_count(m, NULL, 0, e.half_open);
 	metrics_family(m, "postern_ike_sas", METRICS_GAUGE, "IKE SAs");
 	metrics_count(m, NULL, 0, e.ike_sas);
-	metrics_family(m, "postern_ike_auth_failed_total", METRICS_COUNTER, "failed authentications");
+	metrics_family(m, "postern_ike_auth_failed_total", METRICS_COUNTER,
+		       "failed authentications");
 	metrics_count(m, NULL, 0, e.auth_failed);
 	metrics_family(m, "postern_ike_retransmits_total", METRICS_COUNTER, "requests sent again");
 	metrics_count(m, NULL, 0, e.out_retransmits);

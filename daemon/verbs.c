@@ -20,10 +20,10 @@ static struct peer *named(struct control_server *s, struct control_ref ref, cons
 	return p;
 }
 
-static void do_status(struct control_server *s, struct control_ref ref, const json_t *args, void *arg)
+static void do_status(struct control_server *s, struct control_ref ref, const json_t *args,
+		      void *arg)
 {
-	control_reply(s, ref,
-		      telling_status(arg, json_is_true(json_object_get(args, "counters"))));
+	control_reply(s, ref, telling_status(arg, json_is_true(json_object_get(args, "counters"))));
 }
 
 static void admin(struct control_server *s, struct control_ref ref, const json_t *args, void *arg,
@@ -51,7 +51,8 @@ static void do_down(struct control_server *s, struct control_ref ref, const json
 	admin(s, ref, args, arg, false);
 }
 
-static void do_rekey(struct control_server *s, struct control_ref ref, const json_t *args, void *arg)
+static void do_rekey(struct control_server *s, struct control_ref ref, const json_t *args,
+		     void *arg)
 {
 	struct child *c = arg;
 	struct peer *p = named(s, ref, args, c);
@@ -98,7 +99,8 @@ static void on_reloaded(int status, const char *text, void *arg)
 	free(r);
 }
 
-static void do_reload(struct control_server *s, struct control_ref ref, const json_t *args, void *arg)
+static void do_reload(struct control_server *s, struct control_ref ref, const json_t *args,
+		      void *arg)
 {
 	struct reload_request *r = calloc(1, sizeof(*r));
 	struct child *c = arg;

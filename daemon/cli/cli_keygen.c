@@ -45,7 +45,7 @@ static int write_new(const char *path, const void *data, size_t len, mode_t mode
 static int make_psk(struct cli *cli, const char *path)
 {
 	static const char digit[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 	char text[PSK_BYTES * 4 / 3 + 3];
 	uint8_t raw[sizeof(text)];
 	size_t n = PSK_BYTES * 4 / 3 + 1; /* 6 bits in each */
@@ -119,8 +119,9 @@ int cli_keygen(struct cli *cli, int argc, char **argv)
 		} else if (!strcmp(argv[i], "--type") && i + 1 < argc) {
 			type = key_type_parse(argv[++i]);
 			if (type == KEY_NONE)
-				return cli_usage(cli, "type \"%s\"; allowed: ed25519, ecdsa-p256, "
-						      "ecdsa-p384, ecdsa-p521, rsa",
+				return cli_usage(cli,
+						 "type \"%s\"; allowed: ed25519, ecdsa-p256, "
+						 "ecdsa-p384, ecdsa-p521, rsa",
 						 argv[i]);
 		} else if (argv[i][0] == '-' || path) {
 			return cli_usage(cli, "unexpected \"%s\"", argv[i]);

@@ -51,8 +51,7 @@ static void list(const char *label, const json_t *a)
 	if (!json_array_size(a))
 		return;
 	printf("  %-10s", label);
-	json_array_foreach(a, i, v)
-		printf(" %s", json_string_value(v));
+	json_array_foreach(a, i, v) printf(" %s", json_string_value(v));
 	putchar('\n');
 }
 
@@ -68,14 +67,15 @@ static void print_ike(const json_t *p)
 	       str(ike, "spi_i"), str(ike, "spi_r"), span(num(ike, "age_s"), a),
 	       span(num(ike, "rekey_in_s"), b));
 	json_array_foreach(json_object_get(ike, "children"), i, ch)
-		printf("  %-10s %s, in %s out %s, %s === %s, rekey in %s\n", "child", str(ch, "suite"),
-		       str(ch, "spi_in"), str(ch, "spi_out"), str(ch, "local_ts"), str(ch, "remote_ts"),
-		       span(num(ch, "rekey_in_s"), b));
+	    printf("  %-10s %s, in %s out %s, %s === %s, rekey in %s\n", "child", str(ch, "suite"),
+		   str(ch, "spi_in"), str(ch, "spi_out"), str(ch, "local_ts"), str(ch, "remote_ts"),
+		   span(num(ch, "rekey_in_s"), b));
 }
 
 static void print_peer(const json_t *p)
 {
-	const json_t *since = json_object_get(p, "since_s"), *reply = json_object_get(p, "reply_age_s");
+	const json_t *since = json_object_get(p, "since_s"),
+		     *reply = json_object_get(p, "reply_age_s");
 	const json_t *silent = json_object_get(p, "unanswered_s");
 	char a[32], b[32];
 
@@ -84,14 +84,16 @@ static void print_peer(const json_t *p)
 		printf(" for %s", span(json_number_value(since), a));
 	putchar('\n');
 	if (json_is_string(json_object_get(p, "endpoint")))
-		printf("  %-10s %s from %s%s%s%s\n", "endpoint", str(p, "endpoint"), str(p, "local"),
+		printf("  %-10s %s from %s%s%s%s\n", "endpoint", str(p, "endpoint"),
+		       str(p, "local"),
 		       json_is_true(json_object_get(p, "nat_local")) ? ", NAT here" : "",
 		       json_is_true(json_object_get(p, "nat_remote")) ? ", NAT there" : "",
 		       json_is_true(json_object_get(p, "on_trial")) ? ", on trial" : "");
 	if (json_is_number(reply))
 		printf("  %-10s %s ago\n", "last reply", span(json_number_value(reply), a));
 	if (json_is_number(silent))
-		printf("  %-10s a request for %s\n", "unanswered", span(json_number_value(silent), a));
+		printf("  %-10s a request for %s\n", "unanswered",
+		       span(json_number_value(silent), a));
 	print_ike(p);
 	list("calling", json_object_get(p, "calling"));
 	list("networks", json_object_get(p, "inner"));
@@ -134,13 +136,12 @@ int cli_status(struct cli *cli, int argc, char **argv)
 	printf("  %-10s %s, %.0f worker(s), %s\n", "data plane", str(dp, "io"), num(dp, "workers"),
 	       str(dp, "crypto"));
 	list("features", json_object_get(dp, "features"));
-	json_array_foreach(json_object_get(o, "peers"), i, p)
-		print_peer(p);
+	json_array_foreach(json_object_get(o, "peers"), i, p) print_peer(p);
 	if (counters) {
 		puts("\ncounters");
-		json_object_foreach(json_object_get(o, "counters"), key, v)
-			if (json_integer_value(v))
-				printf("  %-28s %" JSON_INTEGER_FORMAT "\n", key, json_integer_value(v));
+		json_object_foreach(json_object_get(o, "counters"), key,
+				    v) if (json_integer_value(v))
+		    printf("  %-28s %" JSON_INTEGER_FORMAT "\n", key, json_integer_value(v));
 	}
 	json_decref(o);
 	return 0;

@@ -23,7 +23,8 @@ static int print_event(const json_t *event, void *arg)
 	}
 	strftime(when, sizeof(when), "%H:%M:%S", localtime_r(&now, &tm));
 	printf("%s %s", when, json_string_value(json_object_get(event, "event")));
-	json_object_foreach((json_t *)event, key, v) {
+	json_object_foreach((json_t *)event, key, v)
+	{
 		size_t i;
 		json_t *e;
 
@@ -31,8 +32,7 @@ static int print_event(const json_t *event, void *arg)
 			continue;
 		if (json_is_string(v))
 			printf(" %s=%s", key, json_string_value(v));
-		json_array_foreach(v, i, e)
-			printf("%s%s", i ? "," : " ", json_string_value(e));
+		json_array_foreach(v, i, e) printf("%s%s", i ? "," : " ", json_string_value(e));
 	}
 	putchar('\n');
 	return fflush(stdout);

@@ -25,8 +25,8 @@ json_t *cli_ask(const struct cli *cli, const char *verb, json_t *args)
 	char path[512], why[4352];
 	json_t *reply;
 
-	if (!control_call(cli_socket(cli, "control.sock", path, sizeof(path)), verb, args, ANSWER_MS,
-			  &reply, why, sizeof(why)))
+	if (!control_call(cli_socket(cli, "control.sock", path, sizeof(path)), verb, args,
+			  ANSWER_MS, &reply, why, sizeof(why)))
 		return reply;
 	(void)cli_fail(cli, "%s", why);
 	return NULL;

@@ -55,7 +55,8 @@ void call_stop(struct supervisor *s, bool all)
 	for (int i = 0; i < SUP_TARGETS_MAX; i++) {
 		struct sup_attempt *a = &s->attempt[i];
 
-		if (!all && a->state == SUP_AT_CALLING && s->env->ops->answered(s->env->arg, a->ike))
+		if (!all && a->state == SUP_AT_CALLING &&
+		    s->env->ops->answered(s->env->arg, a->ike))
 			continue;
 		attempt_end(s, a);
 	}
@@ -157,7 +158,8 @@ static uint64_t gap_ms(struct supervisor *s, uint64_t now_ms)
 	uint32_t (*random)(void *, uint32_t) = s->env->ops->random;
 
 	if (s->silent_since_ms && now_ms - s->silent_since_ms > SUP_DAY_MS)
-		return SUP_LONG_GAP_MS > s->cfg.retry_max_ms ? SUP_LONG_GAP_MS : s->cfg.retry_max_ms;
+		return SUP_LONG_GAP_MS > s->cfg.retry_max_ms ? SUP_LONG_GAP_MS
+							     : s->cfg.retry_max_ms;
 	if (s->cfg.retry_max_ms > SUP_GAP_MAX_MS)
 		return s->cfg.retry_max_ms / 2 +
 		       random(s->env->arg, (uint32_t)(s->cfg.retry_max_ms / 2) + 1);
@@ -195,7 +197,8 @@ static void attempt_tick(struct supervisor *s, struct sup_attempt *a, uint64_t n
 		uint64_t limit = recall ? SUP_RECALL_MS : SUP_FRESH_MS;
 
 		if (now_ms - a->at_ms >= limit)
-			attempt_end(s, a); /* the next round begins anew, with another SPI and DH value */
+			attempt_end(
+			    s, a); /* the next round begins anew, with another SPI and DH value */
 	}
 }
 
@@ -251,8 +254,9 @@ void sup_on_route(struct supervisor *s, const struct addr *to, int status,
 	if (status || !s->ike || !addr_eq(&s->where.path.remote.addr, to))
 		return;
 	/* Trigger (4): another interface, source or gateway than before. */
-	if (s->route.ifindex && (s->route.ifindex != r->ifindex || !addr_eq(&s->route.src, &r->src) ||
-				 !addr_eq(&s->route.gateway, &r->gateway))) {
+	if (s->route.ifindex &&
+	    (s->route.ifindex != r->ifindex || !addr_eq(&s->route.src, &r->src) ||
+	     !addr_eq(&s->route.gateway, &r->gateway))) {
 		s->where.path.local.addr = r->src;
 		s->env->ops->move(s->env->arg, s->cfg.peer, &s->where.path,
 				  s->where.trial_until_ms != 0, 0);

@@ -20,8 +20,8 @@ bool liveness_due(const struct supervisor *s, const struct sup_activity *a, uint
 		return true;
 	/* (2) The start side asks by time, more often where no authenticated dummy can be sent. */
 	if (s->cfg.start != SUP_WAIT) {
-		bound = s->postern ? later(SUP_START_ASK_MS, 2 * s->cfg.keepalive_ms) :
-				     SUP_FOREIGN_ASK_MS;
+		bound = s->postern ? later(SUP_START_ASK_MS, 2 * s->cfg.keepalive_ms)
+				   : SUP_FOREIGN_ASK_MS;
 		return older(s->reply_ms, now_ms, bound);
 	}
 	/* (3) The waiting side misses an idle peer after three of its usual gaps. */

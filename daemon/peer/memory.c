@@ -9,9 +9,9 @@
 #include "digest.h"
 #include "wire.h"
 
-#define MAGIC	 0x5053544du
-#define VERSION	 1
-#define HEAD_LEN 24
+#define MAGIC	  0x5053544du
+#define VERSION	  1
+#define HEAD_LEN  24
 #define COUNT_MAX 100000
 
 static void put_addr(struct wr *w, const struct addr *a)

@@ -83,8 +83,9 @@ const char *sup_state(const struct supervisor *s, uint64_t now_ms)
 		return "silent";
 	if (now_ms < s->refused_until_ms)
 		return "refused";
-	return s->cfg.start == SUP_WAIT ? "waiting" :
-	       s->cfg.start == SUP_ON_DEMAND && !s->wanted ? "idle" : "calling";
+	return s->cfg.start == SUP_WAIT			     ? "waiting"
+	       : s->cfg.start == SUP_ON_DEMAND && !s->wanted ? "idle"
+							     : "calling";
 }
 
 static void tell(struct supervisor *s, uint64_t now_ms)
@@ -132,7 +133,8 @@ static void hop(struct supervisor *s, uint64_t now_ms)
 	struct engine_path via;
 	int next;
 
-	if (s->cfg.start == SUP_WAIT || !s->asked_ms || now_ms - s->asked_ms < SUP_HOP_MS || count < 2)
+	if (s->cfg.start == SUP_WAIT || !s->asked_ms || now_ms - s->asked_ms < SUP_HOP_MS ||
+	    count < 2)
 		return;
 	if (now_ms - s->hopped_ms < 1000 && s->hopped_ms)
 		return;
@@ -201,9 +203,11 @@ static void answered_from(struct supervisor *s, const struct engine_path *path, 
 		endpoint_set(&s->where, path, now_ms);
 		apply_path(s, 0);
 		if (s->postern)
-			ops(s)->dummy(s->env->arg, s->cfg.peer); /* teaches the far side our new port */
+			ops(s)->dummy(s->env->arg,
+				      s->cfg.peer); /* teaches the far side our new port */
 		s->moves++;
-		ops(s)->roamed(s->env->arg, s->cfg.peer, &was, &path->remote, "our other port answers");
+		ops(s)->roamed(s->env->arg, s->cfg.peer, &was, &path->remote,
+			       "our other port answers");
 	}
 }
 

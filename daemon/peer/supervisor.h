@@ -33,33 +33,33 @@
 #include "endpoint.h"
 #include "engine.h"
 
-#define SUP_SOCKS_MAX	 4  /* main and hop sockets, by the number in engine_path */
-#define SUP_HOSTS_MAX	 8  /* names and addresses of one peer that are used */
-#define SUP_TARGETS_MAX	 16 /* addresses that are called at once */
-#define SUP_NAME_ADDRS	 8
-#define SUP_RECALL_MS	 60000 /* how long the last endpoint is called after our own start */
+#define SUP_SOCKS_MAX	4  /* main and hop sockets, by the number in engine_path */
+#define SUP_HOSTS_MAX	8  /* names and addresses of one peer that are used */
+#define SUP_TARGETS_MAX 16 /* addresses that are called at once */
+#define SUP_NAME_ADDRS	8
+#define SUP_RECALL_MS	60000 /* how long the last endpoint is called after our own start */
 
 /* Numbers of design.md section 4, in one place. */
-#define SUP_DATA_ASK_MS	     10000  /* inner data has left, and t_reply is older: ask */
-#define SUP_START_ASK_MS     30000  /* start side: t_reply older (or 2 keepalives): ask */
-#define SUP_FOREIGN_ASK_MS   20000  /* the same towards a peer that is no Postern */
-#define SUP_WAIT_ASK_MS	     60000  /* waiting side, idle peer: at least */
-#define SUP_SILENT_MS	     8000   /* a request unanswered for so long: told as down */
-#define SUP_HOP_MS	     6000   /* ... the same bytes from another source port */
-#define SUP_PARALLEL_MS	     15000  /* ... attempts beside the old SA */
-#define SUP_KICK_MS	     1000   /* at most one immediate attempt in this time */
-#define SUP_GAP_MIN_MS	     2000   /* between attempts: 2 .. 4 s, */
-#define SUP_GAP_MAX_MS	     4000
-#define SUP_LONG_GAP_MS	     30000  /* and this much after a day */
-#define SUP_DAY_MS	     (24ull * 3600 * 1000)
-#define SUP_FRESH_MS	     300000 /* an attempt keeps its SPI and DH value no longer */
-#define SUP_STAGGER_MS	     250    /* between the addresses of one round */
-#define SUP_REFUSED_MIN_MS   1000
-#define SUP_REFUSED_MAX_MS   30000
-#define SUP_BUSY_MS	     60000 /* our identity is in use elsewhere */
-#define SUP_ICMP_MS	     5000  /* at most one liveness for ICMP errors in this time */
-#define SUP_SAMPLE_MS	     2000  /* how often activity is looked at while up */
-#define SUP_JUMP_MS	     5000  /* a tick that comes so late: the machine slept */
+#define SUP_DATA_ASK_MS	   10000 /* inner data has left, and t_reply is older: ask */
+#define SUP_START_ASK_MS   30000 /* start side: t_reply older (or 2 keepalives): ask */
+#define SUP_FOREIGN_ASK_MS 20000 /* the same towards a peer that is no Postern */
+#define SUP_WAIT_ASK_MS	   60000 /* waiting side, idle peer: at least */
+#define SUP_SILENT_MS	   8000	 /* a request unanswered for so long: told as down */
+#define SUP_HOP_MS	   6000	 /* ... the same bytes from another source port */
+#define SUP_PARALLEL_MS	   15000 /* ... attempts beside the old SA */
+#define SUP_KICK_MS	   1000	 /* at most one immediate attempt in this time */
+#define SUP_GAP_MIN_MS	   2000	 /* between attempts: 2 .. 4 s, */
+#define SUP_GAP_MAX_MS	   4000
+#define SUP_LONG_GAP_MS	   30000 /* and this much after a day */
+#define SUP_DAY_MS	   (24ull * 3600 * 1000)
+#define SUP_FRESH_MS	   300000 /* an attempt keeps its SPI and DH value no longer */
+#define SUP_STAGGER_MS	   250	  /* between the addresses of one round */
+#define SUP_REFUSED_MIN_MS 1000
+#define SUP_REFUSED_MAX_MS 30000
+#define SUP_BUSY_MS	   60000 /* our identity is in use elsewhere */
+#define SUP_ICMP_MS	   5000	 /* at most one liveness for ICMP errors in this time */
+#define SUP_SAMPLE_MS	   2000	 /* how often activity is looked at while up */
+#define SUP_JUMP_MS	   5000	 /* a tick that comes so late: the machine slept */
 
 enum sup_start { SUP_ALWAYS, SUP_ON_DEMAND, SUP_WAIT };
 
@@ -96,7 +96,8 @@ struct sup_ops {
 	void (*liveness)(void *arg, uint32_t ike);
 	void (*retransmit)(void *arg, uint32_t ike, const struct engine_path *via);
 	void (*set_path)(void *arg, uint32_t ike, const struct engine_path *path);
-	bool (*answered)(void *arg, uint32_t ike); /* did the far side say anything in this attempt? */
+	bool (*answered)(void *arg,
+			 uint32_t ike); /* did the far side say anything in this attempt? */
 	/* Asynchronous: answered by sup_on_resolved(), sup_on_route(); non-zero: no answer will come. */
 	int (*resolve)(void *arg, uint32_t peer, size_t host, const char *name);
 	int (*route)(void *arg, uint32_t peer, const struct addr *to);
@@ -118,7 +119,7 @@ struct sup_ops {
 struct sup_env {
 	const struct sup_ops *ops;
 	void *arg;
-	uint16_t sock_port[SUP_SOCKS_MAX]; /* local port, 0: no such socket; 0 is the main one */
+	uint16_t sock_port[SUP_SOCKS_MAX];   /* local port, 0: no such socket; 0 is the main one */
 	uint32_t sock_number[SUP_SOCKS_MAX]; /* as it stands in engine_path */
 	uint8_t sock_family[SUP_SOCKS_MAX];
 	size_t sock_count;

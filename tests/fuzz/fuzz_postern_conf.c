@@ -7,7 +7,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct config *a = config_make(conf_parse(&config_schema, "f", (const char *)data, len));
-	struct config *b = config_make(conf_parse(&config_schema, "f", (const char *)data, len / 2));
+	struct config *b =
+	    config_make(conf_parse(&config_schema, "f", (const char *)data, len / 2));
 
 	if (a && b && conf_ok(a->conf) && conf_ok(b->conf)) {
 		config_adopt_ids(b, a);

@@ -10,18 +10,18 @@
 
 #include "addr.h"
 
-static struct addr A(const char *s)
-{
+static struct addr A(const char *s) {
 	struct addr a;
 
 	assert_int_equal(addr_parse(s, &a), 0);
 	return a;
 }
 
-static void addresses_round_trip(void **state)
+static void
+addresses_round_trip(void **state)
 {
-	static const char *const good[] = { "0.0.0.0", "192.0.2.1", "255.255.255.255", "::", "::1",
-					    "2001:db8::1", "fe80::1:2:3" };
+	static const char *const good[] = { "0.0.0.0", "192.0.2.1",   "255.255.255.255", "::",
+					    "::1",     "2001:db8::1", "fe80::1:2:3" };
 	char out[ADDR_STR_MAX];
 
 	(void)state;
@@ -34,9 +34,10 @@ static void addresses_round_trip(void **state)
 
 static void only_numeric_addresses_are_read(void **state)
 {
-	static const char *const bad[] = { "", " 192.0.2.1", "192.0.2.1 ", "192.0.2", "192.0.2.256",
-					   "192.0.2.01x", "localhost", "fe80::1%eth0", "[::1]", "::1::",
-					   "1.2.3.4/32" };
+	static const char *const bad[] = { "",		" 192.0.2.1",	"192.0.2.1 ",
+					   "192.0.2",	"192.0.2.256",	"192.0.2.01x",
+					   "localhost", "fe80::1%eth0", "[::1]",
+					   "::1::",	"1.2.3.4/32" };
 	struct addr a;
 
 	(void)state;

@@ -91,12 +91,13 @@ static const char *text_of(const struct conf *c, const char *key)
 
 static void reads_every_type(void **state)
 {
-	struct conf *c = good(MAIN "mtu = 1280\nquiet = yes\nlifetime = 90s\nqueue-max = 2K\n"
-				   "text = a b\nwords = x, \"y, z\" ,w\nprivate-key = keys/home.key\n"
-				   "listen = 192.0.2.1, [2001:db8::1]:587\n"
-				   "[peer vps]\naddress = VPS.example.net, 2001:db8::2\n"
-				   "networks = 10.99.0.0/24, fd99::1\nassign = 10.99.0.2\n"
-				   "start = on-demand\n");
+	struct conf *c =
+	    good(MAIN "mtu = 1280\nquiet = yes\nlifetime = 90s\nqueue-max = 2K\n"
+		      "text = a b\nwords = x, \"y, z\" ,w\nprivate-key = keys/home.key\n"
+		      "listen = 192.0.2.1, [2001:db8::1]:587\n"
+		      "[peer vps]\naddress = VPS.example.net, 2001:db8::2\n"
+		      "networks = 10.99.0.0/24, fd99::1\nassign = 10.99.0.2\n"
+		      "start = on-demand\n");
 	const struct conf_section *m = conf_find(c, "main", ""), *p = conf_find(c, "peer", "vps");
 	const struct conf_entry *e;
 	char s[ENDPOINT_STR_MAX];
@@ -144,7 +145,8 @@ static void gives_defaults_with_line_zero(void **state)
 
 static void keeps_sections_in_file_order(void **state)
 {
-	struct conf *c = good("[rule b]\n" MAIN "[rule a]\n[extra]\n[extra]\naction = x\n[rule c]\n");
+	struct conf *c =
+	    good("[rule b]\n" MAIN "[rule a]\n[extra]\n[extra]\naction = x\n[rule c]\n");
 	const struct conf_section *s = NULL;
 	char order[8] = "";
 
@@ -188,7 +190,8 @@ static void a_list_of_200_networks_on_one_line_arrives_whole(void **state)
 
 	(void)state;
 	for (int i = 0; i < 200; i++)
-		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s10.%d.0.0/16", i ? ", " : "", i);
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s10.%d.0.0/16",
+				       i ? ", " : "", i);
 	c = good(text);
 	e = conf_get(conf_find(c, "peer", "vps"), "networks");
 	assert_int_equal(e->count, 200);
@@ -204,8 +207,8 @@ static void a_section_name_of_200_bytes_is_not_cut(void **state)
 	(void)state;
 	memset(name, 'n', 200);
 	name[200] = '\0';
-	snprintf(text, sizeof(text), MAIN "[rule %s]\naction = one\n[rule %.199s]\naction = two\n", name,
-		 name);
+	snprintf(text, sizeof(text), MAIN "[rule %s]\naction = one\n[rule %.199s]\naction = two\n",
+		 name, name);
 	c = good(text);
 	assert_string_equal(conf_text(conf_find(c, "rule", name), "action"), "one");
 	name[199] = '\0';
@@ -215,7 +218,8 @@ static void a_section_name_of_200_bytes_is_not_cut(void **state)
 
 static void an_indented_key_is_a_key_and_no_continuation(void **state)
 {
-	struct conf *c = good(MAIN "text = one\n\t  mtu = 1300\n  [peer vps]\n    domain = x.example\n");
+	struct conf *c =
+	    good(MAIN "text = one\n\t  mtu = 1300\n  [peer vps]\n    domain = x.example\n");
 
 	(void)state;
 	assert_string_equal(text_of(c, "text"), "one");
@@ -245,10 +249,10 @@ static void a_semicolon_in_quotes_does_not_cut(void **state)
 static void a_semicolon_inside_of_a_bare_value_is_refused(void **state)
 {
 	(void)state;
-	bad(MAIN "text = ^a;b$\n",
-	    "3: ';' inside of a value; put the value in double quotes, or a space before a comment");
-	bad(MAIN "text = pass#word\n",
-	    "3: '#' inside of a value; put the value in double quotes, or a space before a comment");
+	bad(MAIN "text = ^a;b$\n", "3: ';' inside of a value; put the value in double quotes, or a "
+				   "space before a comment");
+	bad(MAIN "text = pass#word\n", "3: '#' inside of a value; put the value in double quotes, "
+				       "or a space before a comment");
 }
 
 static void a_colon_does_not_separate(void **state)
@@ -258,10 +262,10 @@ static void a_colon_does_not_separate(void **state)
 	(void)state;
 	assert_string_equal(text_of(c, "text"), "a:b = c");
 	conf_free(c);
-	bad(MAIN "mtu: 1300\n",
-	    "3: \"mtu: 1300\" is neither [section] nor key = value; ':' does not separate, write '='");
-	bad(MAIN "fd99::1 = x\n",
-	    "3: \"fd99::1\" is not a key; a key is made of a-z, 0-9 and '-', and stands before '='");
+	bad(MAIN "mtu: 1300\n", "3: \"mtu: 1300\" is neither [section] nor key = value; ':' does "
+				"not separate, write '='");
+	bad(MAIN "fd99::1 = x\n", "3: \"fd99::1\" is not a key; a key is made of a-z, 0-9 and '-', "
+				  "and stands before '='");
 }
 
 static void an_empty_section_is_seen(void **state)
@@ -288,7 +292,8 @@ static void a_repeated_key_is_refused_unless_it_is_a_list(void **state)
 	struct conf *c;
 
 	(void)state;
-	bad(MAIN "mtu = 1300\nmtu = 1400\n", "4: key \"mtu\" stands twice in [main]; first at line 3");
+	bad(MAIN "mtu = 1300\nmtu = 1400\n",
+	    "4: key \"mtu\" stands twice in [main]; first at line 3");
 	c = good(MAIN "words = a, b\nwords = c\n");
 	assert_int_equal(conf_get(conf_find(c, "main", ""), "words")->count, 3);
 	assert_int_equal(conf_get(conf_find(c, "main", ""), "words")->values[2].line, 4);
@@ -346,8 +351,8 @@ static void unknown_names_are_answered_with_the_nearest(void **state)
 	    "3: key \"networks\" does not belong in [main]; it belongs in [peer NAME]");
 	bad(MAIN "[rule x]\ncolour = red\n",
 	    "4: unknown key \"colour\" in [rule x]; allowed: action");
-	bad(MAIN "[peer vps]\nstart = alway\n",
-	    "4: start = alway: no such word, did you mean \"always\"?; allowed: always, on-demand or no");
+	bad(MAIN "[peer vps]\nstart = alway\n", "4: start = alway: no such word, did you mean "
+						"\"always\"?; allowed: always, on-demand or no");
 }
 
 static void bad_values_say_what_is_allowed(void **state)
@@ -374,17 +379,20 @@ static void bad_values_say_what_is_allowed(void **state)
 	    "3: text = \"a\" b: text behind the closing double quote; allowed: text");
 	bad(MAIN "text = \"a\\n\"\n",
 	    "3: text = \"a\\n\": only \\\" and \\\\ are escapes; allowed: text");
-	bad(MAIN "text = a \"b\"\n", "3: text = a \"b\": a double quote inside; the whole value stands "
-				     "in quotes; allowed: text");
-	bad(MAIN "listen = 192.0.2.1:99999\n", "3: listen = 192.0.2.1:99999: not an address with a port; "
-					       "allowed: ADDRESS:PORT or [IPV6]:PORT");
+	bad(MAIN "text = a \"b\"\n",
+	    "3: text = a \"b\": a double quote inside; the whole value stands "
+	    "in quotes; allowed: text");
+	bad(MAIN "listen = 192.0.2.1:99999\n",
+	    "3: listen = 192.0.2.1:99999: not an address with a port; "
+	    "allowed: ADDRESS:PORT or [IPV6]:PORT");
 	bad(MAIN "[peer a]\nnetworks = 10.0.0.1/8\n",
 	    "4: networks = 10.0.0.1/8: has bits set behind its length, did you mean 10.0.0.0/8?; "
 	    "allowed: an address or prefix such as 192.0.2.0/24 or 2001:db8::/64");
 	bad(MAIN "[peer a]\nassign = fd99::1::2\n",
 	    "4: assign = fd99::1::2: not an address; allowed: an IPv4 or IPv6 address");
 	bad(MAIN "[peer a]\naddress = 192.0.2.256\n",
-	    "4: address = 192.0.2.256: neither a name nor an address; allowed: a host name or an address");
+	    "4: address = 192.0.2.256: neither a name nor an address; allowed: a host name or an "
+	    "address");
 	bad(MAIN "[peer a]\ndomain = -x.example\n",
 	    "4: domain = -x.example: not a domain name; allowed: a domain name");
 }
@@ -473,8 +481,9 @@ static void a_bundle_carries_public_files_and_no_secret(void **state)
 	(void)state;
 	file("pub.pem", "PUBLIC", 0644);
 	file("key.pem", "SECRET", 0600);
-	snprintf(text, sizeof(text), MAIN "private-key = key.pem\n[peer vps]\npublic-key = pub.pem\n"
-					  "[peer two]\npublic-key = pub.pem\n");
+	snprintf(text, sizeof(text),
+		 MAIN "private-key = key.pem\n[peer vps]\npublic-key = pub.pem\n"
+		      "[peer two]\npublic-key = pub.pem\n");
 	path = file("p.conf", text, 0644);
 	c = conf_load(&schema, path);
 	assert_true(conf_ok(c));
@@ -486,9 +495,9 @@ static void a_bundle_carries_public_files_and_no_secret(void **state)
 	again = bundle_conf(b, &schema);
 	assert_true(conf_ok(again));
 	assert_string_equal(again->path, path);
-	assert_string_equal(bundle_file(b, conf_text(conf_find(again, "peer", "two"), "public-key"),
-					&len),
-			    "PUBLIC");
+	assert_string_equal(
+	    bundle_file(b, conf_text(conf_find(again, "peer", "two"), "public-key"), &len),
+	    "PUBLIC");
 	assert_int_equal(len, 6);
 	assert_null(bundle_file(b, conf_text(conf_find(again, "main", ""), "private-key"), &len));
 	conf_free(again);
@@ -498,7 +507,8 @@ static void a_bundle_carries_public_files_and_no_secret(void **state)
 	file("key.pem", "SECRET", 0640);
 	assert_true(bundle_make(c, text, strlen(text)) < 0);
 	assert_non_null(strstr(c->errors, "p.conf:3: private-key = "));
-	assert_non_null(strstr(c->errors, "is a secret readable by others (mode 0640); chmod 0600"));
+	assert_non_null(
+	    strstr(c->errors, "is a secret readable by others (mode 0640); chmod 0600"));
 	conf_free(c);
 }
 

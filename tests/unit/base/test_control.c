@@ -41,7 +41,8 @@ static void do_fail(struct control_server *s, struct control_ref ref, const json
 	control_fail(s, ref, "no \"%s\"\n", "luck");
 }
 
-static void do_later(struct control_server *s, struct control_ref ref, const json_t *args, void *arg)
+static void do_later(struct control_server *s, struct control_ref ref, const json_t *args,
+		     void *arg)
 {
 	(void)s, (void)args, (void)arg;
 	later = ref;
@@ -64,7 +65,9 @@ static void greet(struct control_server *s, struct control_ref ref, void *arg)
 static void serve(bool events, gid_t admin, bool anyone)
 {
 	struct control_config cfg = {
-		.verbs = verbs, .admin_gid = admin, .anyone_may_read = anyone,
+		.verbs = verbs,
+		.admin_gid = admin,
+		.anyone_may_read = anyone,
 		.greet = events ? greet : NULL,
 	};
 	int fd = control_listen(path, 0666, (gid_t)-1);
@@ -199,7 +202,8 @@ static void a_late_answer_holds_back_the_next_line(void **state)
 	assert_string_equal(hear(fd), "");
 	control_reply(server, later, json_pack("{s:i}", "n", 7));
 	turn(2);
-	assert_string_equal(hear(fd), "{\"v\":1,\"ok\":true,\"n\":7}\n{\"v\":1,\"ok\":true,\"args\":{}}\n");
+	assert_string_equal(hear(fd),
+			    "{\"v\":1,\"ok\":true,\"n\":7}\n{\"v\":1,\"ok\":true,\"args\":{}}\n");
 	/* gone meanwhile: the answer is dropped */
 	say(fd, "{\"v\":1,\"verb\":\"later\"}\n");
 	close(fd);
@@ -443,9 +447,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(a_verb_is_answered_on_one_line, stop),
 		cmocka_unit_test_teardown(bad_lines_are_answered_with_the_fault, stop),
-		cmocka_unit_test_teardown(many_lines_at_once_are_taken_in_order_without_recursion, stop),
+		cmocka_unit_test_teardown(many_lines_at_once_are_taken_in_order_without_recursion,
+					  stop),
 		cmocka_unit_test_teardown(a_late_answer_holds_back_the_next_line, stop),
-		cmocka_unit_test_teardown(a_line_without_end_is_refused_and_the_client_closed, stop),
+		cmocka_unit_test_teardown(a_line_without_end_is_refused_and_the_client_closed,
+					  stop),
 		cmocka_unit_test_teardown(subscribers_get_events_and_slow_ones_are_dropped, stop),
 		cmocka_unit_test_teardown(one_client_too_many_is_told_so, stop),
 		cmocka_unit_test_teardown(one_user_does_not_take_every_place, stop),

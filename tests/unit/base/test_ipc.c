@@ -102,7 +102,8 @@ static void a_message_arrives_whole(void **state)
 	assert_int_equal(ipc_send(a, 77, 5, "hello", 5), 0);
 	turn(2);
 	assert_int_equal(got.messages, 1);
-	assert_true(got.type == 77 && got.id == 5 && got.len == 5 && got.first == 'h' && got.last == 'o');
+	assert_true(got.type == 77 && got.id == 5 && got.len == 5 && got.first == 'h' &&
+		    got.last == 'o');
 	assert_int_equal(ipc_send(b, 1, 0, NULL, 0), 0);
 	turn(2);
 	assert_int_equal(got.messages, 2);

@@ -52,7 +52,8 @@ static void a_line_has_time_level_program_keys_and_message(void **state)
 	s = line();
 	assert_int_equal(s[4], '-');
 	assert_int_equal(s[23], 'Z');
-	assert_string_equal(s + 24, " info posternd/child peer=home spi=00000abc msg=\"up after 12 ms\"\n");
+	assert_string_equal(s + 24,
+			    " info posternd/child peer=home spi=00000abc msg=\"up after 12 ms\"\n");
 	log_warn(NULL, "x");
 	assert_string_equal(line() + 24, " warn posternd/child msg=\"x\"\n");
 }

@@ -117,7 +117,8 @@ static int run(const char *a, const char *b, const char *c, const char *d, const
 						  { 0 } };
 	static const struct cli_verb mta[] = { { "mail", NULL, NULL, NULL, two }, { 0 } };
 	static const struct cli_verb *const tables[] = { daemon, mta, NULL };
-	char *argv[] = { (char *)"postern", (char *)a, (char *)b, (char *)c, (char *)d, (char *)e, NULL };
+	char *argv[] = { (char *)"postern", (char *)a, (char *)b, (char *)c,
+			 (char *)d,	    (char *)e, NULL };
 	int argc = 1;
 
 	while (argv[argc])

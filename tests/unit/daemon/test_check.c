@@ -42,7 +42,9 @@ static void put(const char *name, const char *text, mode_t mode)
 static int keygen(const char *a, const char *b, const char *c)
 {
 	static const struct cli_verb *const tables[] = { daemon_cli_verbs, NULL };
-	char *argv[] = { (char *)"postern", (char *)"keygen", (char *)a, (char *)b, (char *)c, NULL };
+	char *argv[] = {
+		(char *)"postern", (char *)"keygen", (char *)a, (char *)b, (char *)c, NULL
+	};
 	int argc = 2;
 
 	while (argv[argc])
@@ -73,7 +75,7 @@ static void keygen_makes_a_pair_that_fits_and_overwrites_nothing(void **state)
 	assert_int_equal(keygen(path("vps.key"), NULL, NULL), 1);
 	assert_int_equal(unlink(path("home.key")), 0);
 	assert_int_equal(keygen(path("home.key"), NULL, NULL), 1); /* home.pub is there */
-	assert_int_equal(access(path("home.key"), F_OK), -1);	    /* and nothing half-made stays */
+	assert_int_equal(access(path("home.key"), F_OK), -1);	   /* and nothing half-made stays */
 	assert_int_equal(keygen("--type", "dsa", path("x.key")), CLI_USAGE);
 	assert_int_equal(keygen(NULL, NULL, NULL), CLI_USAGE);
 }
@@ -108,8 +110,8 @@ static void says(const char *text, const char *want)
 
 	/* "%" stands for the folder. */
 	for (; *at && n < sizeof(full) - 300; at++)
-		n += (size_t)(*at == '%' ? snprintf(full + n, 300, "%s", dir) :
-					   snprintf(full + n, 2, "%c", *at));
+		n += (size_t)(*at == '%' ? snprintf(full + n, 300, "%s", dir)
+					 : snprintf(full + n, 2, "%c", *at));
 	assert_non_null(cfg->conf->errors);
 	assert_string_equal(cfg->conf->errors, full);
 	config_free(cfg);
@@ -129,12 +131,14 @@ static void check_looks_into_the_files(void **state)
 {
 	(void)state;
 	assert_int_equal(chmod(path("vps.key"), 0640), 0);
-	says(CONF, "%/postern.conf:3: private-key = %/vps.key: is a secret readable by others (mode 0640); "
+	says(CONF, "%/postern.conf:3: private-key = %/vps.key: is a secret readable by others "
+		   "(mode 0640); "
 		   "chmod 0600");
 	assert_int_equal(chmod(path("vps.key"), 0600), 0);
 	put("junk", "no key\n", 0600);
 	says("[posternd]\nidentity = v.example\ntunnel-address = 10.99.0.1\nprivate-key = junk\n",
-	     "%/postern.conf:4: private-key = %/junk: holds no private key that we take; make one with "
+	     "%/postern.conf:4: private-key = %/junk: holds no private key that we take; make one "
+	     "with "
 	     "postern keygen");
 	says(CONF "[peer b]\nidentity = b.example\nassign = 10.99.0.3\npublic-key = junk\n",
 	     "%/postern.conf:12: [peer b] %/junk holds no public key that we take (Bad message)");
@@ -142,20 +146,24 @@ static void check_looks_into_the_files(void **state)
 	     "%/postern.conf:12: [peer b] %/none cannot be opened: No such file or directory");
 	put("short", "secret\n", 0600);
 	says(CONF "[peer b]\nidentity = b.example\nassign = 10.99.0.3\npsk = short\n",
-	     "%/postern.conf:12: psk = %/short: is too short a secret; make one with postern keygen --psk");
-	says(CONF "[peer b]\nidentity = b.example\nassign = 10.99.0.3\nca = junk\ncertificate = junk\n",
+	     "%/postern.conf:12: psk = %/short: is too short a secret; make one with postern "
+	     "keygen --psk");
+	says(CONF
+	     "[peer b]\nidentity = b.example\nassign = 10.99.0.3\nca = junk\ncertificate = junk\n",
 	     "%/postern.conf:12: [peer b] %/junk holds no certificate (Bad message)");
 	assert_int_equal(chmod(path("home.pub"), 0666), 0);
-	says(CONF, "%/postern.conf:7: [peer home] %/home.pub is writable by others (mode 0666); chmod go-w");
+	says(CONF, "%/postern.conf:7: [peer home] %/home.pub is writable by others (mode 0666); "
+		   "chmod go-w");
 	assert_int_equal(chmod(path("home.pub"), 0644), 0);
 }
 
 static void the_view_speaks_the_engines_language(void **state)
 {
-	struct config *cfg = check("[posternd]\nidentity = 192.0.2.1\nprivate-key = vps.key\n"
-				   "[peer a]\nidentity = u@a.example\npublic-key = home.pub, vps.pub\n"
-				   "address = 192.0.2.9\nstart = always\nlifetime = 30m\n"
-				   "networks = 10.0.0.0/8\nlocal-ts = 10.99.0.1[tcp/25]\n");
+	struct config *cfg =
+	    check("[posternd]\nidentity = 192.0.2.1\nprivate-key = vps.key\n"
+		  "[peer a]\nidentity = u@a.example\npublic-key = home.pub, vps.pub\n"
+		  "address = 192.0.2.9\nstart = always\nlifetime = 30m\n"
+		  "networks = 10.0.0.0/8\nlocal-ts = 10.99.0.1[tcp/25]\n");
 	struct proposals ike, esp;
 	char why[600];
 	struct view *v;
@@ -170,7 +178,8 @@ static void the_view_speaks_the_engines_language(void **state)
 	assert_int_equal(v->peer.remote_id.type, ID_RFC822_ADDR);
 	assert_int_equal(v->peer.remote_auth.public_key_count, 2);
 	assert_int_equal(v->peer.lifetime.child_s, 1800);
-	assert_true(v->peer.request_v4 && v->peer.local_ts_count == 1 && v->peer.local_ts[0].proto == 6);
+	assert_true(v->peer.request_v4 && v->peer.local_ts_count == 1 &&
+		    v->peer.local_ts[0].proto == 6);
 	assert_int_equal(v->peer.local_ts[0].port_lo, 25);
 	assert_int_equal(esp.count, 1);
 	view_free(v);
@@ -185,8 +194,8 @@ static int make_dir(void **state)
 
 static int remove_dir(void **state)
 {
-	static const char *const names[] = { "vps.key", "vps.pub", "home.key", "home.pub", "psk",
-					     "junk",	"short",   "postern.conf" };
+	static const char *const names[] = { "vps.key", "vps.pub", "home.key", "home.pub",
+					     "psk",	"junk",	   "short",    "postern.conf" };
 
 	(void)state;
 	for (size_t i = 0; i < CONF_COUNT(names); i++)

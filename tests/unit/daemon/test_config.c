@@ -27,7 +27,7 @@
 static struct config *make(const char *text)
 {
 	struct config *cfg =
-		config_make(conf_parse(&config_schema, "/e/postern.conf", text, strlen(text)));
+	    config_make(conf_parse(&config_schema, "/e/postern.conf", text, strlen(text)));
 
 	assert_non_null(cfg);
 	return cfg;
@@ -86,8 +86,9 @@ static void the_examples_are_true(void **state)
 
 static void selectors_carry_protocol_and_port(void **state)
 {
-	struct config *cfg = good(VPS HOME "local-ts = 10.99.0.1[tcp/25], 10.99.0.1[udp/1-9]\n"
-					   "local-ts = fd99::1[icmpv6], 10.0.0.0/8[47], 10.0.0.0/8\n");
+	struct config *cfg =
+	    good(VPS HOME "local-ts = 10.99.0.1[tcp/25], 10.99.0.1[udp/1-9]\n"
+			  "local-ts = fd99::1[icmpv6], 10.0.0.0/8[47], 10.0.0.0/8\n");
 	const struct config_ts *ts = cfg->peers[0].local_ts;
 
 	(void)state;
@@ -104,27 +105,31 @@ static void syntax_errors_have_exact_messages(void **state)
 {
 	(void)state;
 	bad("", " section [posternd] is missing");
-	bad("[posternd]\n", "1: [posternd] lacks key \"identity\"; allowed: a domain name, user@domain "
-			    "or an address");
+	bad("[posternd]\n",
+	    "1: [posternd] lacks key \"identity\"; allowed: a domain name, user@domain "
+	    "or an address");
 	bad(VPS HOME "netwoks = 10.0.0.0/8\n",
 	    "11: unknown key \"netwoks\" in [peer home]; did you mean \"networks\"?");
 	bad(VPS "[pear home]\n", "7: unknown section [pear home]; did you mean [peer NAME]?");
-	bad(VPS HOME "start = allways\n", "11: start = allways: no such word, did you mean \"always\"?; "
-					  "allowed: always, on-demand or no");
+	bad(VPS HOME "start = allways\n",
+	    "11: start = allways: no such word, did you mean \"always\"?; "
+	    "allowed: always, on-demand or no");
 	bad(VPS HOME "local-ts = 10.0.0.1[tpc/25]\n",
 	    "11: local-ts = 10.0.0.1[tpc/25]: not a selector; written as PREFIX, PREFIX[PROTO], "
 	    "PREFIX[PROTO/PORT] or PREFIX[PROTO/PORT-PORT]; allowed: text");
 	bad(VPS HOME "local-ts = 10.0.0.1[icmp/25]\n",
 	    "11: local-ts = 10.0.0.1[icmp/25]: not a selector; written as PREFIX, PREFIX[PROTO], "
 	    "PREFIX[PROTO/PORT] or PREFIX[PROTO/PORT-PORT]; allowed: text");
-	bad("[posternd]\nidentity = a b\n", "2: identity = a b: neither a name nor an address; allowed: a domain "
-					    "name, user@domain or an address");
+	bad("[posternd]\nidentity = a b\n",
+	    "2: identity = a b: neither a name nor an address; allowed: a domain "
+	    "name, user@domain or an address");
 	bad("[posternd]\nidentity = a.example\nworkers = 17\n",
 	    "3: workers = 17: out of range; allowed: 1 to 16");
 	bad("[posternd]\nidentity = a.example\ntun = a/b\n",
 	    "3: tun = a/b: not the name of a network device; allowed: text");
 	bad("[posternd]\nidentity = a.example\nmetrics = 0.0.0.0:9400\n",
-	    "3: metrics = 0.0.0.0:9400: neither a loopback address with a port nor an absolute path; "
+	    "3: metrics = 0.0.0.0:9400: neither a loopback address with a port nor an absolute "
+	    "path; "
 	    "allowed: text");
 	bad("[posternd]\nidentity = a.example\nuser = root\n",
 	    "3: user = root: root is what is given up here; allowed: text");
@@ -136,16 +141,19 @@ static void semantic_errors_have_exact_messages(void **state)
 {
 	(void)state;
 	bad(VPS "[peer a]\nidentity = a.example\nassign = 10.99.0.2\n",
-	    "7: [peer a] cannot be authenticated; it needs public-key, psk, or ca with certificate");
+	    "7: [peer a] cannot be authenticated; it needs public-key, psk, or ca with "
+	    "certificate");
 	bad(VPS HOME "psk = keys/psk\n",
 	    "7: [peer home] has more than one of public-key, psk and ca; allowed: one of them");
 	bad(VPS "[peer a]\nidentity = a.example\npsk = p\nprivate-key = k\nassign = 10.99.0.2\n",
 	    "10: private-key is of no use to [peer a], which has a psk; remove one of them");
 	bad("[posternd]\nidentity = v.example\ntunnel-address = 10.99.0.1\n" HOME,
-	    "4: [peer home] needs private-key, here or in [posternd]; make one with postern keygen");
+	    "4: [peer home] needs private-key, here or in [posternd]; make one with postern "
+	    "keygen");
 	bad(VPS "[peer a]\nidentity = a.example\nca = ca.pem\nassign = 10.99.0.2\n",
 	    "9: [peer a] has ca but no certificate of ours, here or in [posternd]");
-	bad(VPS "[peer a]\nidentity = a.example\npsk = p\nassign = 10.99.0.2\ncertificate = c.pem\n",
+	bad(VPS
+	    "[peer a]\nidentity = a.example\npsk = p\nassign = 10.99.0.2\ncertificate = c.pem\n",
 	    "11: [peer a] has certificate but no ca");
 	bad(VPS "[peer a]\nidentity = a.example\npsk = p\nnetworks = 10.99.0.2\nstart = always\n",
 	    "11: start = always: [peer a] has no address to call; add address, or start = no");
@@ -156,17 +164,19 @@ static void semantic_errors_have_exact_messages(void **state)
 		"address = 192.0.2.1\n",
 	    "10: assign is for peers that call us, and we call [peer a]; what lies there stands in "
 	    "networks");
-	bad(VPS HOME "request-address = yes\n",
-	    "11: request-address = yes: [peer home] calls us; only who calls can ask for addresses");
+	bad(VPS HOME "request-address = yes\n", "11: request-address = yes: [peer home] calls us; "
+						"only who calls can ask for addresses");
 	bad(VPS HOME "lifetime = 4h\n",
 	    "7: ike-lifetime of [peer home] must be longer than lifetime");
 	bad(VPS "[peer a]\nidentity = a.example\npsk = p\n",
 	    "7: [peer a] has nothing to send to; it needs networks, assign or remote-ts");
 	bad("[posternd]\nidentity = v.example\nprivate-key = k\n" HOME,
-	    "4: [peer home] meets no address of ours; [posternd] needs tunnel-address, or this section "
+	    "4: [peer home] meets no address of ours; [posternd] needs tunnel-address, or this "
+	    "section "
 	    "local-ts or request-address = yes");
 	bad("[posternd]\nidentity = a.example\ntunnel-address = 127.0.0.1\n",
-	    "3: tunnel-address = 127.0.0.1: no address for a tunnel; allowed: a private one, such as "
+	    "3: tunnel-address = 127.0.0.1: no address for a tunnel; allowed: a private one, such "
+	    "as "
 	    "10.99.0.1 or fd99::1");
 	bad("[posternd]\nidentity = a.example\ntunnel-address = fd99::1\nmtu = 1000\n",
 	    "4: mtu = 1000: IPv6 in the tunnel (fd99::1) needs 1280 or more");
@@ -186,16 +196,19 @@ static void overlaps_are_refused(void **state)
 	bad(VPS "[peer b]\nidentity = b.example\npsk = p\nnetworks = 10.99.0.1\n",
 	    "10: networks = 10.99.0.1 overlaps with tunnel-address = 10.99.0.1 in line 4");
 	bad(VPS HOME "[peer b]\nidentity = Home.example.net\npsk = p\nassign = 10.99.0.3\n",
-	    "12: identity = home.example.net is that of peer home too (line 7); each peer has its own");
+	    "12: identity = home.example.net is that of peer home too (line 7); each peer has its "
+	    "own");
 	/* on purpose: all through one peer, the rest to others; our address in their network */
-	config_free(good(VPS HOME "[peer b]\nidentity = b.example\npsk = p\nnetworks = 0.0.0.0/0, ::/0\n"));
+	config_free(
+	    good(VPS HOME "[peer b]\nidentity = b.example\npsk = p\nnetworks = 0.0.0.0/0, ::/0\n"));
 	config_free(good(VPS "[peer b]\nidentity = b.example\npsk = p\nnetworks = 10.99.0.0/16\n"));
 	config_free(good(VPS HOME "networks = 10.99.0.2, 192.168.7.0/24\n")); /* its own, twice */
 	bad(VPS "[peer a]\nidentity = a.example\npsk = p\nnetworks = 10.0.0.0/8\n"
 		"[peer b]\nidentity = b.example\npsk = p\nnetworks = 10.1.0.0/16, 192.168.0.0/24\n"
 		"[peer c]\nidentity = c.example\npsk = p\nnetworks = 192.168.0.0/24\n",
 	    "14: networks = 10.1.0.0/16 overlaps with networks = 10.0.0.0/8 of peer a in line 10\n"
-	    "/e/postern.conf:18: networks = 192.168.0.0/24 overlaps with networks = 192.168.0.0/24 of "
+	    "/e/postern.conf:18: networks = 192.168.0.0/24 overlaps with networks = 192.168.0.0/24 "
+	    "of "
 	    "peer b in line 14");
 }
 
@@ -207,9 +220,10 @@ static void ten_thousand_peers_are_checked_in_time(void **state)
 
 	(void)state;
 	for (int i = 0; i < 10000; i++)
-		at += (size_t)sprintf(text + at,
-				      "[peer p%d]\nidentity = p%d.example\npsk = p\nassign = 10.100.%d.%d\n",
-				      i, i, i / 250, i % 250);
+		at += (size_t)sprintf(
+		    text + at,
+		    "[peer p%d]\nidentity = p%d.example\npsk = p\nassign = 10.100.%d.%d\n", i, i,
+		    i / 250, i % 250);
 	assert_true(at < CONF_SIZE_MAX);
 	cfg = good(text);
 	assert_int_equal(cfg->peer_count, 10000);
@@ -219,11 +233,14 @@ static void ten_thousand_peers_are_checked_in_time(void **state)
 
 static void reload_keeps_ids_and_finds_differences(void **state)
 {
-	struct config *old = good(VPS HOME "[peer b]\nidentity = b.example\npsk = p\nassign = 10.99.0.3\n");
-	struct config *new = good(VPS "[peer c]\nidentity = c.example\npsk = p\nassign = 10.99.0.4\n"
-				      "[peer b]\nidentity = b.example\npsk = p\nassign = 10.99.0.5\n" HOME
-				      "retry-max = 60s\n");
-	const struct config_peer *b = config_peer_find(old, "b"), *home = config_peer_find(old, "home");
+	struct config *old =
+	    good(VPS HOME "[peer b]\nidentity = b.example\npsk = p\nassign = 10.99.0.3\n");
+	struct config *new =
+	    good(VPS "[peer c]\nidentity = c.example\npsk = p\nassign = 10.99.0.4\n"
+		     "[peer b]\nidentity = b.example\npsk = p\nassign = 10.99.0.5\n" HOME
+		     "retry-max = 60s\n");
+	const struct config_peer *b = config_peer_find(old, "b"),
+				 *home = config_peer_find(old, "home");
 
 	(void)state;
 	config_adopt_ids(new, old);
@@ -236,12 +253,14 @@ static void reload_keeps_ids_and_finds_differences(void **state)
 	assert_int_equal(config_peer_diff(b, b), 0);
 	assert_true(config_reloadable(old, new));
 	config_free(new);
-	new = good("[posternd]\ntun = other\nidentity = vps.example.net\nprivate-key = keys/vps.key\n"
-		   "tunnel-address = 10.99.0.1\n" HOME);
+	new =
+	    good("[posternd]\ntun = other\nidentity = vps.example.net\nprivate-key = keys/vps.key\n"
+		 "tunnel-address = 10.99.0.1\n" HOME);
 	assert_false(config_reloadable(old, new));
-	assert_string_equal(new->conf->errors,
-			    "/e/postern.conf:2: tun = other: was postern0, which a reload cannot change; "
-			    "restart posternd");
+	assert_string_equal(
+	    new->conf->errors,
+	    "/e/postern.conf:2: tun = other: was postern0, which a reload cannot change; "
+	    "restart posternd");
 	config_free(new);
 	config_free(old);
 }
@@ -257,7 +276,8 @@ static void the_manual_names_every_key(void **state)
 	fclose(f);
 	for (size_t i = 0; i < config_schema.kind_count; i++)
 		for (size_t k = 0; k < config_schema.kinds[i].key_count; k++) {
-			snprintf(want, sizeof(want), ".It Cm %s", config_schema.kinds[i].keys[k].name);
+			snprintf(want, sizeof(want), ".It Cm %s",
+				 config_schema.kinds[i].keys[k].name);
 			if (!strstr(text, want))
 				fail_msg("postern.conf.5 lacks \"%s\"", want);
 		}

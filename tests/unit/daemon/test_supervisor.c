@@ -19,8 +19,8 @@ static struct supervisor s;
 
 /* What the supervisor did, counted and remembered. */
 static struct {
-	int initiated, dropped, closed, asked, retransmitted, hopped, moves, limited, dummies, nat, told,
-		roamed, remembered, resolves, routes;
+	int initiated, dropped, closed, asked, retransmitted, hopped, moves, limited, dummies, nat,
+	    told, roamed, remembered, resolves, routes;
 	bool up;
 	struct engine_path last, moved, via;
 	struct sup_activity act;
@@ -45,8 +45,9 @@ static int64_t f_initiate(void *arg, uint32_t peer, const struct engine_path *pa
 	f.initiated++;
 	f.last = *path;
 	if (strlen(f.endpoints) < 300)
-		snprintf(f.endpoints + strlen(f.endpoints), sizeof(f.endpoints) - strlen(f.endpoints),
-			 "%s ", endpoint_str(&path->remote, text));
+		snprintf(f.endpoints + strlen(f.endpoints),
+			 sizeof(f.endpoints) - strlen(f.endpoints), "%s ",
+			 endpoint_str(&path->remote, text));
 	return ++f.next_ike;
 }
 
@@ -146,8 +147,8 @@ static void f_changed(void *arg, uint32_t peer, bool up)
 	f.up = up;
 }
 
-static void f_roamed(void *arg, uint32_t peer, const struct endpoint *from, const struct endpoint *to,
-		     const char *why)
+static void f_roamed(void *arg, uint32_t peer, const struct endpoint *from,
+		     const struct endpoint *to, const char *why)
 {
 	(void)arg, (void)peer, (void)from, (void)to, (void)why;
 	f.roamed++;
@@ -166,8 +167,9 @@ static uint32_t f_random(void *arg, uint32_t below)
 }
 
 static const struct sup_ops fake = {
-	f_initiate, f_drop,	f_close, f_liveness, f_retransmit, f_set_path, f_answered, f_resolve, f_route,
-	f_move,	    f_dummy, f_nat, f_activity, f_changed, f_roamed,   f_remember, f_random,
+	f_initiate, f_drop,    f_close,	 f_liveness, f_retransmit, f_set_path,
+	f_answered, f_resolve, f_route,	 f_move,     f_dummy,	   f_nat,
+	f_activity, f_changed, f_roamed, f_remember, f_random,
 };
 
 static const struct sup_env env = {
@@ -220,7 +222,10 @@ static void pass(uint64_t ms)
 
 static struct sup_config config(enum sup_start start, const char *host)
 {
-	struct sup_config c = { .peer = PEER, .start = start, .port = 4500, .retry_max_ms = 4000,
+	struct sup_config c = { .peer = PEER,
+				.start = start,
+				.port = 4500,
+				.retry_max_ms = 4000,
 				.keepalive_ms = 15000 };
 
 	if (!host)
