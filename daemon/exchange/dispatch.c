@@ -174,6 +174,26 @@ static void on_unknown_spi(struct engine *e, const struct ike_msg *m,
 
 /* ---- protected messages ---- */
 
+void on_frags_life(struct timer *t, uint64_t now_ms)
+{
+	struct ike_sa *sa = t->arg;
+	uint64_t next_ms = UINT64_MAX;
+
+	for (int i = 0; i < 2; i++) {
+		struct frag_set *s = sa->frags_in[i];
+
+		if (s && !frag_expire(s, now_ms) && s->active &&
+		    s->since_ms + FRAG_TIMEOUT_MS < next_ms)
+			next_ms = s->since_ms + FRAG_TIMEOUT_MS;
+		if (s && !s->active) {
+			free(s);
+			sa->frags_in[i] = NULL;
+		}
+	}
+	if (next_ms != UINT64_MAX)
+		timer_arm(sa->engine, t, next_ms);
+}
+
 /* Decrypt, and join fragments. 1: whole, in *first, *len; 0: wait for more; or -errno. */
 static int open_message(struct engine *e, struct ike_sa *sa, struct ike_msg *m, uint8_t *first,
 			size_t *len)
@@ -199,7 +219,10 @@ static int open_message(struct engine *e, struct ike_sa *sa, struct ike_msg *m, 
 	if (m->raw.len < sa->frag_max && m->sk.frag_number < m->sk.frag_total &&
 	    m->raw.len >= MSG_SMALL_MAX)
 		sa->frag_max = m->raw.len; /* the peer knows of a smaller path */
+	(*set)->max = sa->auth ? ENGINE_MSG_MAX : 0; /* a stranger until AUTH holds */
 	err = frag_add(*set, m, e->plain, *len, e->now_ms);
+	if (!err && !timer_armed(&sa->frags))
+		timer_arm(e, &sa->frags, e->now_ms + FRAG_TIMEOUT_MS);
 	if (err <= 0)
 		return err;
 	err = frag_join(*set, e->plain, sizeof(e->plain), len, first);

@@ -163,7 +163,8 @@ struct ike_sa *sa_register(struct engine *e, struct peer_entry *peer, uint64_t s
 	sa->resend.fire = on_resend;
 	sa->life.fire = on_sa_life;
 	sa->retry.fire = on_child_retry;
-	sa->resend.arg = sa->life.arg = sa->retry.arg = sa;
+	sa->frags.fire = on_frags_life;
+	sa->resend.arg = sa->life.arg = sa->retry.arg = sa->frags.arg = sa;
 	if (sa_index_spi(e, sa)) {
 		ike_sa_free(sa);
 		return NULL;
@@ -272,6 +273,7 @@ void sa_end(struct engine *e, struct ike_sa *sa, enum engine_why why, bool repla
 	timer_clear(&e->timers, &sa->resend);
 	timer_clear(&e->timers, &sa->life);
 	timer_clear(&e->timers, &sa->retry);
+	timer_clear(&e->timers, &sa->frags);
 	if (sa->in_init)
 		hash_remove(&e->by_init, &sa->by_init);
 	hash_remove(&e->by_spi, &sa->by_spi);
@@ -446,6 +448,7 @@ void engine_free(struct engine *e)
 	hash_free(&e->by_child);
 	hash_free(&e->peers_by_id);
 	hash_free(&e->peers_by_ident);
+	welcome_free(e);
 	timers_free(&e->timers);
 	pubkey_free(e->dummy_key);
 	secret_wipe(e, sizeof(*e));

@@ -46,6 +46,17 @@ struct peer_entry {
 	uint64_t busy_until_ms;
 };
 
+/*
+ * What IKE_SA_INIT has to be checked against before we know who calls: one for each distinct list of
+ * proposals among the peers that accept calls, with all prefixes that one of them takes calls from.
+ */
+struct welcome {
+	const struct proposals *ike;
+	bool anywhere;
+	struct prefix *from; /* sorted, each once */
+	size_t from_count, from_cap;
+};
+
 struct engine {
 	const struct engine_ops *ops;
 	void *arg;
@@ -55,8 +66,10 @@ struct engine {
 
 	struct hash_table by_spi, by_handle, by_init, by_child, peers_by_id, peers_by_ident;
 	struct peer_entry *peers;
-	uint32_t accepting_anywhere; /* peers that take any source address */
-	struct ike_sa *strangers;    /* half-open without peer */
+	struct welcome *welcome;
+	size_t welcome_count;
+	bool welcome_ready;	  /* false: the peers have changed since */
+	struct ike_sa *strangers; /* half-open without peer */
 	struct ike_sa *graves;
 	struct timers timers;
 	uint32_t next_handle;
@@ -115,6 +128,12 @@ struct peer_entry *peer_by_identity(const struct engine *e, const struct pld_id 
 				    const struct pld_id *idr);
 /** peer_accepts() - May this peer call us from there? */
 bool peer_accepts(const struct peer_entry *pe, const struct addr *from);
+/** welcome_ready() - Bring welcome and keyids up to date; 0 or -ENOMEM. To be asked before both. */
+int welcome_ready(struct engine *e);
+/** welcome_next() - The one after @w (NULL: the first) that takes calls from there, or NULL. */
+const struct welcome *welcome_next(const struct engine *e, const struct welcome *w,
+				   const struct addr *from);
+void welcome_free(struct engine *e);
 /** peer_settle() - @sa has come up with a CHILD: which older or crossing IKE SAs go. */
 void peer_settle(struct engine *e, struct ike_sa *sa, bool initial_contact);
 void sa_retire(struct engine *e, struct ike_sa *sa);
@@ -254,6 +273,8 @@ void child_want(struct engine *e, struct ike_sa *sa, uint64_t in_ms);
 void on_child_retry(struct timer *t, uint64_t now_ms);
 /** timer_arm() - timer_set() that falls back to ending nothing: out of memory is logged. */
 void timer_arm(struct engine *e, struct timer *t, uint64_t at_ms);
+/** on_frags_life() - Fragments whose rest never came. */
+void on_frags_life(struct timer *t, uint64_t now_ms);
 
 /* create_child_sa.c */
 int create_child_send(struct engine *e, struct ike_sa *sa, struct task *t);

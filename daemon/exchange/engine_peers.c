@@ -77,26 +77,124 @@ bool peer_accepts(const struct peer_entry *pe, const struct addr *from)
 	return !pe->p->from_count;
 }
 
-static void keyids_collect(struct engine *e)
+static void keyids_of(struct engine *e, const struct engine_peer *p)
 {
-	e->keyid_count = 0;
-	e->accepting_anywhere = 0;
-	for (struct peer_entry *pe = e->peers; pe; pe = pe->next) {
-		const struct ca_store *ca = pe->p->remote_auth.ca;
+	const struct ca_store *ca = p->remote_auth.ca;
 
-		e->accepting_anywhere += pe->p->accept && !pe->p->from_count;
-		if (pe->p->remote_auth.kind != ENGINE_AUTH_CERT || !ca || !pe->p->accept)
-			continue;
-		for (size_t i = 0; i < ca_store_count(ca); i++) {
-			uint8_t id[20];
-			bool known = ca_store_keyid(ca, i, id) != 0;
+	if (p->remote_auth.kind != ENGINE_AUTH_CERT || !ca)
+		return;
+	for (size_t i = 0; i < ca_store_count(ca); i++) {
+		uint8_t id[20];
+		bool known = ca_store_keyid(ca, i, id) != 0;
 
-			for (size_t k = 0; k < e->keyid_count && !known; k++)
-				known = !memcmp(e->keyids[k], id, sizeof(id));
-			if (!known && e->keyid_count < CERTREQ_KEYIDS_MAX)
-				memcpy(e->keyids[e->keyid_count++], id, sizeof(id));
-		}
+		for (size_t k = 0; k < e->keyid_count && !known; k++)
+			known = !memcmp(e->keyids[k], id, sizeof(id));
+		if (!known && e->keyid_count < CERTREQ_KEYIDS_MAX)
+			memcpy(e->keyids[e->keyid_count++], id, sizeof(id));
 	}
+}
+
+/* ---- whom we let begin ---- */
+
+static struct welcome *welcome_of(struct engine *e, const struct proposals *ike)
+{
+	struct welcome *grown;
+
+	for (size_t i = 0; i < e->welcome_count; i++)
+		if (e->welcome[i].ike == ike || !memcmp(e->welcome[i].ike, ike, sizeof(*ike)))
+			return &e->welcome[i];
+	grown = realloc(e->welcome, (e->welcome_count + 1) * sizeof(*grown));
+	if (!grown)
+		return NULL;
+	e->welcome = grown;
+	grown[e->welcome_count] = (struct welcome){ .ike = ike };
+	return &grown[e->welcome_count++];
+}
+
+static int welcome_from(struct welcome *w, const struct prefix *from)
+{
+	if (w->from_count == w->from_cap) {
+		size_t cap = w->from_cap ? 2 * w->from_cap : 8;
+		struct prefix *grown = realloc(w->from, cap * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		w->from = grown;
+		w->from_cap = cap;
+	}
+	w->from[w->from_count++] = *from;
+	return 0;
+}
+
+static int prefix_order(const void *a, const void *b)
+{
+	const struct prefix *p = a, *q = b;
+
+	if (p->addr.family != q->addr.family)
+		return p->addr.family < q->addr.family ? -1 : 1;
+	if (p->len != q->len)
+		return p->len < q->len ? -1 : 1;
+	return memcmp(p->addr.b, q->addr.b, addr_len(&p->addr));
+}
+
+static void sort_from(struct welcome *w)
+{
+	size_t n = 0;
+
+	if (w->from_count)
+		qsort(w->from, w->from_count, sizeof(*w->from), prefix_order);
+	for (size_t i = 0; i < w->from_count; i++)
+		if (!n || prefix_order(&w->from[n - 1], &w->from[i]))
+			w->from[n++] = w->from[i];
+	w->from_count = n;
+}
+
+void welcome_free(struct engine *e)
+{
+	for (size_t i = 0; i < e->welcome_count; i++)
+		free(e->welcome[i].from);
+	free(e->welcome);
+	e->welcome = NULL;
+	e->welcome_count = 0;
+	e->welcome_ready = false;
+}
+
+int welcome_ready(struct engine *e)
+{
+	if (e->welcome_ready)
+		return 0;
+	welcome_free(e);
+	e->keyid_count = 0;
+	for (const struct peer_entry *pe = e->peers; pe; pe = pe->next) {
+		struct welcome *w = pe->p->accept ? welcome_of(e, pe->p->ike) : NULL;
+
+		if (!pe->p->accept)
+			continue;
+		if (!w)
+			return -ENOMEM;
+		w->anywhere |= !pe->p->from_count;
+		for (size_t i = 0; i < pe->p->from_count; i++)
+			if (welcome_from(w, &pe->p->from[i]))
+				return -ENOMEM;
+		keyids_of(e, pe->p);
+	}
+	for (size_t i = 0; i < e->welcome_count; i++)
+		sort_from(&e->welcome[i]);
+	e->welcome_ready = true;
+	return 0;
+}
+
+const struct welcome *welcome_next(const struct engine *e, const struct welcome *w,
+				   const struct addr *from)
+{
+	for (w = w ? w + 1 : e->welcome; w < e->welcome + e->welcome_count; w++) {
+		if (w->anywhere)
+			return w;
+		for (size_t i = 0; i < w->from_count; i++)
+			if (prefix_contains(&w->from[i], from))
+				return w;
+	}
+	return NULL;
 }
 
 static bool ids_equal(const struct engine_id *a, const struct engine_id *b)
@@ -263,7 +361,7 @@ int engine_peer_update(struct engine *e, uint64_t now_ms, const struct engine_pe
 		return -EEXIST;
 	engine_enter(e, now_ms, fx);
 	err = pe ? peer_replace(e, pe, peer) : peer_add(e, peer);
-	keyids_collect(e);
+	e->welcome_ready = false;
 	engine_leave(e);
 	return err;
 }
@@ -287,7 +385,7 @@ void engine_peer_remove(struct engine *e, uint64_t now_ms, uint32_t peer, struct
 	engine_enter(e, now_ms, fx);
 	peer_ends(e, pe, ENGINE_WHY_CONFIG);
 	peer_forget(e, pe);
-	keyids_collect(e);
+	e->welcome_ready = false;
 	engine_leave(e);
 }
 

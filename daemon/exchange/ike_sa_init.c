@@ -50,6 +50,7 @@ static int call_send(struct engine *e, struct ike_sa *sa)
 			     .exchange = IKE_SA_INIT,
 			     .flags = IKE_FLAG_INITIATOR };
 	struct call *c = sa->call;
+	struct datagrams fresh = { 0 };
 	struct ike_build b;
 	size_t len;
 	int err;
@@ -63,12 +64,16 @@ static int call_send(struct engine *e, struct ike_sa *sa)
 	nat_add_initiator(e, &b, sa->spi_i, 0, &sa->path);
 	common_notifies(&b);
 	err = ike_build_end(&b, &len);
-	if (err)
+	if (!err)
+		err = datagrams_add(&fresh, e->build, len);
+	if (err) {
+		/* The one before still stands: an answer to it is read with its bytes. */
+		datagrams_clear(&fresh);
+		c->spent = true;
 		return err;
+	}
 	datagrams_clear(&sa->out.datagrams);
-	err = datagrams_add(&sa->out.datagrams, e->build, len);
-	if (err)
-		return err;
+	sa->out.datagrams = fresh;
 	sa->out.exchange = IKE_SA_INIT;
 	sa->win.outstanding = true;
 	fx_send(e, &sa->path, e->build, len, sa->peer->p->id);
@@ -289,6 +294,19 @@ static int candidate_fill(struct engine *e, struct ike_sa *sa, struct ike_sa *ca
 	return err;
 }
 
+/* Anyone who has seen the call can answer it, and each answer costs a DH: a few of them in a second. */
+static bool dh_allowed(const struct engine *e, struct call *c)
+{
+	if (e->now_ms - c->dh_since_ms >= 1000) {
+		c->dh_since_ms = e->now_ms;
+		c->dh_count = 0;
+	}
+	if (c->dh_count >= CALL_CANDIDATES)
+		return false;
+	c->dh_count++;
+	return true;
+}
+
 static bool answer_with_keys(struct engine *e, struct ike_sa *call, const struct ike_msg *m,
 			     const struct engine_path *path)
 {
@@ -298,7 +316,7 @@ static bool answer_with_keys(struct engine *e, struct ike_sa *call, const struct
 	int err;
 
 	if (!m->ke.data || !m->nonce.p || !m->hdr.spi_r || have_candidate(call, m->hdr.spi_r) ||
-	    call->call->candidates >= CALL_CANDIDATES)
+	    call->call->candidates >= CALL_CANDIDATES || !call->out.datagrams.count)
 		return false;
 	reply = calloc(1, sizeof(*reply));
 	if (!reply)
@@ -307,7 +325,8 @@ static bool answer_with_keys(struct engine *e, struct ike_sa *call, const struct
 	if (!err)
 		err = sa_check_reply(call->peer->p->ike, reply, false, &choice);
 	free(reply);
-	if (err || choice.ke != call->call->group || m->ke.group != choice.ke)
+	if (err || choice.ke != call->call->group || m->ke.group != choice.ke ||
+	    !dh_allowed(e, call->call))
 		return false;
 	sa = sa_register(e, call->peer, call->spi_i, m->hdr.spi_r, true);
 	if (!sa)
@@ -382,37 +401,16 @@ static struct ike_sa *find_half_open(const struct engine *e, uint64_t spi_i,
 	return NULL;
 }
 
-static bool anyone_accepts(const struct engine *e, const struct addr *from)
-{
-	if (e->accepting_anywhere)
-		return true;
-	for (const struct peer_entry *pe = e->peers; pe; pe = pe->next)
-		if (peer_accepts(pe, from))
-			return true;
-	return false;
-}
-
-/* Who it is comes only with IKE_AUTH: take the first peer's list that matches, check again there. */
+/* Who it is comes only with IKE_AUTH: take the first list that matches, check again there. */
 static int choose_suite(const struct engine *e, const struct ike_msg *m, const struct addr *from,
 			const struct proposals *offer, struct sa_choice *choice,
 			const struct proposals **ours)
 {
-	const struct proposals *tried[8];
-	size_t n = 0;
-
 	*ours = NULL;
-	for (const struct peer_entry *pe = e->peers; pe; pe = pe->next) {
-		bool again = false;
-
-		for (size_t i = 0; i < n && !again; i++)
-			again = tried[i] == pe->p->ike;
-		if (again || !peer_accepts(pe, from))
-			continue;
-		*ours = pe->p->ike;
-		if (!sa_choose(pe->p->ike, offer, m->ke.group, false, choice))
+	for (const struct welcome *w = NULL; (w = welcome_next(e, w, from));) {
+		*ours = w->ike;
+		if (!sa_choose(w->ike, offer, m->ke.group, false, choice))
 			return 0;
-		if (n < sizeof(tried) / sizeof(*tried))
-			tried[n++] = pe->p->ike;
 	}
 	return -ENOENT;
 }
@@ -543,7 +541,7 @@ void ike_sa_init_request(struct engine *e, struct ike_msg *m, const struct engin
 		e->n.in_malformed++;
 		return;
 	}
-	if (!anyone_accepts(e, &path->remote.addr)) {
+	if (welcome_ready(e) || !welcome_next(e, NULL, &path->remote.addr)) {
 		e->n.in_dropped++;
 		stranger_log(e, path, "IKE_SA_INIT from an address that no peer's `from` allows");
 		return;

@@ -40,7 +40,7 @@ void frag_clear(struct frag_set *s)
 			free(s->frag[i].p);
 		}
 	}
-	*s = (struct frag_set){ 0 };
+	*s = (struct frag_set){ .max = s->max };
 }
 
 bool frag_expire(struct frag_set *s, uint64_t now_ms)
@@ -55,6 +55,7 @@ int frag_add(struct frag_set *s, const struct ike_msg *m, const void *plain, siz
 	     uint64_t now_ms)
 {
 	unsigned i = m->sk.frag_number - 1u;
+	size_t max = s->max ? s->max : FRAG_BYTES_MAX;
 	uint8_t *copy;
 	int rc;
 
@@ -66,7 +67,7 @@ int frag_add(struct frag_set *s, const struct ike_msg *m, const void *plain, siz
 		return -EPROTO;
 	if (!same_message(s, m) || m->sk.frag_total > s->total)
 		frag_clear(s);
-	if (len > FRAG_BYTES_MAX - s->bytes) {
+	if (len > max || s->bytes > max - len) {
 		frag_clear(s);
 		return -EMSGSIZE;
 	}

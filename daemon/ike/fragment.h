@@ -26,6 +26,7 @@ struct frag_set {
 	uint8_t first; /* from fragment 1 */
 	uint64_t since_ms;
 	size_t bytes;
+	size_t max; /* bytes, from the owner; 0: FRAG_BYTES_MAX. Outlives frag_clear(). */
 	struct {
 		uint8_t *p; /* owned, NULL: missing */
 		uint16_t len;
@@ -43,7 +44,7 @@ int frag_check(const struct frag_set *s, const struct ike_msg *m);
  * @plain, @len: from sk_open(). A set of another message ID, or older than FRAG_TIMEOUT_MS, is
  * dropped first.
  * Returns 1: complete, call frag_join(); 0: more to come; errors of frag_check(); -EMSGSIZE (over
- * FRAG_BYTES_MAX: the set is dropped), -ENOMEM.
+ * the bound: the set is dropped), -ENOMEM.
  */
 int frag_add(struct frag_set *s, const struct ike_msg *m, const void *plain, size_t len,
 	     uint64_t now_ms);

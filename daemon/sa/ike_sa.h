@@ -136,8 +136,9 @@ struct call {
 	size_t cookie_len;
 	uint8_t rounds;	     /* COOKIE and INVALID_KE_PAYLOAD answered */
 	uint64_t keyed_ms;   /* SPI and DH value drawn */
-	uint64_t refused_ms; /* an unauthenticated refusal came; 0: none */
-	uint16_t refused;    /* notify type */
+	uint64_t dh_since_ms; /* the second in which dh_count answers cost us a DH */
+	uint8_t dh_count;
+	uint16_t refused; /* notify type of an unauthenticated refusal; 0: none came */
 	uint8_t candidates;  /* alive */
 	bool spent;	     /* a candidate with this SPI and DH value failed: draw new ones */
 };
@@ -167,6 +168,7 @@ struct ike_sa {
 	struct ike_aead *aead_in, *aead_out;
 	struct window win;
 	struct frag_set *frags_in[2]; /* requests, responses; made at need */
+	struct timer frags;	      /* when they are too old */
 	struct engine_path path;
 	bool frag, postern, mobike, nat_local, nat_remote;
 	size_t frag_max; /* largest IKE message that we send whole */

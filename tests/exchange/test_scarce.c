@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What is scarce: memory that runs out or that strangers fill, DH that they make us do, time per peer. */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "world.h"
+#include "engine_int.h"
+
+/* The linker puts these before the real ones. */
+void *__real_realloc(void *p, size_t len);
+void *__wrap_realloc(void *p, size_t len);
+int __real_dh_shared(const struct dh *dh, const void *peer, size_t len, struct secret *out);
+int __wrap_dh_shared(const struct dh *dh, const void *peer, size_t len, struct secret *out);
+
+static bool realloc_fails_once;
+static unsigned dh_done;
+
+void *__wrap_realloc(void *p, size_t len)
+{
+	if (realloc_fails_once) {
+		realloc_fails_once = false;
+		return NULL;
+	}
+	return __real_realloc(p, len);
+}
+
+int __wrap_dh_shared(const struct dh *dh, const void *peer, size_t len, struct secret *out)
+{
+	dh_done++;
+	return __real_dh_shared(dh, peer, len, out);
+}
+
+static struct ike_sa *first_sa(struct world *w, int host)
+{
+	return w->host[host].e->peers->sas;
+}
+
+static void a_cookie_that_memory_lacks_for_leaves_the_call_as_it_was(void **s)
+{
+	struct world *w = world_new(1, STYLE_PSK);
+	struct ike_hdr h = { .version = IKE_VERSION,
+			     .exchange = IKE_SA_INIT,
+			     .flags = IKE_FLAG_RESPONSE };
+	struct ike_build b;
+	uint8_t buf[200];
+	size_t len;
+
+	(void)s;
+	world_start(w);
+	world_call(w, HOME);
+	assert_true(world_deliver(w, VPS)); /* its answer is on its way */
+	h.spi_i = first_sa(w, HOME)->spi_i;
+	ike_build_begin(&b, buf, sizeof(buf), &h);
+	pld_notify_add(&b, COOKIE, (struct span){ (const uint8_t *)"forged", 6 });
+	assert_int_equal(0, ike_build_end(&b, &len));
+	realloc_fails_once = true;
+	world_inject(w, HOME, &w->host[HOME].path, buf, len);
+	assert_false(realloc_fails_once);
+	world_run(w, 1000);
+	world_agree(w);
+	world_no_leaks(w);
+	world_free(w);
+}
+
+static void forged_answers_cost_a_few_dh_in_a_second(void **s)
+{
+	struct world *w = world_new(2, STYLE_PSK);
+	static struct ike_msg m;
+	struct flight f;
+	uint8_t *bytes;
+
+	(void)s;
+	world_start(w);
+	world_call(w, HOME);
+	assert_true(world_deliver(w, VPS));
+	assert_int_equal(world_in_flight(w, HOME), 1);
+	f = w->flight[0];
+	bytes = malloc(f.len);
+	memcpy(bytes, f.bytes, f.len);
+	memset(&m, 0, sizeof(m));
+	assert_int_equal(0, ike_msg_parse(bytes, f.len, &m));
+	memset(bytes + (m.ke.data - bytes), 0, m.ke.len); /* no point of any curve */
+	dh_done = 0;
+	for (int i = 0; i < 100; i++) {
+		bytes[15] = (uint8_t)i;
+		world_inject(w, HOME, &f.path, bytes, f.len);
+	}
+	assert_in_range(dh_done, 1, CALL_CANDIDATES);
+	w->now_ms += 1000;
+	for (int i = 0; i < 100; i++) {
+		bytes[15] = (uint8_t)i;
+		world_inject(w, HOME, &f.path, bytes, f.len);
+	}
+	assert_in_range(dh_done, 2, 2 * CALL_CANDIDATES);
+	free(bytes);
+	world_run(w, 20000); /* the true one gets through when the forger rests */
+	assert_int_equal(w->host[HOME].up, 1);
+	world_no_leaks(w);
+	world_free(w);
+}
+
+static void send_fragment(struct world *w, struct ike_sa *from, uint16_t number, uint16_t total)
+{
+	struct ike_hdr h = { .spi_i = from->spi_i,
+			     .spi_r = from->spi_r,
+			     .version = IKE_VERSION,
+			     .exchange = IKE_AUTH,
+			     .flags = IKE_FLAG_INITIATOR,
+			     .id = 1 };
+	struct frag_plan plan = { .total = total, .chunk = 1000 };
+	static const uint8_t inner[64 * 1000];
+	uint8_t out[1400];
+	size_t len;
+
+	assert_int_equal(0, skf_seal(from->aead_out, &h, &plan, number, PLD_IDI, inner,
+				     (size_t)total * 1000, out, sizeof(out), &len));
+	world_inject(w, VPS, &w->host[VPS].path, out, len);
+}
+
+static void a_half_open_sa_holds_few_fragments_and_not_for_long(void **s)
+{
+	struct world *w = world_new(3, STYLE_PSK);
+	struct ike_sa *from, *at;
+
+	(void)s;
+	w->host[HOME].keys_dead = true;
+	world_start(w);
+	world_call(w, HOME);
+	world_run(w, 50);
+	from = first_sa(w, HOME);
+	if (!from->caller)
+		from = from->peer_next;
+	at = w->host[VPS].e->strangers;
+	assert_non_null(at);
+	for (uint16_t i = 1; i < 64; i++) {
+		send_fragment(w, from, i, 64);
+		assert_true(!at->frags_in[0] || at->frags_in[0]->bytes <= ENGINE_MSG_MAX);
+	}
+	frag_clear(at->frags_in[0]);
+	send_fragment(w, from, 1, 3);
+	send_fragment(w, from, 2, 3);
+	assert_int_equal(at->frags_in[0]->have, 2);
+	world_run(w, FRAG_TIMEOUT_MS + 1000); /* nothing more comes */
+	assert_ptr_equal(at, w->host[VPS].e->strangers);
+	assert_null(at->frags_in[0]);
+	world_run(w, 60000);
+	world_no_leaks(w);
+	world_free(w);
+}
+
+static void an_init_is_checked_against_what_is_distinct(void **s)
+{
+	enum { PEERS = 600 };
+	struct world *w = world_new(4, STYLE_PSK);
+	struct engine_peer *p = calloc(PEERS, sizeof(*p));
+	char (*name)[16] = calloc(PEERS, sizeof(*name));
+	struct prefix here, there;
+	struct engine *vps;
+
+	(void)s;
+	assert_int_equal(0, prefix_parse("10.0.0.0/24", &here));
+	assert_int_equal(0, prefix_parse("203.0.113.0/24", &there));
+	w->host[VPS].from[0] = here;
+	w->host[VPS].peer.from = w->host[VPS].from;
+	w->host[VPS].peer.from_count = 1;
+	world_start(w);
+	vps = w->host[VPS].e;
+	for (uint32_t i = 0; i < PEERS; i++) {
+		snprintf(name[i], sizeof(name[i]), "p%u.example", i);
+		p[i] = w->host[VPS].peer;
+		p[i].id = 100 + i;
+		p[i].name = name[i];
+		p[i].remote_id.data = (const uint8_t *)name[i];
+		p[i].remote_id.len = strlen(name[i]);
+		p[i].from = i % 2 ? &here : &there;
+		p[i].assign_count = 0;
+		DO(w, VPS, assert_int_equal(0, engine_peer_update(e, now, &p[i], fx)));
+	}
+	world_call(w, HOME);
+	world_run(w, 1000);
+	assert_int_equal(w->host[HOME].up, 1);
+	assert_int_equal(vps->welcome_count, 1);
+	assert_int_equal(vps->welcome[0].from_count, 2);
+	world_no_leaks(w);
+	/* With the last of them that may call from there the door is shut. */
+	DO(w, VPS, engine_peer_remove(e, now, w->host[VPS].peer.id, fx));
+	for (uint32_t i = 0; i < PEERS; i++)
+		if (i % 2)
+			DO(w, VPS, engine_peer_remove(e, now, 100 + i, fx));
+	world_call(w, HOME);
+	world_run(w, 1000);
+	assert_int_equal(w->host[HOME].up, 1);
+	assert_int_equal(vps->n.half_open, 0);
+	assert_int_equal(vps->welcome[0].from_count, 1);
+	world_free(w);
+	free(p);
+	free(name);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_cookie_that_memory_lacks_for_leaves_the_call_as_it_was),
+		cmocka_unit_test(forged_answers_cost_a_few_dh_in_a_second),
+		cmocka_unit_test(a_half_open_sa_holds_few_fragments_and_not_for_long),
+		cmocka_unit_test(an_init_is_checked_against_what_is_distinct),
+	};
+
+	log_setup("exchange", LOG_LVL_ERR, 2);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
