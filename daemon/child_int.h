@@ -80,7 +80,6 @@ struct child {
 	struct loop_fd dp_fd;
 	struct memory memory;
 	uint32_t tun_mtu;
-	struct log_limit limit; /* of what strangers can make us log */
 
 	gid_t admin_gid;
 	struct control_server *control, *events;

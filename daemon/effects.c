@@ -201,20 +201,6 @@ static void do_send(struct child *c, struct fx *fx)
 			  endpoint_str(&path.remote, to), strerror(-rc));
 }
 
-static void do_failed(struct child *c, struct fx *fx)
-{
-	struct peer *p = child_peer(c, fx->failed.peer);
-	uint32_t suppressed, key = p ? p->id : addr_hash(&fx->failed.path.remote.addr, 24);
-	char from[ENDPOINT_STR_MAX];
-
-	if (!log_limited(&c->limit, key, child_now(c), &suppressed))
-		return;
-	log_warn(p ? &p->log : NULL, "from=%s %s: %s%s",
-		 endpoint_str(&fx->failed.path.remote, from),
-		 fx->failed.by_peer ? "it refused" : "refused", fx->failed.text,
-		 suppressed ? " (and more of the kind)" : "");
-}
-
 /* The keys of the peer's log lines follow its IKE SA. */
 static void log_ike(struct peer *p, uint32_t ike)
 {
@@ -293,9 +279,6 @@ static void do_one(struct child *c, struct fx *fx)
 		if (pair)
 			memset(pair, 0, sizeof(*pair));
 		return;
-	case FX_FAILED:
-		do_failed(c, fx);
-		break;
 	case FX_PEER_UP:
 		if (p)
 			log_up(p, fx);

@@ -32,20 +32,38 @@ struct grant {
 	struct addr addr;
 };
 
-/* Refused (accept-assigned, a local subnet, another peer's): then it is not ours, and nobody is told that it is. */
+/*
+ * Refused (accept-assigned, a local subnet, another peer's): then it is not ours, nobody is told that it is, and
+ * a CHILD SA for it is of no use: the IKE SA that brought it ends.
+ */
+static void refused(struct peer *p, const struct addr *a, int status)
+{
+	struct child *c = p->child;
+	char text[ADDR_STR_MAX];
+
+	for (int i = 0; i < 2; i++) {
+		if (!addr_eq(&p->assigned[i], a))
+			continue;
+		log_warn(&p->log, "the address %s that it gave us is not taken: %s", addr_str(a, text),
+			 strerror(-status));
+		memset(&p->assigned[i], 0, sizeof(p->assigned[i]));
+		telling_send(c, telling_addresses(c, "addresses"));
+		engine_address_refused(c->engine, child_now(c), p->id, a, &c->fx);
+	}
+}
+
 static void on_granted(int status, void *arg)
 {
 	struct grant *g = arg;
-	struct peer *p = status && status != -ECONNRESET ? child_peer(g->child, g->peer) : NULL;
-	char text[ADDR_STR_MAX];
+	struct child *c = g->child;
+	struct peer *p = status != -ECONNRESET ? child_peer(c, g->peer) : NULL;
 
-	for (int i = 0; p && i < 2; i++) {
-		if (!addr_eq(&p->assigned[i], &g->addr))
-			continue;
-		log_warn(&p->log, "the address %s that it gave us is not taken: %s",
-			 addr_str(&g->addr, text), strerror(-status));
-		memset(&p->assigned[i], 0, sizeof(p->assigned[i]));
-		telling_send(p->child, telling_addresses(p->child, "addresses"));
+	if (p) {
+		if (status)
+			refused(p, &g->addr, status);
+		effects_apply(c); /* what ended has ended before the hold is over */
+		sup_hold(&p->sup, false, child_now(c));
+		peer_arm(p);
 	}
 	free(g);
 }
@@ -53,12 +71,18 @@ static void on_granted(int status, void *arg)
 static void add_addr(struct peer *p, const struct addr *a)
 {
 	struct grant *g = calloc(1, sizeof(*g));
+	int rc = -ENOMEM;
 
-	if (!g)
-		return;
-	*g = (struct grant){ .child = p->child, .peer = p->cfg->id, .addr = *a };
-	if (priv_addr_add(p->child->priv, p->cfg->name, a, on_granted, g))
+	if (g) {
+		*g = (struct grant){ .child = p->child, .peer = p->cfg->id, .addr = *a };
+		rc = priv_addr_add(p->child->priv, p->cfg->name, a, on_granted, g);
+	}
+	if (rc) {
 		free(g);
+		refused(p, a, rc);
+		return;
+	}
+	sup_hold(&p->sup, true, child_now(p->child));
 }
 
 static bool take_one(struct peer *p, struct addr *held, const struct addr *given)

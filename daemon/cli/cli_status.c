@@ -101,6 +101,9 @@ static void print_peer(const json_t *p)
 	       bytes(num(p, "rx_bytes"), b));
 	if (json_is_string(json_object_get(p, "failure")))
 		printf("  %-10s %s\n", "failure", str(p, "failure"));
+	if (json_is_string(json_object_get(p, "claim")))
+		printf("  %-10s %s (unproved, %s ago, %.0f so far)\n", "claim", str(p, "claim"),
+		       span(num(p, "claim_age_s"), a), num(p, "claims"));
 	if (json_is_number(json_object_get(p, "retry_in_s")))
 		printf("  %-10s in %s\n", "retry", span(num(p, "retry_in_s"), a));
 }

@@ -215,6 +215,7 @@ struct fx {
 			uint32_t ike;
 			enum engine_why why;
 			bool by_peer; /* the peer refused; else we did */
+			bool claim;   /* of somebody who says that he is the peer and has not proved it */
 			struct engine_path path;
 			char text
 			    [ENGINE_TEXT_MAX]; /* what they offered, what we accept, which key decides */
@@ -262,6 +263,13 @@ int engine_peer_update(struct engine *e, uint64_t now_ms, const struct engine_pe
 		       struct fx_list *fx);
 /** engine_peer_remove() - Forget the peer; its SAs are dropped, a Delete is sent once for each. */
 void engine_peer_remove(struct engine *e, uint64_t now_ms, uint32_t peer, struct fx_list *fx);
+
+/**
+ * engine_address_refused() - What FX_ADDRESSES brought cannot be ours: the IKE SAs by which we asked for
+ * it end (Delete sent, ENGINE_WHY_ADDRESS, explained).
+ */
+void engine_address_refused(struct engine *e, uint64_t now_ms, uint32_t peer, const struct addr *a,
+			    struct fx_list *fx);
 
 /* ---- inputs ---- */
 

@@ -152,6 +152,7 @@ void explain(struct engine *e, const struct peer_entry *pe, const struct ike_sa 
 	f->failed.ike = sa ? sa->handle : 0;
 	f->failed.why = why;
 	f->failed.by_peer = by_peer;
+	f->failed.claim = sa && sa->peer && !ike_sa_peers(sa) && !sa->auth->proved;
 	f->failed.path = *path;
 	if (sa_may_log(e, sa, path))
 		log_warn(sa   ? &sa->log

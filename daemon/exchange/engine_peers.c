@@ -283,6 +283,33 @@ static void goodbye(struct engine *e, struct ike_sa *sa, enum engine_why why)
 		sa_end(e, sa, why, false);
 }
 
+void engine_address_refused(struct engine *e, uint64_t now_ms, uint32_t peer, const struct addr *a,
+			    struct fx_list *fx)
+{
+	struct peer_entry *pe = peer_by_id(e, peer);
+	char text[ADDR_STR_MAX];
+	struct ike_sa *next;
+
+	if (!pe)
+		return;
+	engine_enter(e, now_ms, fx);
+	for (struct ike_sa *sa = pe->sas; sa; sa = next) {
+		next = sa->peer_next;
+		if (!sa->was_up || !sa->series_initiator)
+			continue;
+		explain(e, pe, sa, &sa->path, ENGINE_WHY_ADDRESS, false,
+			"it gave us the address %s, which may not be ours: compare its `assign` with "
+			"`accept-assigned` here and with the local networks",
+			addr_str(a, text));
+		goodbye(e, sa, ENGINE_WHY_ADDRESS);
+	}
+	if (addr_eq(&pe->v4, a))
+		pe->v4 = (struct addr){ 0 };
+	if (addr_eq(&pe->v6, a))
+		pe->v6 = (struct addr){ 0 };
+	engine_leave(e);
+}
+
 static void peer_ends(struct engine *e, struct peer_entry *pe, enum engine_why why)
 {
 	while (pe->sas) {

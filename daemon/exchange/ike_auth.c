@@ -420,6 +420,7 @@ static void peer_proved(struct engine *e, struct ike_sa *sa, const struct ike_ms
 	const struct engine_peer *p = sa->peer->p;
 	int err;
 
+	sa->auth->proved = true;
 	if (!suite_allowed(sa, p)) {
 		reject_r(e, sa, m, "the IKE suite is not among this peer's; key `ike-proposals`");
 		return;

@@ -70,7 +70,7 @@ void sup_recall(struct supervisor *s, uint64_t at_ms)
 
 bool sup_is_up(const struct supervisor *s, uint64_t now_ms)
 {
-	return s->ike && s->child && !(s->asked_ms && now_ms - s->asked_ms >= SUP_SILENT_MS);
+	return s->ike && s->child && !s->held && !(s->asked_ms && now_ms - s->asked_ms >= SUP_SILENT_MS);
 }
 
 const char *sup_state(const struct supervisor *s, uint64_t now_ms)
@@ -80,7 +80,7 @@ const char *sup_state(const struct supervisor *s, uint64_t now_ms)
 	if (s->admin_down)
 		return "off";
 	if (s->ike)
-		return "silent";
+		return s->held ? "calling" : "silent";
 	if (now_ms < s->refused_until_ms)
 		return "refused";
 	return s->cfg.start == SUP_WAIT			     ? "waiting"
@@ -96,6 +96,26 @@ static void tell(struct supervisor *s, uint64_t now_ms)
 		return;
 	s->told_up = up;
 	ops(s)->changed(s->env->arg, s->cfg.peer, up);
+}
+
+/* Nothing speaks against it any more. */
+static void forget_refusal(struct supervisor *s)
+{
+	s->refused_ms = 0;
+	s->held_in_vain = false;
+	s->failure[0] = '\0';
+	s->claim[0] = '\0';
+}
+
+void sup_hold(struct supervisor *s, bool on, uint64_t now_ms)
+{
+	if (on)
+		s->held++;
+	else if (s->held)
+		s->held--;
+	if (!s->held && s->ike)
+		forget_refusal(s);
+	tell(s, now_ms);
 }
 
 static void remember_endpoint(struct supervisor *s)
@@ -263,9 +283,9 @@ static void on_up(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 	s->up_ms = now_ms;
 	s->ups++;
 	s->rx_auth_ms = 0;
-	s->refused_ms = 0;
 	s->refused_until_ms = 0;
-	s->failure[0] = '\0';
+	if (!s->held || !s->held_in_vain)
+		forget_refusal(s);
 	s->jumped_ms = 0;
 	proved(s, now_ms);
 	call_stop(s, false);
@@ -310,6 +330,7 @@ static void on_down(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 		s->asked_ms = 0;
 		s->silent_since_ms = now_ms;
 		s->next_call_ms = now_ms;
+		s->held_in_vain = fx->down.why == ENGINE_WHY_ADDRESS;
 		if (fx->down.was_up && refusing(fx->down.why))
 			call_back_off(s, fx->down.why, now_ms);
 	}
@@ -377,6 +398,12 @@ void sup_on_fx(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 		on_unanswered(s, fx, now_ms);
 		break;
 	case FX_FAILED:
+		if (fx->failed.claim) {
+			memcpy(s->claim, fx->failed.text, sizeof(s->claim));
+			s->claim_ms = now_ms;
+			s->claims++;
+			break;
+		}
 		memcpy(s->failure, fx->failed.text, sizeof(s->failure));
 		s->failure_ms = now_ms;
 		break;

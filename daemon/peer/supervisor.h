@@ -164,6 +164,8 @@ struct supervisor {
 	size_t hop;    /* which */
 	uint64_t hopped_ms;
 	bool told_up;
+	unsigned held; /* questions whose answer this IKE SA waits for before it counts as up */
+	bool held_in_vain; /* the last one ended so: its back-off and reason outlive the next attempt */
 
 	/* calling */
 	struct sup_attempt attempt[SUP_TARGETS_MAX];
@@ -179,6 +181,8 @@ struct supervisor {
 	uint64_t tick_ms;
 	char failure[ENGINE_TEXT_MAX]; /* why the last negotiation failed; empty once up */
 	uint64_t failure_ms;
+	char claim[ENGINE_TEXT_MAX]; /* why one who only said that he is this peer was turned away */
+	uint64_t claim_ms, claims;
 	uint64_t moves, hops, rounds, ups;
 };
 
@@ -220,6 +224,11 @@ void sup_on_endpoint(struct supervisor *s, const struct engine_path *path, uint3
 /** sup_on_fx() - An effect of the engine that is about this peer (PEER_UP .. FAILED). */
 void sup_on_fx(struct supervisor *s, const struct fx *fx, uint64_t now_ms);
 
+/**
+ * sup_hold() - An address that the peer gave us is asked for (@on), or that was answered. Before that the
+ * peer is not up; a refusal ends the IKE SA with ENGINE_WHY_ADDRESS first.
+ */
+void sup_hold(struct supervisor *s, bool on, uint64_t now_ms);
 /** sup_is_up() - As events.sock tells it: authenticated, with a CHILD, and answering. */
 bool sup_is_up(const struct supervisor *s, uint64_t now_ms);
 /** sup_state() - One word: up, silent, calling, refused, waiting, off. */

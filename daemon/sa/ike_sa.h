@@ -125,6 +125,7 @@ struct auth_ctx {
 	bool cookie;	 /* the INIT request carried a valid cookie */
 	uint32_t prefix; /* slot of its prefix in the half-open limits */
 	bool initial_contact;
+	bool proved; /* the peer's AUTH holds; ours is still to be made */
 };
 
 /* A call: SA_CALLING only. */

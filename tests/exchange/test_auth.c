@@ -124,6 +124,12 @@ static void wrong_psk_is_refused_encrypted_and_explained(void **s)
 
 	(void)s;
 	secret_set(&w->host[HOME].psk, "not the same", 12);
+	run_call(w);
+	assert_true(w->host[VPS].last_failed.failed.claim); /* he said that he is home */
+	assert_false(w->host[HOME].last_failed.failed.claim);
+	world_free(w);
+	w = world_new(3, STYLE_PSK);
+	secret_set(&w->host[HOME].psk, "not the same", 12);
 	expect_refusal(w, ENGINE_WHY_AUTH_FAILED);
 }
 
@@ -488,6 +494,25 @@ static void reload_with_another_secret_ends_what_the_old_one_proved(void **s)
 	}
 }
 
+static void an_address_that_may_not_be_ours_ends_the_ike_sa(void **s)
+{
+	struct world *w = world_new(27, STYLE_PSK);
+	struct addr a = w->host[VPS].assign[0];
+
+	(void)s;
+	world_up(w);
+	assert_true(addr_eq(&w->host[HOME].last_addresses.addresses.v4, &a));
+	DO(w, HOME, engine_address_refused(e, now, w->host[HOME].peer.id, &a, fx));
+	assert_int_equal(w->host[HOME].last_down.down.why, ENGINE_WHY_ADDRESS);
+	assert_int_equal(paper_children(&w->host[HOME], false, false), 0);
+	assert_non_null(strstr(w->host[HOME].last_failed.failed.text, "accept-assigned"));
+	assert_false(w->host[HOME].last_failed.failed.claim);
+	world_run(w, 100);
+	assert_int_equal(w->host[VPS].down, 1);
+	world_no_leaks(w);
+	world_free(w);
+}
+
 static void reload_keeps_what_still_holds_and_ends_what_does_not(void **s)
 {
 	struct world *w = world_new(25, STYLE_PSK);
@@ -540,6 +565,7 @@ int main(void)
 		cmocka_unit_test(a_dead_keys_process_ends_the_attempt),
 		cmocka_unit_test(a_restarted_start_side_replaces_its_old_sa),
 		cmocka_unit_test(a_parallel_call_replaces_without_a_gap),
+		cmocka_unit_test(an_address_that_may_not_be_ours_ends_the_ike_sa),
 		cmocka_unit_test(reload_keeps_what_still_holds_and_ends_what_does_not),
 		cmocka_unit_test(reload_with_another_secret_ends_what_the_old_one_proved),
 	};

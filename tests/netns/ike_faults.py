@@ -32,13 +32,36 @@ def explained(side, peer, word):
     return wait_for(f"status of {side.tag} explains", lambda: word in str(side.peer(peer).get("failure") or ""), 20)
 
 
+def claimed(word):
+    return wait_for("status of the VPS explains", lambda: word in str(vps.peer("home").get("claim") or ""), 20)
+
+
 check("a wrong key shows as AUTHENTICATION_FAILED at home", explained(home, "vps", "AUTHENTICATION_FAILED"))
-check("and the VPS says which key of the configuration decides", explained(vps, "home", "public-key"))
+check("and the VPS says which key of the configuration decides", claimed("public-key"))
+check("but not as a failure of home, which has proved nothing", not vps.peer("home").get("failure"))
+with open(vps.d.log) as f:
+    told = sum("the signature" in line for line in f)
+check("once in the log for each claim", 0 < told <= vps.peer("home").get("claims", 0), told)
 check("the tunnel is not up", not home.up("vps") and not vps.up("home"))
 vps.m.write("/etc/postern/keys/home.pub", good)
 vps.cli("reload")
 check("with the right key and a reload it comes up by itself", wait_for("up", lambda: home.up("vps") and ping(), 40))
 check("the failure is gone from status", not home.peer("vps").get("failure"))
+
+# --- an address that may not be ours
+plain = home.m.read("/etc/postern/postern.conf")
+home.m.write("/etc/postern/postern.conf", plain + "accept-assigned = 10.98.0.0/16, fd00::/8\n")
+home.cli("reload")
+home.d.terminate()
+home.d.wait(15)
+home.start_posternd()
+check("an address outside accept-assigned is refused and explained", explained(home, "vps", "accept-assigned"))
+states = {home.peer("vps").get("state") for _ in range(40)}
+check("the tunnel never counts as up with it", "up" not in states, states)
+check("the VPS is told", wait_for("down", lambda: not vps.up("home"), 10))
+home.m.write("/etc/postern/postern.conf", plain)
+home.cli("reload")
+check("without that line and a reload it is up", wait_for("up", lambda: home.up("vps") and ping(), 40))
 
 # --- a wrong identity
 conf = home.m.read("/etc/postern/postern.conf")

@@ -679,6 +679,76 @@ static void a_hint_that_it_lost_us_calls_beside_the_old_sa(void **state)
 	assert_true(sup_is_up(&s, now));
 }
 
+static void fails(const char *text, bool claim)
+{
+	struct fx fx = { .kind = FX_FAILED };
+
+	snprintf(fx.failed.text, sizeof(fx.failed.text), "%s", text);
+	fx.failed.claim = claim;
+	sup_on_fx(&s, &fx, now);
+}
+
+static void a_claim_does_not_overwrite_why_our_own_call_failed(void **state)
+{
+	(void)state;
+	start(SUP_ALWAYS, "198.51.100.1");
+	pass(10);
+	fails("ours", false);
+	for (int i = 0; i < 5; i++)
+		fails("somebody's", true);
+	assert_string_equal(s.failure, "ours");
+	assert_string_equal(s.claim, "somebody's");
+	assert_int_equal(s.claims, 5);
+	comes_up(1, "198.51.100.1");
+	assert_string_equal(s.failure, "");
+	assert_string_equal(s.claim, "");
+}
+
+static void is_not_up_before_its_addresses_are_ours(void **state)
+{
+	(void)state;
+	start(SUP_ALWAYS, "198.51.100.1");
+	pass(10);
+	sup_hold(&s, true, now);
+	sup_hold(&s, true, now);
+	comes_up(1, "198.51.100.1");
+	assert_false(sup_is_up(&s, now) || f.up);
+	sup_hold(&s, false, now);
+	assert_false(f.up);
+	sup_hold(&s, false, now);
+	assert_true(sup_is_up(&s, now) && f.up);
+	assert_int_equal(f.told, 1);
+}
+
+static void a_refused_address_backs_off_further_each_time(void **state)
+{
+	uint64_t last = 0;
+
+	(void)state;
+	start(SUP_ALWAYS, "198.51.100.1");
+	pass(10);
+	for (uint32_t i = 0; i < 5; i++) {
+		sup_hold(&s, true, now);
+		comes_up(100 + i, "198.51.100.1");
+		fails("address", false);
+		goes_down(100 + i, true, ENGINE_WHY_ADDRESS);
+		sup_hold(&s, false, now);
+		assert_string_equal(sup_state(&s, now), "refused");
+		assert_string_equal(s.failure, "address");
+		assert_true(s.refused_until_ms - now > last);
+		last = s.refused_until_ms - now;
+		pass(last + 10);
+	}
+	assert_int_equal(f.told, 0);
+	sup_hold(&s, true, now);
+	comes_up(200, "198.51.100.1");
+	assert_string_equal(s.failure, "address"); /* until it is known */
+	sup_hold(&s, false, now);
+	assert_string_equal(s.failure, "");
+	goes_down(200, true, ENGINE_WHY_AUTH_FAILED);
+	assert_true(s.refused_until_ms - now <= SUP_REFUSED_MIN_MS);
+}
+
 static void admin_down_closes_and_up_calls(void **state)
 {
 	(void)state;
@@ -849,6 +919,9 @@ int main(void)
 		T(another_way_to_the_peer_asks_and_moves_at_once),
 		T(icmp_is_a_hint_at_most_every_5_s),
 		T(a_hint_that_it_lost_us_calls_beside_the_old_sa),
+		T(a_claim_does_not_overwrite_why_our_own_call_failed),
+		T(is_not_up_before_its_addresses_are_ours),
+		T(a_refused_address_backs_off_further_each_time),
 		T(admin_down_closes_and_up_calls),
 		T(a_rekeyed_ike_sa_stays_the_same_peer),
 		T(a_new_port_is_used_at_once),
