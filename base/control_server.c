@@ -33,6 +33,8 @@ struct client {
 	size_t out_len, out_at, out_cap;
 };
 
+#define ACCEPT_PAUSE_MS 500
+
 struct control_server {
 	struct loop *loop;
 	struct loop_fd listen;
@@ -40,6 +42,7 @@ struct control_server {
 	struct client *clients;
 	size_t count;
 	uint64_t next_id;
+	struct timer again; /* accept was paused: no descriptor was left */
 	struct timer sweep; /* frees the dead outside of their own callbacks */
 };
 
@@ -499,14 +502,33 @@ fail:
 		client_free(c);
 }
 
+static void accept_again(struct timer *t, uint64_t now_ms)
+{
+	struct control_server *s = t->arg;
+
+	(void)now_ms;
+	if (loop_mod(s->loop, &s->listen, EPOLLIN))
+		(void)timer_set(loop_timers(s->loop), t, loop_now_ms(s->loop) + ACCEPT_PAUSE_MS);
+}
+
+/* Who waits keeps the socket readable: without a pause the loop would do nothing else. */
+static void pause_accept(struct control_server *s)
+{
+	if (!timer_set(loop_timers(s->loop), &s->again, loop_now_ms(s->loop) + ACCEPT_PAUSE_MS))
+		(void)loop_mod(s->loop, &s->listen, 0);
+}
+
 static void accept_ready(struct loop_fd *lf, uint32_t events)
 {
 	struct control_server *s = lf->arg;
 	int fd = accept4(lf->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			pause_accept(s);
 		return;
+	}
 	client_add(s, fd);
 }
 
@@ -524,6 +546,7 @@ struct control_server *control_server_new(struct loop *l, int listen_fd,
 	s->loop = l;
 	s->cfg = *cfg;
 	s->sweep = (struct timer){ .fire = sweep, .arg = s };
+	s->again = (struct timer){ .fire = accept_again, .arg = s };
 	s->listen = (struct loop_fd){ .fd = listen_fd, .ready = accept_ready, .arg = s };
 	rc = loop_add(l, &s->listen, EPOLLIN);
 	if (rc) {
@@ -544,6 +567,7 @@ void control_server_free(struct control_server *s)
 	for (struct client *c = s->clients; c; c = c->next)
 		client_end(c);
 	timer_clear(loop_timers(s->loop), &s->sweep);
+	timer_clear(loop_timers(s->loop), &s->again);
 	sweep(&s->sweep, 0);
 	free(s);
 }

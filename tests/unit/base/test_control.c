@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -76,6 +77,18 @@ static void serve(bool events, gid_t admin, bool anyone)
 	loop = loop_new();
 	server = control_server_new(loop, fd, &cfg);
 	assert_non_null(server);
+}
+
+static int accepts;
+
+/* The linker puts it before the real one. */
+int __real_accept4(int fd, struct sockaddr *sa, socklen_t *len, int flags);
+int __wrap_accept4(int fd, struct sockaddr *sa, socklen_t *len, int flags);
+
+int __wrap_accept4(int fd, struct sockaddr *sa, socklen_t *len, int flags)
+{
+	accepts++;
+	return __real_accept4(fd, sa, len, flags);
 }
 
 static int stop(void **state)
@@ -442,6 +455,29 @@ static int remove_dir(void **state)
 	return rmdir(dir);
 }
 
+static void out_of_descriptors_accept_is_paused_and_goes_on(void **state)
+{
+	struct rlimit was, none;
+	int fd;
+
+	(void)state;
+	serve(false, (gid_t)-1, true);
+	fd = dial();
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	none = was;
+	none.rlim_cur = (rlim_t)fd + 1;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	accepts = runs = 0;
+	turn(20);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_in_range(accepts, 1, 2);
+	say(fd, "{\"v\":1,\"verb\":\"echo\"}\n");
+	for (int i = 0; i < 1000 && !runs; i++)
+		turn(1);
+	assert_true(runs > 0);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -454,6 +490,7 @@ int main(void)
 					  stop),
 		cmocka_unit_test_teardown(subscribers_get_events_and_slow_ones_are_dropped, stop),
 		cmocka_unit_test_teardown(one_client_too_many_is_told_so, stop),
+		cmocka_unit_test_teardown(out_of_descriptors_accept_is_paused_and_goes_on, stop),
 		cmocka_unit_test_teardown(one_user_does_not_take_every_place, stop),
 		cmocka_unit_test_teardown(events_sock_greets_and_does_not_listen, stop),
 		cmocka_unit_test_teardown(classes_follow_the_credentials_of_the_client, stop),
