@@ -38,6 +38,7 @@ static const uint8_t allowed[] = {
 
 struct recv_state {
 	bool armed;
+	bool multi; /* as it was armed: the worker's feature may be off by the time it completes */
 	struct msghdr msg; /* multishot: the template; single shot: what it fills */
 	struct sockaddr_storage name;
 	struct iovec iov;
@@ -120,7 +121,8 @@ static void arm_recv(struct worker *w, unsigned i)
 	sqe->len = 1;
 	sqe->buf_group = GROUP_RX;
 	sqe->flags = IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
-	if (w->features & DP_F_RECV_MULTI) {
+	r->multi = w->features & DP_F_RECV_MULTI;
+	if (r->multi) {
 		sqe->ioprio = IORING_RECV_MULTISHOT;
 		r->msg.msg_namelen = NAME_ROOM;
 		r->msg.msg_controllen = sizeof(r->control);
@@ -317,14 +319,14 @@ static void on_recv(struct worker *w, unsigned i, const struct io_uring_cqe *cqe
 	if (cqe->res < 0 || !b) {
 		if (b)
 			buf_put(b);
-		if (cqe->res == -EINVAL && (w->features & DP_F_RECV_MULTI))
+		if (cqe->res == -EINVAL && r->multi)
 			w->features &= ~(unsigned)DP_F_RECV_MULTI;
 		else if (cqe->res < 0 && cqe->res != -ENOBUFS && cqe->res != -EAGAIN &&
 			 cqe->res != -ECANCELED)
 			udp_on_error(w, &w->socks[i], cqe->res);
 		return;
 	}
-	if (w->features & DP_F_RECV_MULTI) {
+	if (r->multi) {
 		if (!multi_view(r, b, cqe->res, &rx, &msg)) {
 			worker_count(w, DP_DROP_TRUNCATED);
 			buf_put(b);

@@ -20,6 +20,7 @@
 #include "esp.h"
 #include "packets.h"
 #include "probe.h"
+#include "worker.h"
 
 struct end {
 	struct dp *dp;
@@ -239,6 +240,22 @@ static void packets_arrive_as_they_were_sent(void **state)
 	assert_int_equal(a.tx_pkts, 100);
 	assert_int_equal(a.rx_pkts, 100);
 	assert_true(a.tx_data_ms && a.rx_auth_ms && a.rx_path_bytes);
+}
+
+/* A socket was refused it; the others are armed as they were, and what comes by them is read so. */
+static void a_receive_is_read_as_it_was_armed(void **state)
+{
+	struct world *w = *state;
+	uint8_t got[65536], want[2000];
+	size_t n = make_packet(&inner, want, 500);
+
+	assert_int_equal(through(w, 0, &inner, 500, got), n); /* all is armed */
+	for (unsigned i = 0; i < w->workers; i++)
+		w->e[1].dp->worker[i]->features &= ~(unsigned)DP_F_RECV_MULTI;
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(through(w, 0, &inner, 500, got), n);
+		assert_memory_equal(got, want, n);
+	}
 }
 
 static void a_burst_arrives_in_order(void **state)
@@ -674,6 +691,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(packets_arrive_as_they_were_sent),
+		T(a_receive_is_read_as_it_was_armed),
 		T(what_no_selector_allows_goes_nowhere),
 		T(an_inner_packet_outside_the_selectors_is_dropped),
 		T(a_replayed_packet_is_dropped),
