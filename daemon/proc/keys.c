@@ -100,6 +100,8 @@ static int sign(const struct keys *k, const struct config_peer *peer, const stru
 	octets = (struct span){ .p = m->data + sizeof(q), .len = q.len };
 	if (!f || !f->key)
 		return -ENOENT;
+	if (proc_check_octets(octets.p, octets.len))
+		return -EBADMSG;
 	return sig_make(f->key, (enum sig_scheme)q.scheme, octets, out, PROC_RESULT_MAX, len);
 }
 

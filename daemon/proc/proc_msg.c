@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "prf.h"
 #include "sign.h"
+#include "wire.h"
 
 int proc_name_set(char *field, size_t cap, const char *name)
 {
@@ -346,6 +348,39 @@ int proc_check_request(const struct ipc_msg *m, const char **why)
 int proc_check_keys(const struct ipc_msg *m, const char **why)
 {
 	return check(key_requests, m, why);
+}
+
+#define IKE_HDR	       28
+#define PAYLOAD_HDR    4
+#define IKE_SA_INIT    34
+#define FLAG_INITIATOR 0x08
+#define FLAG_RESPONSE  0x20
+#define TAIL_MIN       (NONCE_LEN_MIN + 32) /* PRF_HMAC_SHA2_256 */
+#define TAIL_MAX       (NONCE_LEN_MAX + PRF_LEN_MAX)
+
+int proc_check_octets(const void *octets, size_t len)
+{
+	/* RFC 7296 s3.1, by hand: the parser of the wire is not for the process that has the keys. */
+	struct rd r = rd_init(octets, len);
+	uint64_t spi_i = rd_be64(&r);
+	uint8_t next, version, exchange, flags;
+	uint32_t id, length;
+
+	(void)rd_be64(&r); /* SPIr: 0 in the initiator's */
+	next = rd_u8(&r);
+	version = rd_u8(&r);
+	exchange = rd_u8(&r);
+	flags = rd_u8(&r);
+	id = rd_be32(&r);
+	length = rd_be32(&r);
+	if (r.bad || length < IKE_HDR + PAYLOAD_HDR || length > len)
+		return -EBADMSG;
+	if (len - length < TAIL_MIN || len - length > TAIL_MAX)
+		return -EBADMSG;
+	return spi_i && next && version == 0x20 && exchange == IKE_SA_INIT &&
+		       !(flags & ~(FLAG_INITIATOR | FLAG_RESPONSE)) && !id
+		   ? 0
+		   : -EBADMSG;
 }
 
 int proc_check_resolver(const struct ipc_msg *m, const char **why)

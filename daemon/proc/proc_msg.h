@@ -204,7 +204,7 @@ struct pr_reload {
 struct kq_sign {
 	char peer[PROC_NAME_MAX];
 	uint32_t scheme; /* enum sig_scheme (sign.h); -EINVAL when it does not fit the key */
-	uint32_t len;	 /* octets that follow: RFC 7296 s2.15 <SignedOctets> */
+	uint32_t len;	 /* octets that follow: RFC 7296 s2.15 <SignedOctets>, see proc_check_octets() */
 };
 
 /* The public half of that key: SubjectPublicKeyInfo in DER, for the key type and for the peer. */
@@ -252,6 +252,12 @@ struct rr_reply {
 int proc_check_request(const struct ipc_msg *m, const char **why);
 /** proc_check_keys() - The same for KQ_. */
 int proc_check_keys(const struct ipc_msg *m, const char **why);
+/**
+ * proc_check_octets() - Have these the shape of what RFC 7296 s2.15 signs: a whole IKE_SA_INIT message (of
+ * either side, v2, message ID 0), then a nonce and the output of a PRF? Whoever has taken the child over
+ * gets nothing else signed: no certificate, no other protocol's transcript. 0 or -EBADMSG.
+ */
+int proc_check_octets(const void *octets, size_t len);
 /** proc_check_resolver() - The same for RQ_. */
 int proc_check_resolver(const struct ipc_msg *m, const char **why);
 /** proc_check_reply() - The same for PR_, KR_, RR_ replies and PM_ messages, in the child. */

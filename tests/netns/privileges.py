@@ -323,18 +323,34 @@ check("a new hop socket has another port", port and port not in (4500, ask("hop"
 public = gate.run(["openssl", "pkey", "-in", "/etc/postern/gate.key", "-pubout", "-outform", "DER"], check=True)
 spki = ask("key", what="public", peer="home")
 check("keys gives the public half", spki["status"] == 0 and len(spki["hex"]) == 88, spki)
-sig = ask("key", what="sign", peer="home", octets="sign me")
-gate.python("import sys; open('/tmp/m', 'w').write('sign me'); open('/tmp/s', 'wb').write(bytes.fromhex(sys.argv[1]))", sig["hex"])
+
+
+def octets(exchange=34, version=0x20, length=None, tail=32 + 32):
+    """<SignedOctets> of RFC 7296 s2.15: IKE_SA_INIT, nonce, prf."""
+    body = b"\x00\x00\x00\x08abcd"
+    n = 28 + len(body) if length is None else length
+    return (b"initiato" + bytes(8) + bytes([33, version, exchange, 8]) + bytes(4) + n.to_bytes(4, "big") + body +
+            b"n" * tail).hex()
+
+
+sig = ask("key", what="sign", peer="home", octets=octets())
+gate.python("import sys; open('/tmp/m', 'wb').write(bytes.fromhex(sys.argv[2])); "
+            "open('/tmp/s', 'wb').write(bytes.fromhex(sys.argv[1]))", sig["hex"], octets())
 r = gate.run(["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", "/etc/postern/gate.pub", "-rawin", "-in", "/tmp/m",
               "-sigfile", "/tmp/s"], check=False)
 check("keys signs, and the public key agrees", r.returncode == 0, r.stdout)
+for what, wrong in (("any text", b"sign me, a certificate or whatever it is".hex() * 4), ("another exchange", octets(exchange=35)),
+                    ("IKEv1", octets(version=0x10)), ("a message that ends elsewhere", octets(length=30)),
+                    ("no nonce", octets(tail=0)), ("a tail too long", octets(tail=400))):
+    r = ask("key", what="sign", peer="home", octets=wrong)
+    check(f"keys signs no {what}", r["status"] == -74 and not r["hex"], r)
 import hashlib
 import hmac
 inner = hmac.new(b"a shared secret", b"Key Pad for IKEv2", hashlib.sha256).digest()
 mac = ask("key", what="psk", peer="vps", octets="mac me")
 check("keys makes the PSK's MAC", mac["hex"] == hmac.new(inner, b"mac me", hashlib.sha256).hexdigest(), mac)
 check("no PSK for a peer with a key", ask("key", what="psk", peer="home", octets="x")["status"] == -ENOENT)
-check("no key for a peer that is not configured", ask("key", what="sign", peer="nobody", octets="x")["status"] == -ENOENT)
+check("no key for a peer that is not configured", ask("key", what="sign", peer="nobody", octets=octets())["status"] == -ENOENT)
 gate.write("/etc/hosts", "127.0.0.1 localhost\n192.0.2.80 vps.example.net\n2001:db8::80 vps.example.net\n")
 gate.write("/etc/nsswitch.conf", "hosts: files dns\n")
 gate.write("/etc/resolv.conf", "nameserver 203.0.113.77\n")  # nobody there: every look-up is slow

@@ -345,8 +345,14 @@ static void on_key(struct control_server *s, struct control_ref ref, const json_
 
 	(void)s;
 	(void)arg;
+	uint8_t bytes[1024];
+	size_t len = 0;
+
+	/* What is to be signed comes in hexadecimal: it has the form of an IKE message. */
+	while (len < sizeof(bytes) && sscanf(octets + 2 * len, "%2hhx", &bytes[len]) == 1)
+		len++;
 	if (!strcmp(what, "sign"))
-		rc = priv_sign(priv, peer, SIG_ED25519, octets, strlen(octets), on_octets, a);
+		rc = priv_sign(priv, peer, SIG_ED25519, bytes, len, on_octets, a);
 	else if (!strcmp(what, "psk"))
 		rc = priv_psk_auth(priv, peer, PRF_HMAC_SHA2_256, octets, strlen(octets), on_octets,
 				   a);

@@ -197,6 +197,27 @@ static void octets_are_as_many_as_told(void **state)
 	assert_int_equal(run(proc_check_keys, KQ_PSK_AUTH, &p, sizeof(p), 0), -EBADMSG);
 }
 
+static void only_the_octets_of_an_auth_payload_are_signed(void **state)
+{
+	/* SPIi, SPIr, SA, 2.0, IKE_SA_INIT, I, ID 0, length 32, one payload; then nonce and PRF */
+	uint8_t o[400] = { 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 33, 0x20, 34, 8,
+			   0, 0, 0, 0, 0, 0, 0, 32, 0, 0, 0, 4 };
+
+	(void)state;
+	for (size_t n = 0; n <= sizeof(o); n++)
+		assert_int_equal(proc_check_octets(o, n),
+				 n >= 32 + 16 + 32 && n <= 32 + 256 + 64 ? 0 : -EBADMSG);
+	for (int i = 16; i < 28; i++) {
+		uint8_t was = o[i];
+
+		o[i] = i == 16 ? 0 : 0xff; /* no payload; version, exchange, flags, ID, length */
+		assert_int_equal(proc_check_octets(o, 150), -EBADMSG);
+		o[i] = was;
+	}
+	o[0] = 0; /* no SPI */
+	assert_int_equal(proc_check_octets(o, 150), -EBADMSG);
+}
+
 static void look_ups_are_for_host_names(void **state)
 {
 	static const struct {
@@ -275,6 +296,7 @@ int main(void)
 		cmocka_unit_test(addresses_have_one_form),
 		cmocka_unit_test(numbers_stay_in_range),
 		cmocka_unit_test(octets_are_as_many_as_told),
+		cmocka_unit_test(only_the_octets_of_an_auth_payload_are_signed),
 		cmocka_unit_test(look_ups_are_for_host_names),
 		cmocka_unit_test(the_child_checks_what_it_is_sent),
 		cmocka_unit_test(a_name_that_is_too_long_is_no_name),
