@@ -8,6 +8,7 @@
  * ("mail") takes its first argument from there.
  */
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -15,9 +16,13 @@ struct cli {
 	const char *run_dir; /* --run-dir, default /run/postern */
 	bool json;	     /* --json before or behind the verb */
 	const char *verb;    /* as typed, "mail queue" */
+	int status;	     /* of the last cli_call() that failed */
 };
 
-#define CLI_USAGE 64 /* exit status: wrong usage, after cli_usage() */
+/* Exit status beside 0 and 1 (it was refused, or it failed), as sysexits.h has them. */
+#define CLI_USAGE	64 /* wrong usage, after cli_usage() */
+#define CLI_NO_DAEMON	69 /* nothing answers, or it went away */
+#define CLI_NOT_ALLOWED 77 /* the socket is for root and the admin group */
 
 struct cli_verb {
 	const char *name;
@@ -39,6 +44,21 @@ int cli_main(int argc, char **argv, const struct cli_verb *const *tables, const 
 int cli_usage(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /** cli_fail() - "postern VERB: message" on standard error; returns 1. */
 int cli_fail(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/**
+ * cli_call() - Ask a daemon one verb and wait for its answer.
+ * @socket: its name in the run-dir; @daemon: who listens there, for the message.
+ * @args: taken, may be NULL.
+ * The answer (the caller puts it), or NULL after a message, with the exit status in cli->status.
+ */
+json_t *cli_call(struct cli *cli, const char *socket, const char *daemon, const char *verb,
+		 json_t *args, int timeout_ms);
+/**
+ * cli_unreached() - The message for what control_call() or control_watch() failed with.
+ * @rc: -errno; @why: its text. Returns the exit status.
+ */
+int cli_unreached(struct cli *cli, const char *path, const char *daemon, int rc, const char *why);
+/** cli_print_json() - One object on standard output, readable. */
+void cli_print_json(const json_t *o);
 /** cli_socket() - RUN-DIR/@name in a buffer of the caller's. */
 const char *cli_socket(const struct cli *cli, const char *name, char *out, size_t cap);
 

@@ -132,6 +132,8 @@ void config_free(struct config *cfg);
  * Part of the library daemon_config_files, since it needs crypto/.
  */
 void config_files_check(struct config *cfg, const struct conf_files *files);
+/** config_judge() - `postern check` and `posternd -n`: all of it, told on stdout or stderr; 0 or 1. */
+int config_judge(const char *path);
 
 /**
  * config_reloadable() - Can a daemon that runs @old go over to @cfg? Settings of [posternd] that hold

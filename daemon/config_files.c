@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -77,4 +78,24 @@ void config_files_check(struct config *cfg, const struct conf_files *files)
 				   "[peer %s] %s", p->name, why);
 		view_free(v);
 	}
+}
+
+int config_judge(const char *path)
+{
+	struct config *cfg = config_load(path);
+	int rc;
+
+	if (!cfg) {
+		fprintf(stderr, "%s: out of memory\n", path);
+		return 1;
+	}
+	config_files_check(cfg, &conf_files_disk);
+	rc = conf_ok(cfg->conf) ? 0 : 1;
+	if (rc)
+		fprintf(stderr, "%s\n", cfg->conf->errors);
+	else
+		printf("%s: %zu peer%s, nothing wrong\n", path, cfg->peer_count,
+		       cfg->peer_count == 1 ? "" : "s");
+	config_free(cfg);
+	return rc;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,10 +20,11 @@ static const struct {
 
 static int usage(FILE *to, int status)
 {
-	fputs("usage: posternd [-c FILE] [--cleanup]\n"
+	fputs("usage: posternd [-c FILE] [-n | --cleanup]\n"
 	      "       posternd --version\n"
 	      "\n"
 	      "  -c FILE    configuration (" CONFIG_DEFAULT_PATH ")\n"
+	      "  -n         check the configuration and every file that it names, and end\n"
 	      "  --cleanup  remove the tunnel device, its routes, rules and nft table, and end\n",
 	      to);
 	return status;
@@ -32,6 +34,7 @@ int main(int argc, char **argv)
 {
 	struct parent_options o = { .config = CONFIG_DEFAULT_PATH };
 	const char *child = proc_child_name(argc, argv);
+	bool check = false;
 
 	for (size_t i = 0; child && i < sizeof(children) / sizeof(*children); i++) {
 		if (!strcmp(child, children[i].name))
@@ -40,14 +43,16 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "-c") && i + 1 < argc)
 			o.config = argv[++i];
+		else if (!strcmp(argv[i], "-n"))
+			check = true;
 		else if (!strcmp(argv[i], "--cleanup"))
 			o.cleanup = true;
 		else if (!strcmp(argv[i], "--version"))
 			return puts("posternd " POSTERN_VERSION) < 0;
-		else if (!strcmp(argv[i], "--help"))
+		else if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
 			return usage(stdout, 0);
 		else
-			return usage(stderr, 2);
+			return usage(stderr, 64);
 	}
-	return parent_main(&o);
+	return check ? config_judge(o.config) : parent_main(&o);
 }

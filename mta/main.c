@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "log.h"
 #include "parent.h"
 
@@ -19,33 +20,11 @@ static const struct {
 
 static int usage(FILE *to)
 {
-	fprintf(to, "usage: postern-mta [-c FILE] [-n] [--keys] [--version]\n"
+	fprintf(to, "usage: postern-mta [-c FILE] [-n | --keys | --version]\n"
 		    "  -c FILE    configuration, default /etc/postern/mta.conf\n"
 		    "  -n         check the configuration and everything that it names, then exit\n"
 		    "  --keys     print all configuration keys\n");
 	return to == stderr ? 64 : 0;
-}
-
-static int check(const char *path)
-{
-	struct conf *conf = conf_load(&config_schema, path);
-	struct mta_config *c = conf && conf_ok(conf) ? config_new(conf) : NULL;
-	char *text = NULL;
-	size_t len = 0;
-	char why[CONF_WHY_MAX];
-	int fd = -1, rc;
-
-	if (c && !conf_file_read(path, 0, &text, &len, why, sizeof(why)))
-		fd = bundle_make(conf, text, len);
-	rc = c && conf_ok(conf) && fd >= 0 ? 0 : 1;
-	if (rc)
-		fprintf(stderr, "%s\n", conf && conf->errors ? conf->errors : "out of memory");
-	else
-		printf("%s: in order\n", path);
-	free(text);
-	config_free(c);
-	conf_free(conf);
-	return rc;
 }
 
 int main(int argc, char **argv)
@@ -86,5 +65,5 @@ int main(int argc, char **argv)
 	}
 	if (child || optind != argc)
 		return usage(stderr);
-	return check_only ? check(path) : parent_run(path);
+	return check_only ? mta_check(path) : parent_run(path);
 }

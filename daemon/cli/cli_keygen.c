@@ -42,6 +42,19 @@ static int write_new(const char *path, const void *data, size_t len, mode_t mode
 	return rc;
 }
 
+static int not_written(struct cli *cli, const char *path, int rc)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (rc == -EEXIST)
+		return cli_fail(
+		    cli, "%s: exists, and no key is ever overwritten; move it away first", path);
+	if (rc == -ENOENT && slash && slash > path)
+		return cli_fail(cli, "%s: no such folder; make it first: mkdir -p -m 700 %.*s",
+				path, (int)(slash - path), path);
+	return cli_fail(cli, "%s: %s", path, strerror(-rc));
+}
+
 static int make_psk(struct cli *cli, const char *path)
 {
 	static const char digit[] =
@@ -59,7 +72,7 @@ static int make_psk(struct cli *cli, const char *path)
 	secret_wipe(raw, sizeof(raw));
 	secret_wipe(text, sizeof(text));
 	if (rc)
-		return cli_fail(cli, "%s: %s", path, strerror(-rc));
+		return not_written(cli, path, rc);
 	printf("%s: a new secret; the same file goes to the peer, by a safe way\n", path);
 	return 0;
 }
@@ -93,13 +106,13 @@ static int make_pair(struct cli *cli, const char *path, enum key_type type)
 	secret_clear(&priv);
 	if (rc) {
 		pubkey_free(k);
-		return cli_fail(cli, "%s: %s", path, strerror(-rc));
+		return not_written(cli, path, rc);
 	}
 	rc = write_new(pub, pem, strlen(pem), 0644);
 	if (rc) {
 		(void)unlink(path);
 		pubkey_free(k);
-		return cli_fail(cli, "%s: %s", pub, strerror(-rc));
+		return not_written(cli, pub, rc);
 	}
 	printf("%s: private key (%s), stays here\n%s: public key, goes to the peer\n%s\n", path,
 	       key_type_name(type), pub, pubkey_fingerprint(k, print));

@@ -5,47 +5,57 @@
 
 #include "daemon_cli.h"
 
-static int ask(struct cli *cli, const char *verb, json_t *args)
+/* @done is for people; it may name the peer once. */
+static int ask(struct cli *cli, const char *verb, json_t *args, const char *done, const char *peer)
 {
 	json_t *o = cli_ask(cli, verb, args);
 
 	if (!o)
-		return 1;
+		return cli->status;
 	if (cli->json)
-		cli_print(o);
+		cli_print_json(o);
+	else
+		printf("%s%s%s\n", peer, *peer ? ": " : "", done);
 	json_decref(o);
 	return 0;
 }
 
-static int one_peer(struct cli *cli, const char *verb, int argc, char **argv)
+static int one_peer(struct cli *cli, const char *verb, int argc, char **argv, const char *done)
 {
-	if (argc != 2)
+	if (argc < 2)
 		return cli_usage(cli, "which peer?");
-	return ask(cli, verb, json_pack("{s:s}", "peer", argv[1]));
+	if (argc > 2)
+		return cli_usage(cli, "unexpected \"%s\"", argv[2]);
+	return ask(cli, verb, json_pack("{s:s}", "peer", argv[1]), done, argv[1]);
 }
 
 int cli_up(struct cli *cli, int argc, char **argv)
 {
-	return one_peer(cli, "up", argc, argv);
+	return one_peer(cli, "up", argc, argv, "may come up; \"postern status\" shows how it goes");
 }
 
 int cli_down(struct cli *cli, int argc, char **argv)
 {
-	return one_peer(cli, "down", argc, argv);
+	return one_peer(cli, "down", argc, argv, "goes down and stays down until \"postern up\"");
 }
 
 int cli_rekey(struct cli *cli, int argc, char **argv)
 {
 	bool ike = argc > 1 && !strcmp(argv[1], "--ike");
 
-	if (argc != (ike ? 3 : 2))
+	int at = ike ? 2 : 1;
+
+	if (argc <= at)
 		return cli_usage(cli, "which peer?");
-	return ask(cli, "rekey", json_pack("{s:s, s:b}", "peer", argv[argc - 1], "ike", ike));
+	if (argc > at + 1)
+		return cli_usage(cli, "unexpected \"%s\"", argv[at + 1]);
+	return ask(cli, "rekey", json_pack("{s:s, s:b}", "peer", argv[at], "ike", ike),
+		   "new keys are being made", argv[at]);
 }
 
 int cli_reload(struct cli *cli, int argc, char **argv)
 {
 	if (argc != 1)
 		return cli_usage(cli, "unexpected \"%s\"", argv[1]);
-	return ask(cli, "reload", NULL);
+	return ask(cli, "reload", NULL, "the configuration is read again and in force", "");
 }

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+/* `postern status`: for people, 80 columns wide; what a program wants is --json. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "daemon_cli.h"
+
+#define WIDTH  80
+#define INDENT 14 /* of what stands behind a label */
 
 static const char *str(const json_t *o, const char *key)
 {
@@ -14,6 +20,13 @@ static const char *str(const json_t *o, const char *key)
 static double num(const json_t *o, const char *key)
 {
 	return json_number_value(json_object_get(o, key));
+}
+
+static bool has(const json_t *o, const char *key)
+{
+	const json_t *v = json_object_get(o, key);
+
+	return json_is_true(v) || json_is_number(v) || (json_is_string(v) && *json_string_value(v));
 }
 
 /* "12 s", "5 min", "3 h", "2 d" */
@@ -30,6 +43,20 @@ static const char *span(double s, char out[static 32])
 	return out;
 }
 
+/* "21:03:44", or with its date when that was not today */
+static const char *when(double ago_s, char out[static 32])
+{
+	time_t now = time(NULL), then = now - (time_t)ago_s;
+	struct tm a, b;
+
+	localtime_r(&now, &a);
+	localtime_r(&then, &b);
+	strftime(out, 32,
+		 a.tm_yday == b.tm_yday && a.tm_year == b.tm_year ? "%H:%M:%S" : "%Y-%m-%d %H:%M",
+		 &b);
+	return out;
+}
+
 static const char *bytes(double n, char out[static 32])
 {
 	static const char *const unit[] = { "B", "KiB", "MiB", "GiB", "TiB" };
@@ -43,78 +70,138 @@ static const char *bytes(double n, char out[static 32])
 	return out;
 }
 
-static void list(const char *label, const json_t *a)
+/* A label and its text, broken at spaces so that no line is longer than WIDTH. */
+static void field(const char *label, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void field(const char *label, const char *fmt, ...)
 {
-	size_t i;
-	json_t *v;
+	char text[4096], *word, *rest = text;
+	size_t column = INDENT;
+	va_list ap;
 
-	if (!json_array_size(a))
-		return;
-	printf("  %-10s", label);
-	json_array_foreach(a, i, v) printf(" %s", json_string_value(v));
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	for (char *c = text; *c; c++)
+		*c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?'
+							    : *c; /* a peer may have chosen it */
+	printf("  %-*s", INDENT - 2, label);
+	while ((word = strsep(&rest, " "))) {
+		size_t len = strlen(word);
+
+		if (!len)
+			continue;
+		if (column > INDENT && column + 1 + len > WIDTH) {
+			printf("\n%*s", INDENT, "");
+			column = INDENT;
+		}
+		printf("%s%s", column > INDENT ? " " : "", word);
+		column += len + (column > INDENT);
+	}
 	putchar('\n');
 }
 
-static void print_ike(const json_t *p)
+static void list(const char *label, const json_t *a)
 {
-	const json_t *ike = json_object_get(p, "ike"), *ch;
+	char text[4096] = "";
+	size_t i, n = 0;
+	json_t *v;
+
+	json_array_foreach(a, i, v)
+	{
+		if (n < sizeof(text))
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", i ? " " : "",
+					      json_string_value(v) ? json_string_value(v) : "?");
+	}
+	if (*text)
+		field(label, "%s", text);
+}
+
+static void print_ike(const json_t *ike)
+{
 	char a[32], b[32];
+	const json_t *ch;
 	size_t i;
 
 	if (!json_is_object(ike))
 		return;
-	printf("  %-10s %s, %s_i %s_r, age %s, rekey in %s\n", "ike", str(ike, "suite"),
-	       str(ike, "spi_i"), str(ike, "spi_r"), span(num(ike, "age_s"), a),
-	       span(num(ike, "rekey_in_s"), b));
+	field("keys of IKE", "%s, %s old, renewed in %s", str(ike, "suite"),
+	      span(num(ike, "age_s"), a), span(num(ike, "rekey_in_s"), b));
 	json_array_foreach(json_object_get(ike, "children"), i, ch)
-	    printf("  %-10s %s, in %s out %s, %s === %s, rekey in %s\n", "child", str(ch, "suite"),
-		   str(ch, "spi_in"), str(ch, "spi_out"), str(ch, "local_ts"), str(ch, "remote_ts"),
-		   span(num(ch, "rekey_in_s"), b));
+	{
+		field("keys of data", "%s, %s old, renewed in %s, SPI %s in, %s out",
+		      str(ch, "suite"), span(num(ch, "age_s"), a), span(num(ch, "rekey_in_s"), b),
+		      str(ch, "spi_in"), str(ch, "spi_out"));
+		field("", "%s === %s", str(ch, "local_ts"), str(ch, "remote_ts"));
+	}
+}
+
+static void print_path(const json_t *p)
+{
+	char a[32];
+
+	if (!has(p, "endpoint"))
+		return;
+	field("endpoint", "%s%s", str(p, "endpoint"),
+	      has(p, "on_trial") ? ", on trial until it answers there" : "");
+	field("path", "from %s, %s", str(p, "local"),
+	      has(p, "nat_local") && has(p, "nat_remote") ? "NAT on both sides"
+	      : has(p, "nat_local")			  ? "NAT on our side"
+	      : has(p, "nat_remote")			  ? "NAT on its side"
+							  : "no NAT");
+	if (has(p, "reply_age_s"))
+		field("answered", "%s ago", span(num(p, "reply_age_s"), a));
+	if (has(p, "unanswered_s"))
+		field("unanswered", "a request for %s", span(num(p, "unanswered_s"), a));
 }
 
 static void print_peer(const json_t *p)
 {
-	const json_t *since = json_object_get(p, "since_s"),
-		     *reply = json_object_get(p, "reply_age_s");
-	const json_t *silent = json_object_get(p, "unanswered_s");
 	char a[32], b[32];
 
 	printf("\n%s (%s): %s", str(p, "name"), str(p, "identity"), str(p, "state"));
-	if (json_is_number(since))
-		printf(" for %s", span(json_number_value(since), a));
+	if (has(p, "since_s"))
+		printf(" since %s (%s)", when(num(p, "since_s"), a), span(num(p, "since_s"), b));
 	putchar('\n');
-	if (json_is_string(json_object_get(p, "endpoint")))
-		printf("  %-10s %s from %s%s%s%s\n", "endpoint", str(p, "endpoint"),
-		       str(p, "local"),
-		       json_is_true(json_object_get(p, "nat_local")) ? ", NAT here" : "",
-		       json_is_true(json_object_get(p, "nat_remote")) ? ", NAT there" : "",
-		       json_is_true(json_object_get(p, "on_trial")) ? ", on trial" : "");
-	if (json_is_number(reply))
-		printf("  %-10s %s ago\n", "last reply", span(json_number_value(reply), a));
-	if (json_is_number(silent))
-		printf("  %-10s a request for %s\n", "unanswered",
-		       span(json_number_value(silent), a));
-	print_ike(p);
+	print_path(p);
 	list("calling", json_object_get(p, "calling"));
 	list("networks", json_object_get(p, "inner"));
-	printf("  %-10s %s sent, %s received\n", "data", bytes(num(p, "tx_bytes"), a),
-	       bytes(num(p, "rx_bytes"), b));
-	if (json_is_string(json_object_get(p, "failure")))
-		printf("  %-10s %s\n", "failure", str(p, "failure"));
-	if (json_is_string(json_object_get(p, "claim")))
-		printf("  %-10s %s (unproved, %s ago, %.0f so far)\n", "claim", str(p, "claim"),
-		       span(num(p, "claim_age_s"), a), num(p, "claims"));
-	if (json_is_number(json_object_get(p, "retry_in_s")))
-		printf("  %-10s in %s\n", "retry", span(num(p, "retry_in_s"), a));
+	field("traffic", "%s sent, %s received", bytes(num(p, "tx_bytes"), a),
+	      bytes(num(p, "rx_bytes"), b));
+	print_ike(json_object_get(p, "ike"));
+	if (has(p, "failure") && has(p, "failure_age_s"))
+		field("last failure", "%s ago: %s", span(num(p, "failure_age_s"), a),
+		      str(p, "failure"));
+	else if (has(p, "failure"))
+		field("last failure", "%s", str(p, "failure"));
+	if (has(p, "claim"))
+		field("unproved", "%s ago somebody who claims to be it: %s; %.0f so far",
+		      span(num(p, "claim_age_s"), a), str(p, "claim"), num(p, "claims"));
+	if (has(p, "retry_in_s"))
+		field("tried again", "in %s", span(num(p, "retry_in_s"), a));
+}
+
+static void print_daemon(const json_t *o)
+{
+	const json_t *tun = json_object_get(o, "tun"), *dp = json_object_get(o, "dataplane");
+	char a[32];
+
+	printf("posternd %s, %s, up for %s, UDP port %.0f\n", str(o, "version"), str(o, "identity"),
+	       span(num(o, "uptime_s"), a), num(o, "port"));
+	field("tunnel", "%s, MTU %.0f", str(tun, "name"), num(tun, "mtu"));
+	list("addresses", json_object_get(tun, "addresses"));
+	field("data plane", "%s%s%s%s, %.0f worker%s, %s", str(dp, "io"),
+	      has(dp, "why_not_io_uring") ? " (no io_uring: " : "", str(dp, "why_not_io_uring"),
+	      has(dp, "why_not_io_uring") ? ")" : "", num(dp, "workers"),
+	      num(dp, "workers") == 1 ? "" : "s", str(dp, "crypto"));
+	list("rung", json_object_get(dp, "features"));
 }
 
 int cli_status(struct cli *cli, int argc, char **argv)
 {
-	const json_t *tun, *dp, *p;
+	const json_t *p;
 	const char *key;
 	json_t *o, *v;
 	bool counters = false;
-	char a[32];
 	size_t i;
 
 	for (int n = 1; n < argc; n++) {
@@ -124,27 +211,24 @@ int cli_status(struct cli *cli, int argc, char **argv)
 	}
 	o = cli_ask(cli, "status", json_pack("{s:b}", "counters", counters));
 	if (!o)
-		return 1;
+		return cli->status;
 	if (cli->json) {
-		cli_print(o);
+		cli_print_json(o);
 		json_decref(o);
 		return 0;
 	}
-	tun = json_object_get(o, "tun");
-	dp = json_object_get(o, "dataplane");
-	printf("posternd %s, %s, up %s, port %.0f\n", str(o, "version"), str(o, "identity"),
-	       span(num(o, "uptime_s"), a), num(o, "port"));
-	printf("  %-10s %s, mtu %.0f\n", "tun", str(tun, "name"), num(tun, "mtu"));
-	list("addresses", json_object_get(tun, "addresses"));
-	printf("  %-10s %s, %.0f worker(s), %s\n", "data plane", str(dp, "io"), num(dp, "workers"),
-	       str(dp, "crypto"));
-	list("features", json_object_get(dp, "features"));
+	print_daemon(o);
 	json_array_foreach(json_object_get(o, "peers"), i, p) print_peer(p);
+	if (!i)
+		puts("\nno peers: the configuration has no section [peer NAME]");
 	if (counters) {
 		puts("\ncounters");
-		json_object_foreach(json_object_get(o, "counters"), key,
-				    v) if (json_integer_value(v))
-		    printf("  %-28s %" JSON_INTEGER_FORMAT "\n", key, json_integer_value(v));
+		json_object_foreach(json_object_get(o, "counters"), key, v)
+		{
+			if (json_integer_value(v))
+				printf("  %-28s %" JSON_INTEGER_FORMAT "\n", key,
+				       json_integer_value(v));
+		}
 	}
 	json_decref(o);
 	return 0;

@@ -15,12 +15,7 @@ int cli_rekey(struct cli *cli, int argc, char **argv);
 int cli_reload(struct cli *cli, int argc, char **argv);
 int cli_check(struct cli *cli, int argc, char **argv);
 
-/**
- * cli_ask() - One verb of posternd's control socket; takes @args.
- * The answer (the caller puts it), or NULL after a message.
- */
-json_t *cli_ask(const struct cli *cli, const char *verb, json_t *args);
-/** cli_print() - One JSON object on standard output, readable. */
-void cli_print(const json_t *o);
+/** cli_ask() - cli_call() of posternd's control socket. */
+json_t *cli_ask(struct cli *cli, const char *verb, json_t *args);
 
 #endif

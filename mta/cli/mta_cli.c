@@ -1,32 +1,21 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
-#include "control.h"
 
 /* What the admin asks postern-mta over RUN/mta.sock: one function for each verb, thin and plain. */
 
 #define ANSWER_MS 20000
+#define MTA_CONF  "/etc/postern/mta.conf"
 
-static json_t *ask(const struct cli *cli, const char *verb, json_t *args)
+static json_t *ask(struct cli *cli, const char *verb, json_t *args)
 {
-	char path[512], why[4352];
-	json_t *reply;
-
-	if (!control_call(cli_socket(cli, "mta.sock", path, sizeof(path)), verb, args, ANSWER_MS,
-			  &reply, why, sizeof(why)))
-		return reply;
-	(void)cli_fail(cli, "%s", why);
-	return NULL;
-}
-
-static void print_json(const json_t *o)
-{
-	(void)json_dumpf(o, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-	putchar('\n');
+	return cli_call(cli, "mta.sock", "postern-mta", verb, args, ANSWER_MS);
 }
 
 /* Text from the queue may hold bytes from outside: no control character reaches the terminal. */
@@ -95,14 +84,14 @@ static int run_queue(struct cli *cli, int argc, char **argv)
 	size_t i, n;
 
 	if (argc > 2 || (argc == 2 && !dead))
-		return cli_usage(cli, "unknown argument %s", argv[argc - 1]);
+		return cli_usage(cli, "unexpected \"%s\"", argv[argc - 1]);
 	reply = ask(cli, "queue", json_pack("{s:b,s:i}", "dead", dead, "limit", 100000));
 	if (!reply)
-		return 1;
+		return cli->status;
 	letters = json_object_get(reply, "letters");
 	n = json_array_size(letters);
 	if (cli->json) {
-		print_json(reply);
+		cli_print_json(reply);
 	} else {
 		json_array_foreach(letters, i, l) print_letter(l);
 		printf("%zu letter%s\n", n, n == 1 ? "" : "s");
@@ -122,10 +111,10 @@ static int run_show(struct cli *cli, int argc, char **argv)
 		return cli_usage(cli, "the id of one letter is needed");
 	reply = ask(cli, argv[0], json_pack("{s:s}", "id", argv[1]));
 	if (!reply)
-		return 1;
+		return cli->status;
 	l = json_object_get(reply, "letter");
 	if (cli->json) {
-		print_json(reply);
+		cli_print_json(reply);
 	} else {
 		print_letter(l);
 		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -145,14 +134,13 @@ static int run_routes(struct cli *cli, int argc, char **argv)
 	json_t *reply, *r;
 	size_t i;
 
-	(void)argv;
 	if (argc != 1)
-		return cli_usage(cli, "no arguments are taken");
+		return cli_usage(cli, "unexpected \"%s\"", argv[1]);
 	reply = ask(cli, "routes", NULL);
 	if (!reply)
-		return 1;
+		return cli->status;
 	if (cli->json) {
-		print_json(reply);
+		cli_print_json(reply);
 		json_decref(reply);
 		return 0;
 	}
@@ -200,9 +188,9 @@ static int run_change(struct cli *cli, int argc, char **argv)
 		json_object_set_new(args, "force", json_true());
 	reply = ask(cli, argv[0], args);
 	if (!reply)
-		return 1;
+		return cli->status;
 	if (cli->json)
-		print_json(reply);
+		cli_print_json(reply);
 	else
 		printf("%" PRId64 ": %s\n", (int64_t)number(reply, "count"),
 		       json_string_value(json_object_get(reply, "text"))
@@ -217,14 +205,13 @@ static int run_status(struct cli *cli, int argc, char **argv)
 	json_t *reply, *x;
 	size_t i;
 
-	(void)argv;
 	if (argc != 1)
-		return cli_usage(cli, "no arguments are taken");
+		return cli_usage(cli, "unexpected \"%s\"", argv[1]);
 	reply = ask(cli, "status", NULL);
 	if (!reply)
-		return 1;
+		return cli->status;
 	if (cli->json) {
-		print_json(reply);
+		cli_print_json(reply);
 		json_decref(reply);
 		return 0;
 	}
@@ -267,26 +254,45 @@ static int run_reload(struct cli *cli, int argc, char **argv)
 {
 	json_t *reply;
 
-	(void)argv;
 	if (argc != 1)
-		return cli_usage(cli, "no arguments are taken");
+		return cli_usage(cli, "unexpected \"%s\"", argv[1]);
 	reply = ask(cli, "reload", NULL);
+	if (!reply)
+		return cli->status;
+	if (cli->json)
+		cli_print_json(reply);
+	else
+		puts("mta.conf is read again and in force");
 	json_decref(reply);
-	return !reply;
+	return 0;
+}
+
+/* The daemon judges its own configuration: the command line does not carry its reader. */
+static int run_check(struct cli *cli, int argc, char **argv)
+{
+	char *args[] = { (char *)"postern-mta", (char *)"-n", (char *)"-c",
+			 argc > 1 ? argv[1] : (char *)MTA_CONF, NULL };
+
+	if (argc > 2 || (argc == 2 && *argv[1] == '-'))
+		return cli_usage(cli, "unexpected \"%s\"", argv[argc - 1]);
+	execv(SBINDIR "/postern-mta", args);
+	execvp("postern-mta", args);
+	return cli_fail(cli, "cannot run %s: %s", SBINDIR "/postern-mta", strerror(errno));
 }
 
 static const struct cli_verb mail_verbs[] = {
 	{ "status", NULL, "processes, listeners, tunnel", run_status, NULL },
 	{ "queue", "[--dead]", "letters that wait", run_queue, NULL },
 	{ "show", "ID", "one letter", run_show, NULL },
-	{ "trace", "ID", "where a letter came from and what was tried", run_show, NULL },
+	{ "trace", "ID", "where it came from, what was tried", run_show, NULL },
 	{ "routes", NULL, "routes, next hops and their state", run_routes, NULL },
-	{ "flush", "[[--force] ROUTE | ID]",
-	  "clear waits; --force makes one attempt whatever the state", run_change, NULL },
+	{ "flush", "[[--force] ROUTE | ID]", "try now; --force: even a route that is down",
+	  run_change, NULL },
 	{ "hold", "ID | ROUTE", "no attempts until release", run_change, NULL },
-	{ "release", "ID | ROUTE", "end a hold, or bring a dead letter back", run_change, NULL },
+	{ "release", "ID | ROUTE", "end a hold; a dead letter comes back", run_change, NULL },
 	{ "remove", "ID", "delete a letter; nobody is told", run_change, NULL },
 	{ "reload", NULL, "read mta.conf again", run_reload, NULL },
+	{ "check", "[FILE]", "judge mta.conf and what it names", run_check, NULL },
 	{ 0 },
 };
 

@@ -466,7 +466,7 @@ static void on_term(int signo, void *arg)
 static int usage(FILE *to)
 {
 	fprintf(to,
-		"usage: postern-deliver [-c FILE] [--listen PATH]\n"
+		"usage: postern-deliver [-c FILE] [--listen PATH] [--version]\n"
 		"  -c FILE        configuration, default /etc/postern/mta.conf\n"
 		"  --listen PATH  socket, when systemd hands over none; default as configured\n");
 	return to == stderr ? 64 : 0;
@@ -476,6 +476,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
 						 { "listen", required_argument, NULL, 'l' },
+						 { "version", no_argument, NULL, 'V' },
 						 { "help", no_argument, NULL, 'h' },
 						 { NULL } };
 	static struct server s = { .path = "/etc/postern/mta.conf" };
@@ -487,9 +488,13 @@ int main(int argc, char **argv)
 			s.path = optarg;
 		else if (opt == 'l')
 			listen_path = optarg;
+		else if (opt == 'V')
+			return puts("postern-deliver " POSTERN_VERSION) < 0;
 		else
 			return usage(opt == 'h' ? stdout : stderr);
 	}
+	if (optind != argc)
+		return usage(stderr);
 	log_setup("postern-deliver", LOG_LVL_INFO, STDERR_FILENO);
 	signal(SIGPIPE, SIG_IGN);
 	s.waiting_tail = &s.waiting;
