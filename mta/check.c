@@ -109,6 +109,13 @@ int mta_check(const char *path)
 		fprintf(stderr, "%s\n", conf && conf->errors ? conf->errors : "out of memory");
 	else
 		printf("%s: nothing wrong\n", path);
+	for (size_t i = 0; !rc && i < c->home_count; i++) {
+		if (!c->homes[i].recipients && !c->homes[i].recipients_any)
+			printf("%s: but all mail for [home %s] will be deferred: write recipients "
+			       "= FILE, "
+			       "or check-recipients = no\n",
+			       path, c->homes[i].name);
+	}
 	free(text);
 	if (fd >= 0)
 		close(fd);

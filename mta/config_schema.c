@@ -93,7 +93,7 @@ static const struct conf_key home_keys[] = {
 	  .help = "[peer] of postern.conf; default NAME" },
 	{ "domains", CONF_DOMAIN, CONF_LIST | CONF_REQUIRED, .help = "whose mail goes there" },
 	{ "recipients", CONF_PATH, CONF_PUBLIC_FILE,
-	  .help = "addresses that exist, one a line; default: as home publishes" },
+	  .help = "addresses that exist, one a line; or check-recipients = no" },
 	{ "check-recipients", CONF_BOOL, 0, .dflt = "yes", .help = "no: any local part is taken" },
 	{ "queue-max", CONF_SIZE, 0, 1 * MIB, 1ull << 50, .dflt = "1G",
 	  .help = "mail that waits for it" },

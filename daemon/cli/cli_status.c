@@ -8,7 +8,7 @@
 #include "daemon_cli.h"
 
 #define WIDTH  80
-#define INDENT 14 /* of what stands behind a label */
+#define INDENT 16 /* of what stands behind a label */
 
 static const char *str(const json_t *o, const char *key)
 {
