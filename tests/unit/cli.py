@@ -97,7 +97,7 @@ STATUS = {
                     "remote_ts": "10.99.0.2/32 fd99::2/128 192.168.7.0/24[tcp/25] 192.168.8.0/24[udp/1024-65535]"}]}},
         {"name": "other", "identity": "other.example.net", "state": "refused", "since_s": 7300, "inner": [],
          "endpoint": None, "calling": ["198.51.100.7:4500"], "tx_bytes": 0, "rx_bytes": 0, "retry_in_s": 12,
-         "failure_age_s": 18, "failure": "it refuses us: AUTHENTICATION_FAILED; \u001b[31m is the public key that it has of us "
+         "failure_age_s": 18, "claim": "AUTHENTICATION_FAILED", "claim_age_s": 5, "claims": 2, "failure": "it refuses us: AUTHENTICATION_FAILED; \u001b[31m is the public key that it has of us "
          "that of private-key = /etc/postern/keys/home.key (postern.conf:3), and its identity what it calls itself"}],
     "counters": {"out_packets": 12, "no_policy": 0},
 }
@@ -162,7 +162,7 @@ def answers(tmp):
     narrow("status", text)
     for want in ("posternd 9.9, vps.example.net, up for 62 min, UDP port 4500", "postern0, MTU 1382",
                  "epoll (no io_uring: Operation not permitted), 2 workers", "NAT on its", "117.7 MiB sent, 987 B received",
-                 "on trial", "(2 min)", "last failure  18 s ago: it refuses us", "tried again   in 12 s",
+                 "on trial", "(2 min)", "last failure  18 s ago: it refuses us", "tried again   in 12 s", "unproved      5 s ago somebody who claims to be it: AUTHENTICATION_FAILED;",
                  "rung          vnet_hdr tso", "out_packets"):
         check(f"status says \"{want}\"", want in text, text)
     check("status prints no control character of anybody", "\x1b" not in text)
