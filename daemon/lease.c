@@ -44,8 +44,8 @@ static void refused(struct peer *p, const struct addr *a, int status)
 	for (int i = 0; i < 2; i++) {
 		if (!addr_eq(&p->assigned[i], a))
 			continue;
-		log_warn(&p->log, "the address %s that it gave us is not taken: %s", addr_str(a, text),
-			 strerror(-status));
+		log_warn(&p->log, "the address %s that it gave us is not taken: %s",
+			 addr_str(a, text), strerror(-status));
 		memset(&p->assigned[i], 0, sizeof(p->assigned[i]));
 		telling_send(c, telling_addresses(c, "addresses"));
 		engine_address_refused(c->engine, child_now(c), p->id, a, &c->fx);

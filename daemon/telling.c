@@ -170,7 +170,8 @@ static json_t *peer_json(struct child *c, const struct peer *p)
 	add_attempts(p, o);
 	json_object_set_new(o, "failure", s->failure[0] ? json_string(s->failure) : json_null());
 	json_object_set_new(o, "claim", s->claim[0] ? json_string(s->claim) : json_null());
-	json_object_set_new(o, "claim_age_s", s->claim[0] ? age_json(s->claim_ms, now) : json_null());
+	json_object_set_new(o, "claim_age_s",
+			    s->claim[0] ? age_json(s->claim_ms, now) : json_null());
 	json_object_set_new(o, "claims", json_integer((json_int_t)s->claims));
 	if (s->failure[0])
 		json_object_set_new(o, "failure_age_s", age_json(s->failure_ms, now));

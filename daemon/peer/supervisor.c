@@ -70,7 +70,8 @@ void sup_recall(struct supervisor *s, uint64_t at_ms)
 
 bool sup_is_up(const struct supervisor *s, uint64_t now_ms)
 {
-	return s->ike && s->child && !s->held && !(s->asked_ms && now_ms - s->asked_ms >= SUP_SILENT_MS);
+	return s->ike && s->child && !s->held &&
+	       !(s->asked_ms && now_ms - s->asked_ms >= SUP_SILENT_MS);
 }
 
 const char *sup_state(const struct supervisor *s, uint64_t now_ms)

@@ -165,7 +165,8 @@ struct supervisor {
 	uint64_t hopped_ms;
 	bool told_up;
 	unsigned held; /* questions whose answer this IKE SA waits for before it counts as up */
-	bool held_in_vain; /* the last one ended so: its back-off and reason outlive the next attempt */
+	bool
+	    held_in_vain; /* the last one ended so: its back-off and reason outlive the next attempt */
 
 	/* calling */
 	struct sup_attempt attempt[SUP_TARGETS_MAX];
@@ -181,7 +182,8 @@ struct supervisor {
 	uint64_t tick_ms;
 	char failure[ENGINE_TEXT_MAX]; /* why the last negotiation failed; empty once up */
 	uint64_t failure_ms;
-	char claim[ENGINE_TEXT_MAX]; /* why one who only said that he is this peer was turned away */
+	char
+	    claim[ENGINE_TEXT_MAX]; /* why one who only said that he is this peer was turned away */
 	uint64_t claim_ms, claims;
 	uint64_t moves, hops, rounds, ups;
 };

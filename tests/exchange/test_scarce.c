@@ -156,7 +156,7 @@ static void an_init_is_checked_against_what_is_distinct(void **s)
 	enum { PEERS = 600 };
 	struct world *w = world_new(4, STYLE_PSK);
 	struct engine_peer *p = calloc(PEERS, sizeof(*p));
-	char (*name)[16] = calloc(PEERS, sizeof(*name));
+	char(*name)[16] = calloc(PEERS, sizeof(*name));
 	struct prefix here, there;
 	struct engine *vps;
 

@@ -200,8 +200,8 @@ static void octets_are_as_many_as_told(void **state)
 static void only_the_octets_of_an_auth_payload_are_signed(void **state)
 {
 	/* SPIi, SPIr, SA, 2.0, IKE_SA_INIT, I, ID 0, length 32, one payload; then nonce and PRF */
-	uint8_t o[400] = { 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 33, 0x20, 34, 8,
-			   0, 0, 0, 0, 0, 0, 0, 32, 0, 0, 0, 4 };
+	uint8_t o[400] = { 1,  0,    0,	 0, 0, 0, 0, 0, 0, 0, 0, 0,  0, 0, 0, 0,
+			   33, 0x20, 34, 8, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0, 0, 4 };
 
 	(void)state;
 	for (size_t n = 0; n <= sizeof(o); n++)
