@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <openssl/crypto.h>
@@ -127,5 +128,10 @@ int aead_open(struct aead *a, const uint8_t nonce[static AEAD_NONCE_LEN], const 
 
 const char *aead_backend(void)
 {
-	return OpenSSL_version(OPENSSL_FULL_VERSION_STRING);
+	static char name[48];
+
+	if (!name[0])
+		snprintf(name, sizeof(name), "OpenSSL %s",
+			 OpenSSL_version(OPENSSL_FULL_VERSION_STRING));
+	return name;
 }

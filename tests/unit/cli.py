@@ -6,6 +6,7 @@ usage: cli.py SOURCE BUILD
 """
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -252,8 +253,28 @@ def wrong_mail_files(tmp):
     says("a wrong key", tools[0] + [path], 1, 'did you mean "uid-min"?')
 
 
+def settings(text):
+    """What a configuration says, without comments and spaces."""
+    lines = (line.split(";")[0].strip() for line in text.splitlines() if not line.startswith("#"))
+    return [" ".join(line.split()) for line in lines if line]
+
+
+def readme_and_conf():
+    with open(os.path.join(source, "README.md")) as f:
+        blocks = re.findall(r"^```ini\n# (\w+): /etc/postern/(\w+)\.conf\n(.*?)^```", f.read(), re.M | re.S)
+    names = {("home", "postern"): "home.conf", ("VPS", "postern"): "vps.conf", ("home", "mta"): "mta-home.conf",
+             ("VPS", "mta"): "mta-edge.conf"}
+    check("the README shows four files", {b[:2] for b in blocks} == set(names), [b[:2] for b in blocks])
+    for who, what, text in blocks:
+        name = names[who, what]
+        with open(os.path.join(CONF, name)) as f:
+            same = settings(text) == settings(f.read())
+        check(f"the README and conf/{name} say the same", same)
+
+
 with tempfile.TemporaryDirectory(prefix="postern-cli-") as tmp:
     os.chmod(tmp, 0o755)
+    readme_and_conf()
     help_and_mistakes()
     no_daemon(tmp)
     answers(tmp)
