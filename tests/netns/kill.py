@@ -103,6 +103,8 @@ try:
     wait_for("all letters are home", lambda: len(count()) >= LETTERS, 90, 0.5)
 except testlib.Failed as e:
     print(e)
+    for side in (vps, home):
+        print(side.tag, side.cli("mail", "queue", check=False).stdout, side.cli("mail", "routes", check=False).stdout)
 c = count()
 missing = [f"n{n:04d}" for n in range(LETTERS) if not c[f"n{n:04d}"]]
 check("no letter is lost", not missing, missing)
