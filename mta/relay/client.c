@@ -331,7 +331,18 @@ static bool send_step(struct client *s)
 		l = next_unsent(s);
 		if (!l || (l != s->letters && !by_bdat(s)) || !may)
 			return false;
+		if (s->open) {
+			/*
+			 * The letter before may have failed at its recipients and left its transaction
+			 * open; ours would join it. RSET costs no round trip where we pipeline.
+			 */
+			s->open = false;
+			command(s, DUE_RSET, l, 0, "RSET");
+			return true;
+		}
 		s->sending = l;
+		s->open = true;
+		s->mailed = l;
 		mail_command(s, l);
 		return true;
 	}
@@ -598,6 +609,7 @@ static void on_rcpt(struct client *s, struct out_letter *l, size_t i, const stru
 	    l->rcpt_replied == l->rcpt_count && !s->pipelining && all_settled(l)) {
 		s->sending = NULL;
 		l->mail_failed = true;
+		s->open = false;
 		command(s, DUE_RSET, l, 0, "RSET");
 	}
 }
@@ -654,6 +666,14 @@ static void on_reply(struct client *s)
 		over(s, r);
 		return;
 	}
+	/* Out of step: whose letter is whose is no longer sure, so nothing on this session counts. */
+	if (r->code == 503 &&
+	    (d.kind == DUE_MAIL || (d.kind == DUE_RCPT && !d.letter->mail_failed))) {
+		over(s, r);
+		return;
+	}
+	if ((d.kind == DUE_DOT || d.kind == DUE_BDAT) && r->code / 100 == 2 && s->mailed == d.letter)
+		s->open = false;
 	switch (d.kind) {
 	case DUE_MAIL:
 		on_mail(s, d.letter, r);

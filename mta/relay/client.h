@@ -119,6 +119,8 @@ struct client {
 	size_t due_head, due_count, due_cap;
 	struct out_letter *letters, **letters_tail; /* under way, oldest first */
 	struct out_letter *sending;
+	bool open;		  /* the far side may still hold a transaction of ours */
+	struct out_letter *mailed; /* of the last MAIL; only compared */
 	size_t letter_count;
 	uint64_t letters_sent;
 	bool quit_sent;

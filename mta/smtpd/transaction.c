@@ -58,8 +58,14 @@ void transaction_mail(struct session *s, const char *arg, size_t len)
 		return session_reply(s, 530, "5.7.0 STARTTLS first");
 	if (s->state == SESSION_HELO)
 		return session_reply(s, 503, "5.5.1 EHLO first");
-	if (s->state != SESSION_READY)
-		return session_reply(s, 503, "5.5.1 A letter is under way");
+	if (s->state != SESSION_READY) {
+		/*
+		 * Both letters are off. The recipients and the body that a pipelining client has
+		 * sent behind this MAIL must never join the sender and the id of the letter before.
+		 */
+		finish(s);
+		return session_reply(s, 503, "5.5.1 A letter was under way, now there is none");
+	}
 	if (s->conf->auth_required && !s->auth_user[0])
 		return session_reply(s, 530, "5.7.0 Authentication required");
 	if (s->conf->dsn)
@@ -594,10 +600,12 @@ void transaction_bdat(struct session *s, const char *arg, size_t len)
 	uint64_t size;
 	bool last;
 
+	s->chunk_last = false;
 	if (!command_bdat(arg, len, &size, &last, &r)) {
 		t->failed = s->state == SESSION_RCPT || s->state == SESSION_BDAT_MORE;
 		return discard(s, size, r.code, r.text);
 	}
+	s->chunk_last = last;
 	if (s->state == SESSION_MAIL)
 		return discard(s, size, 554, "5.5.1 No valid recipients");
 	if (s->state != SESSION_RCPT && s->state != SESSION_BDAT_MORE)
@@ -615,7 +623,6 @@ void transaction_bdat(struct session *s, const char *arg, size_t len)
 		return discard(s, size, 451, "4.3.0 Cannot take a letter now");
 	}
 	s->chunk_left = size;
-	s->chunk_last = last;
 	session_enter(s, SESSION_BDAT);
 	transaction_feed(s, NULL, 0);
 }
@@ -652,6 +659,9 @@ static size_t feed_discard(struct session *s, size_t len)
 	if (!s->chunk_left) {
 		struct reply r = s->chunk_reply;
 
+		/* The last chunk ends its letter, refused or not: what follows begins a new one. */
+		if (s->chunk_last && s->t.env_bytes)
+			transaction_drop(s);
 		session_enter(s, s->t.data_begun   ? SESSION_BDAT_MORE
 				 : s->t.rcpt_count ? SESSION_RCPT
 				 : s->t.env_bytes  ? SESSION_MAIL

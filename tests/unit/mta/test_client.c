@@ -345,9 +345,10 @@ static void letters_to_another_postern_follow_without_waiting(void **state)
 	client_letter(&c, &b);
 	expect("MAIL FROM:<a@s.example> XPOSTERN-ID=1\r\nRCPT TO:<b@d.example>\r\nBDAT 18 LAST\r\n"
 	       "Subject: x\r\n\r\nhi\r\n"
+	       "RSET\r\n"
 	       "MAIL FROM:<a@s.example> BODY=8BITMIME\r\nRCPT TO:<z@d.example>\r\nBDAT 18 LAST\r\n"
 	       "Subject: x\r\n\r\nhi\r\n");
-	say("250 ok\r\n250 ok\r\n250 2.0.0 stored\r\n250 ok\r\n452 4.2.2 full\r\n554 5.5.1 "
+	say("250 ok\r\n250 ok\r\n250 2.0.0 stored\r\n250 reset\r\n250 ok\r\n452 4.2.2 full\r\n554 5.5.1 "
 	    "none\r\n");
 	assert_int_equal(finished_count, 2);
 	assert_int_equal(rcpts[0].result, RCPT_RES_DELIVERED);
@@ -363,6 +364,29 @@ static void letters_to_another_postern_follow_without_waiting(void **state)
 }
 
 /* Case 72, and who pays when a session is lost. */
+static void a_next_hop_out_of_step_decides_nothing(void **state)
+{
+	struct client_conf cf = conf();
+	struct out_rcpt r2 = { .addr = "z@d.example", .orcpt = "" };
+	struct out_letter a = letter(&hello, 1), b = letter(&hello, 1);
+
+	(void)state;
+	cf.hop = true;
+	b.rcpt = &r2;
+	begin(&cf);
+	greet(HOP);
+	client_letter(&c, &a);
+	client_letter(&c, &b);
+	drain();
+	/* 503 to the second MAIL: its recipient and body may have gone under the first one's name. */
+	say("250 ok\r\n451 4.3.0 later\r\n554 5.5.1 none\r\n250 reset\r\n503 5.5.1 one is under way\r\n");
+	assert_int_equal(finished_count, 2);
+	assert_int_equal(rcpts[0].result, RCPT_RES_TEMPFAIL);
+	assert_int_equal(r2.result, RCPT_RES_TEMPFAIL);
+	assert_int_equal(r2.scope, SCOPE_HOST);
+	client_clear(&c);
+}
+
 static void a_lost_session_is_charged_to_the_letter_that_was_open(void **state)
 {
 	struct client_conf cf = conf();
@@ -585,6 +609,7 @@ int main(void)
 		cmocka_unit_test(required_tls_is_never_given_up),
 		cmocka_unit_test(a_password_goes_only_where_plain_is_offered),
 		cmocka_unit_test(letters_to_another_postern_follow_without_waiting),
+		cmocka_unit_test(a_next_hop_out_of_step_decides_nothing),
 		cmocka_unit_test(a_lost_session_is_charged_to_the_letter_that_was_open),
 		cmocka_unit_test(a_421_is_the_host_s),
 		cmocka_unit_test(too_many_recipients_come_again_and_the_rest_goes),

@@ -134,6 +134,10 @@ static void mta_case_024_commands_out_of_order_are_503(void **state)
 	starts(say(d, "DATA\r\n"), "503 5.5.1 ");
 	say(d, MAIL);
 	starts(say(d, MAIL), "503 5.5.1 ");
+	/* What a pipelining client has sent behind the second MAIL must not join the first letter. */
+	starts(say(d, RCPT), "503 5.5.1 ");
+	starts(say(d, "DATA\r\n"), "503 5.5.1 ");
+	say(d, MAIL);
 	starts(say(d, "DATA\r\n"), "554 5.5.1 ");
 	starts(say(d, "RCPT TO:<unknown@home.example>\r\n"), "550 5.1.1 ");
 	starts(say(d, "DATA\r\n"), "554 5.5.1 ");
