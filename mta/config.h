@@ -199,7 +199,6 @@ struct mta_config {
 	uint64_t size_max_bytes; /* 50 MiB */
 	uint64_t queue_reserve_bytes; /* free space below which 452 (64 MiB) */
 	bool queue_volatile; /* a queue on tmpfs is allowed (tests) */
-	bool queue_on_disk;  /* "queue = none": cut-through */
 	uint32_t received_max; /* loop limit (50) */
 	char *log_level;
 

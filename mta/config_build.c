@@ -32,7 +32,6 @@ static void build_mta(struct builder *b, const struct conf_section *s)
 	c->size_max_bytes = conf_uint(s, "size-max");
 	c->queue_reserve_bytes = conf_uint(s, "queue-reserve");
 	c->queue_volatile = conf_bool(s, "queue-volatile");
-	c->queue_on_disk = !conf_uint(s, "queue");
 	c->received_max = (uint32_t)conf_uint(s, "received-max");
 	cb_set_text(b, &c->log_level, levels[conf_uint(s, "log-level")]);
 	c->dns = conf_is_set(s, "dns") ? (enum dns_mode)conf_uint(s, "dns")

@@ -13,7 +13,6 @@ static const char *const bounce_words[] = { "none", "authenticated", "verified",
 static const char *const schedule_words[] = { "constant", "linear", "exponential", NULL };
 static const char *const action_words[] = { "accept", "reject", "tempfail", NULL };
 static const char *const dns_words[] = { "recurse", "forward", "system", NULL };
-static const char *const queue_words[] = { "disk", "none", NULL };
 static const char *const level_words[] = { "err", "warn", "info", "debug", NULL };
 static const char *const sub_words[] = { "none", "+", "-", NULL };
 
@@ -47,8 +46,6 @@ static const struct conf_key mta_keys[] = {
 	{ "size-max", CONF_SIZE, 0, 64 * 1024, 1ull << 40, .dflt = "50M", .help = "of one letter" },
 	{ "queue-reserve", CONF_SIZE, 0, 0, 1ull << 50, .dflt = "64M",
 	  .help = "free space below which no letter is taken" },
-	{ "queue", CONF_ENUM, 0, .words = queue_words, .dflt = "disk",
-	  .help = "none: answer only after the next hop did" },
 	{ "queue-volatile", CONF_BOOL, 0, .dflt = "no",
 	  .help = "yes: allow a queue on tmpfs, for tests: mail is lost at power-off" },
 	{ "received-max", CONF_UINT, 0, 10, 200, .dflt = "50",

@@ -299,8 +299,6 @@ static const char *fixed_change(const struct mta_config *a, const struct mta_con
 		return "user";
 	if (strcmp(a->queue_user, b->queue_user))
 		return "queue-user";
-	if (a->queue_on_disk != b->queue_on_disk)
-		return "queue";
 	return NULL;
 }
 
