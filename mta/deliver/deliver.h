@@ -51,5 +51,11 @@ int deliver_request_parse(struct deliver_request *r, const void *data, size_t le
 int deliver_answer_build(const struct deliver_answer *a, uint8_t out[static DELIVER_PACKET_MAX],
 			 size_t *len);
 int deliver_answer_parse(struct deliver_answer *a, const void *data, size_t len);
+/**
+ * deliver_body_check() - Is @fd a memfd of @size bytes that nobody can change any more?
+ *
+ * 0 or -EPROTO: a body that its sender could still change, or that is not one letter.
+ */
+int deliver_body_check(int fd, uint64_t size);
 
 #endif

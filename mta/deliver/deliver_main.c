@@ -280,23 +280,17 @@ static void run_more(struct server *s)
 		if (!s->waiting)
 			s->waiting_tail = &s->waiting;
 		s->waiting_count--;
+		/* Nobody would hear of it, and who asked asks again: it would come twice. */
+		if (!w->client->open || w->client->generation != w->generation) {
+			work_free(w);
+			continue;
+		}
 		rc = run(s, w);
 		if (!rc)
 			continue;
 		answer(w, false, *w->text ? w->text : strerror(-rc));
 		work_free(w);
 	}
-}
-
-/* A body that its sender could still change, or that is more than one letter, is refused. */
-static int body_check(int fd, uint64_t size)
-{
-	const int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
-	struct stat st;
-
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != size)
-		return -EPROTO;
-	return (fcntl(fd, F_GET_SEALS) & seals) == seals ? 0 : -EPROTO;
 }
 
 static void client_close(struct client *c)
@@ -323,7 +317,7 @@ static int on_request(struct client *c, const uint8_t *packet, size_t len, int b
 	w->body = body;
 	rc = deliver_request_parse(&w->request, packet, len);
 	if (!rc)
-		rc = body_check(body, w->request.size);
+		rc = deliver_body_check(body, w->request.size);
 	if (rc) {
 		work_free(w);
 		return rc;

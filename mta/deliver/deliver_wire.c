@@ -2,7 +2,9 @@
 #include "deliver.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "wire.h"
 
@@ -94,4 +96,16 @@ int deliver_answer_parse(struct deliver_answer *a, const void *data, size_t len)
 		return -EBADMSG;
 	a->done = !status;
 	return 0;
+}
+
+int deliver_body_check(int fd, uint64_t size)
+{
+	const int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
+	struct stat st;
+	int have;
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != size)
+		return -EPROTO;
+	have = fcntl(fd, F_GET_SEALS); /* -1 of a file that knows none, and -1 has every bit */
+	return have >= 0 && (have & seals) == seals ? 0 : -EPROTO;
 }

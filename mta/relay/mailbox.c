@@ -13,7 +13,7 @@
 
 #include "log.h"
 
-#define ANSWER_MS	 120000
+#define ANSWER_MS	 180000 /* two rounds of deliver's children, 65 s each at most, and more */
 #define MAILBOX_OPEN_MAX 32 /* requests under way; the rest waits in line */
 #define COPY_CHUNK	 65536
 

@@ -196,6 +196,25 @@ static void root_and_system_users_get_no_mail(void **state)
 	conf_free(c);
 }
 
+static void a_body_that_can_still_change_is_refused(void **state)
+{
+	int file = open(base, O_TMPFILE | O_RDWR, 0600), fd = memfd_create("t", MFD_ALLOW_SEALING);
+
+	(void)state;
+	assert_int_equal(write(file, "body", 4), 4);
+	assert_int_equal(write(fd, "body", 4), 4);
+	assert_int_equal(deliver_body_check(file, 4), -EPROTO); /* knows no seals at all */
+	assert_int_equal(deliver_body_check(fd, 4), -EPROTO);
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK), 0);
+	assert_int_equal(deliver_body_check(fd, 4), -EPROTO);
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW), 0);
+	assert_int_equal(deliver_body_check(fd, 5), -EPROTO);
+	assert_int_equal(deliver_body_check(fd, 4), 0);
+	assert_int_equal(deliver_body_check(STDERR_FILENO, 0), -EPROTO);
+	close(file);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +225,8 @@ int main(void)
 						finish),
 		cmocka_unit_test(forged_requests_are_refused),
 		cmocka_unit_test(root_and_system_users_get_no_mail),
+		cmocka_unit_test_setup_teardown(a_body_that_can_still_change_is_refused, begin,
+						finish),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
