@@ -18,12 +18,14 @@
 #define FAMILY_FIRST_MS	  60000
 #define FAMILY_MAX_MS	  3600000
 #define LIMIT_PER_SESSION 32
+#define MX_PER_SESSION	  2 /* one under way and one behind it: nothing is pipelined there */
 
 struct schedule {
 	const struct mta_config *config;
 	const struct tunnel_table *tunnel;
 	struct hash_table index;
 	struct dest *ring; /* any of them; the next to be asked */
+	uint32_t mx_flying;
 };
 
 static const char *const state_words[DEST_STATES] = { "up", "probing", "unknown", "down", "held" };
@@ -358,8 +360,10 @@ static void drop_leg(struct schedule *s, struct leg *g)
 		if (l->rcpt[i].leg == g)
 			l->rcpt[i].leg = NULL;
 	g->dest->bytes -= l->body_len;
-	if (g->flying)
+	if (g->flying) {
 		g->dest->flying--;
+		s->mx_flying -= g->mx;
+	}
 	dest_drop(s, g->dest);
 	free(g);
 }
@@ -464,12 +468,20 @@ static void ripen(struct dest *d, uint64_t now_ms)
 	}
 }
 
-static bool may_start(const struct dest *d, uint64_t now_ms)
+/* Strangers' hosts have all the attempts that they may have. */
+static bool mx_full(const struct schedule *s, const struct dest *d)
+{
+	return d->policy->kind == ROUTE_MX && s->mx_flying >= SCHEDULE_MX_FLYING;
+}
+
+static bool may_start(const struct schedule *s, const struct dest *d, uint64_t now_ms)
 {
 	if (!d->policy || d->admin_hold)
 		return false;
 	if (d->force)
 		return true;
+	if (mx_full(s, d))
+		return false;
 	if (now_ms < d->until_ms)
 		return false;
 	switch (d->state) {
@@ -493,12 +505,15 @@ static uint8_t families(const struct dest *d, uint64_t now_ms)
 	return f ? f : MSG_R_FAMILY4 | MSG_R_FAMILY6;
 }
 
-static struct leg *launch(struct dest *d, uint64_t now_ms, uint8_t *fam, bool *probe)
+static struct leg *launch(struct schedule *s, struct dest *d, uint64_t now_ms, uint8_t *fam,
+			  bool *probe)
 {
 	struct leg *g = d->ready.v[0];
 
 	heap_take(&d->ready, g);
 	g->flying = true;
+	g->mx = d->policy->kind == ROUTE_MX;
+	s->mx_flying += g->mx;
 	for (size_t i = 0; i < g->letter->rcpt_count; i++) {
 		struct letter_rcpt *r = &g->letter->rcpt[i];
 
@@ -527,9 +542,9 @@ struct leg *schedule_next(struct schedule *s, uint64_t now_ms, uint8_t *fam, boo
 	do {
 		d = d->next;
 		ripen(d, now_ms);
-		if (d->ready.count && may_start(d, now_ms)) {
+		if (d->ready.count && may_start(s, d, now_ms)) {
 			s->ring = d; /* the one behind it is asked first next time */
-			return launch(d, now_ms, fam, probe);
+			return launch(s, d, now_ms, fam, probe);
 		}
 	} while (d != s->ring);
 	return NULL;
@@ -544,6 +559,7 @@ uint64_t schedule_due(const struct schedule *s, uint64_t now_ms)
 		return due;
 	do {
 		if (d->policy && !d->admin_hold && d->state != DEST_DOWN && d->state != DEST_HELD &&
+		    !mx_full(s, d) &&
 		    (d->state == DEST_UP ? d->flying < d->limit : !d->flying)) {
 			t = d->ready.count     ? now_ms
 			    : d->waiting.count ? d->waiting.v[0]->next_ms
@@ -622,6 +638,8 @@ void schedule_host(struct schedule *s, struct leg *g, const struct msg_r_result 
 	struct dest *d = g->dest;
 	uint32_t max = d->policy && d->policy->sessions_max ? d->policy->sessions_max : 1;
 
+	max *= d->policy && d->policy->kind == ROUTE_MX ? MX_PER_SESSION : LIMIT_PER_SESSION;
+
 	if (r)
 		note_families(d, r, now_ms);
 	if (worked && d->policy && d->state != DEST_DOWN && d->state != DEST_HELD) {
@@ -629,8 +647,7 @@ void schedule_host(struct schedule *s, struct leg *g, const struct msg_r_result 
 		d->fault[0] = 0;
 		if (d->state != DEST_UP)
 			enter(d, DEST_UP, 0, "next hop answers");
-		d->limit =
-		    d->limit * 2 < max * LIMIT_PER_SESSION ? d->limit * 2 : max * LIMIT_PER_SESSION;
+		d->limit = d->limit * 2 < max ? d->limit * 2 : max;
 	}
 	if (fault)
 		host_fault(s, d, g->next_ms != 0, text, now_ms);
@@ -667,6 +684,8 @@ struct schedule_verdict schedule_rcpt(struct schedule *s, struct leg *g, uint16_
 		/* Not reached. If the dest stays open the relay had its own reason: no tight loop. */
 		if (g->dest->state == DEST_UP)
 			r->next_s = (uint32_t)(now_ms / 1000 + 1);
+		else if (g->dest->until_ms <= now_ms)
+			g->dest->until_ms = now_ms + UNKNOWN_FIRST_MS;
 		break;
 	}
 	return v;
@@ -688,6 +707,7 @@ void schedule_landed(struct schedule *s, struct leg *g, uint64_t now_ms)
 	g->open = open;
 	g->flying = false;
 	d->flying--;
+	s->mx_flying -= g->mx;
 	if (open)
 		queue_leg(g, now_ms);
 	else

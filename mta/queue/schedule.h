@@ -45,6 +45,7 @@ enum dest_state { DEST_UP, DEST_PROBING, DEST_UNKNOWN, DEST_DOWN, DEST_HELD, DES
 #define SCHEDULE_LIMIT_FIRST   4
 #define SCHEDULE_FLAPS	       4
 #define SCHEDULE_FLAP_MS       60000
+#define SCHEDULE_MX_FLYING     48 /* of the relay's 64: a tarpit must not hold up the tunnel */
 #define SCHEDULE_EXPIRE_UP_S   86400 /* of uptime, where no attempt was made */
 
 struct dest;
@@ -58,6 +59,7 @@ struct leg {
 	uint64_t next_ms;
 	bool waiting; /* in the waiting heap, else ready or flying */
 	bool flying;
+	bool mx;       /* flying to a stranger's host */
 	uint16_t open; /* recipients of it that are pending */
 };
 

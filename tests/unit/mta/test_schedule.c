@@ -419,6 +419,61 @@ static void waits_follow_the_schedule(void **state)
 	assert_int_equal(route_wait_ms(&j, 1, 200), 1100);
 }
 
+static void what_the_relay_gives_back_untried_does_not_go_round_and_round(void **state)
+{
+	static const enum tunnel_state states[] = { TUNNEL_UNKNOWN, TUNNEL_UP };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct bench *b = bench_new(states[i]);
+		struct leg *g;
+
+		letter(b, "a@home.example", NULL);
+		g = next(b);
+		assert_non_null(g);
+		if (states[i] == TUNNEL_UP) { /* into PROBING */
+			land(b, g, RCPT_RES_TEMPFAIL, SCOPE_HOST, 0, MSG_R_FAMILY4);
+			b->now += 200;
+			g = next(b);
+			assert_non_null(g);
+		}
+		land(b, g, RCPT_RES_NOT_TRIED, SCOPE_NONE, 0, 0);
+		assert_null(next(b));
+		assert_true(schedule_due(b->s, b->now) >= b->now + 1000);
+		b->now += 1000;
+		assert_non_null(next(b));
+		bench_free(b);
+	}
+}
+
+static void tarpits_of_strangers_leave_room_for_the_tunnel(void **state)
+{
+	struct bench *b = bench_new(TUNNEL_UP);
+	char addr[64];
+	struct leg *g, *last = NULL;
+	int n = 0;
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		snprintf(addr, sizeof(addr), "a@d%d.example", i);
+		letter(b, addr, NULL);
+	}
+	while ((g = next(b))) {
+		last = g;
+		n++;
+	}
+	assert_int_equal(n, SCHEDULE_MX_FLYING);
+	assert_true(schedule_due(b->s, b->now) == UINT64_MAX); /* nor is the timer set for them */
+	letter(b, "a@home.example", NULL);
+	g = next(b);
+	assert_non_null(g);
+	assert_string_equal(g->dest->route, "to-home");
+	land(b, last, RCPT_RES_DELIVERED, SCOPE_NONE, MSG_R_FAMILY4, 0);
+	assert_non_null(next(b));
+	assert_null(next(b));
+	bench_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -434,6 +489,8 @@ int main(void)
 		cmocka_unit_test(flush_clears_waits_but_neither_hold_nor_down),
 		cmocka_unit_test(lost_relay_puts_everything_back),
 		cmocka_unit_test(waits_follow_the_schedule),
+		cmocka_unit_test(what_the_relay_gives_back_untried_does_not_go_round_and_round),
+		cmocka_unit_test(tarpits_of_strangers_leave_room_for_the_tunnel),
 	};
 
 	log_setup("test_schedule", LOG_LVL_ERR, -1);
