@@ -24,6 +24,7 @@ struct attempt {
 	struct hash_node node;
 	uint32_t id;
 	struct leg *leg; /* NULL: the letter was removed */
+	uint32_t reloads; /* of the queue, when it left */
 };
 
 /* A result on its way to disk. */
@@ -149,6 +150,19 @@ static int send_attempt(struct queue *q, uint32_t id, struct leg *g, const struc
 	return rc;
 }
 
+/*
+ * It cannot be sent: listed, told in the log, in nobody's way. What of it is in flight lands as ever,
+ * and comes back here if anything is left of it.
+ */
+static void set_aside(struct queue *q, struct leg *g, uint64_t now_ms)
+{
+	struct letter *l = g->letter;
+
+	l->unreadable = true;
+	schedule_landed(q->schedule, g, now_ms);
+	schedule_remove_idle(q->schedule, l);
+}
+
 /* False: the link cannot take more now. */
 static bool start(struct queue *q, struct leg *g, uint8_t families, bool probe, uint64_t now_ms)
 {
@@ -162,15 +176,16 @@ static bool start(struct queue *q, struct leg *g, uint8_t families, bool probe, 
 		schedule_landed(q->schedule, g, now_ms);
 		return false;
 	}
-	if (rc) { /* unreadable: listed, told in the log, in nobody's way */
+	if (rc) {
 		free(a);
-		schedule_remove(q->schedule, l);
+		set_aside(q, g, now_ms);
 		return true;
 	}
 	do
 		a->id = ++q->next_attempt;
 	while (!a->id || find(q, a->id));
 	a->leg = g;
+	a->reloads = q->reloads;
 	rc = send_attempt(q, a->id, g, &r, families, probe);
 	store_reading_clear(&r);
 	if (!rc)
@@ -185,8 +200,7 @@ static bool start(struct queue *q, struct leg *g, uint8_t families, bool probe, 
 
 		log_err(NULL, "letter=%s msg=\"cannot be sent: %s\"", letter_id_str(l->id, hex),
 			strerror(-rc));
-		l->unreadable = true;
-		schedule_remove(q->schedule, l);
+		set_aside(q, g, now_ms);
 		return true;
 	}
 	schedule_landed(q->schedule, g, now_ms);
@@ -201,8 +215,10 @@ void attempt_pump(struct queue *q)
 	bool probe;
 	int n = 0;
 
+	if (q->rerouting) /* the timer is its */
+		return;
 	timer_clear(loop_timers(q->loop), &q->pump);
-	if (!q->relay || q->rerouting)
+	if (!q->relay)
 		return;
 	while (q->credits && n < PUMP_MAX && ipc_queued(q->relay) < LINK_BYTES_MAX &&
 	       (g = schedule_next(q->schedule, now_ms, &families, &probe))) {
@@ -334,7 +350,28 @@ static void land(struct queue *q, struct leg *g, uint32_t id, struct msg_r_resul
 	if (store_commit(c, true, &x->w)) {
 		log_err(NULL, "msg=\"a result could not be written\"");
 		free(x);
+		/* Or the relay would miss the credit for ever. */
+		send_committed(q, id, q->relay_generation);
 	}
+}
+
+void attempt_reroute(struct queue *q, struct letter *l)
+{
+	struct store_reading r;
+
+	if (l->state != LETTER_QUEUED || l->unreadable || store_read(q->store, l, &r))
+		return;
+	schedule_remove_idle(q->schedule, l);
+	if (schedule_add(q->schedule, l, &r.env, loop_now_ms(q->loop)))
+		log_err(NULL, "msg=\"out of memory: a letter waits for the next restart\"");
+	store_reading_clear(&r);
+}
+
+/* A reload found it in flight, so its way is still the old one. */
+static void after_reload(struct queue *q, struct letter *l, uint32_t reloads)
+{
+	if (reloads != q->reloads)
+		attempt_reroute(q, l);
 }
 
 static void on_result(struct queue *q, struct ipc_msg *m)
@@ -342,6 +379,8 @@ static void on_result(struct queue *q, struct ipc_msg *m)
 	struct rd r = rd_init(m->data, m->len);
 	struct attempt *a = find(q, m->id);
 	struct msg_r_result res;
+	struct letter *l;
+	uint32_t reloads;
 	struct leg *g;
 
 	if (!a) {
@@ -349,14 +388,17 @@ static void on_result(struct queue *q, struct ipc_msg *m)
 		return;
 	}
 	g = a->leg;
+	reloads = a->reloads;
 	forget(q, a);
 	if (!g)
 		return send_committed(q, m->id, q->relay_generation);
+	l = g->letter;
 	if (msg_r_result_get(&r, &res)) {
 		log_err(NULL, "msg=\"bad result from relay\"");
 		res = (struct msg_r_result){ .host = "" };
 	}
 	land(q, g, m->id, &res, loop_now_ms(q->loop));
+	after_reload(q, l, reloads);
 	attempt_pump(q);
 }
 
@@ -391,9 +433,12 @@ static void lose(struct hash_node *n, void *arg)
 {
 	struct attempt *a = (struct attempt *)(void *)n;
 	struct queue *q = ((struct lost *)arg)->q;
+	struct letter *l = a->leg ? a->leg->letter : NULL;
 
-	if (a->leg)
+	if (l) {
 		schedule_landed(q->schedule, a->leg, loop_now_ms(q->loop));
+		after_reload(q, l, a->reloads);
+	}
 	forget(q, a);
 }
 

@@ -57,7 +57,8 @@ struct queue {
 	size_t full_count;
 	/* A reload routes all letters anew, in pieces: from here on they still are to be. */
 	uint64_t reroute_seq;
-	bool rerouting;
+	bool rerouting; /* and @pump is its timer meanwhile */
+	uint32_t reloads;
 	bool failed_alert;
 };
 
@@ -71,6 +72,8 @@ void accept_close(struct queue *q);
 void attempt_attach(struct queue *q, int fd);
 /** attempt_pump() - Hand out what may go now, and arm the timer for the rest. */
 void attempt_pump(struct queue *q);
+/** attempt_reroute() - Way of all of it that is not in flight, by the configuration of now. */
+void attempt_reroute(struct queue *q, struct letter *l);
 /** attempt_forget() - The letter leaves memory. */
 void attempt_forget(struct queue *q, const struct letter *l);
 void attempt_close(struct queue *q);

@@ -80,21 +80,16 @@ static int open_dir(const struct mta_config *c)
 }
 
 /* Letters whose routes a reload may have changed, a piece per turn. */
-static void reroute(struct queue *q, uint64_t now_ms)
+static void reroute(struct queue *q)
 {
 	struct letter *l = store_oldest(q->store);
-	struct store_reading r;
 	int n = 0;
 
 	while (l && l->seq < q->reroute_seq)
 		l = l->newer;
 	for (; l && n < QUEUE_ROUTE_CHUNK; l = l->newer, n++) {
 		q->reroute_seq = l->seq + 1;
-		if (l->state != LETTER_QUEUED || l->unreadable || store_read(q->store, l, &r))
-			continue;
-		schedule_remove_idle(q->schedule, l);
-		schedule_add(q->schedule, l, &r.env, now_ms);
-		store_reading_clear(&r);
+		attempt_reroute(q, l);
 	}
 	q->rerouting = l != NULL;
 }
@@ -104,7 +99,7 @@ static void on_pump(struct timer *t, uint64_t now_ms)
 	struct queue *q = t->arg;
 
 	if (q->rerouting) {
-		reroute(q, now_ms);
+		reroute(q);
 		timer_set(loop_timers(q->loop), t, now_ms);
 		return;
 	}
@@ -206,6 +201,7 @@ static void on_reload(struct child *ch, const struct mta_config *old)
 	schedule_reload(q->schedule, ch->config, &ch->tunnel, now_ms);
 	q->rerouting = true;
 	q->reroute_seq = 0;
+	q->reloads++;
 	timer_set(loop_timers(q->loop), &q->pump, now_ms);
 }
 

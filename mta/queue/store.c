@@ -88,10 +88,8 @@ uint64_t store_age(const struct store *s, const struct letter *l)
 
 uint64_t store_low_seq(const struct store *s)
 {
-	for (const struct letter *l = s->oldest; l; l = l->newer)
-		if (l->state != LETTER_GONE)
-			return l->seq;
-	return s->next_seq;
+	/* One that is gone stays in the list until that is durable: a crash would bring it back. */
+	return s->oldest ? s->oldest->seq : s->next_seq;
 }
 
 struct letter *store_oldest(const struct store *s)

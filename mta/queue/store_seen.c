@@ -136,7 +136,8 @@ void seen_low(struct store *s, const char *peer, uint64_t low)
 {
 	struct seen_peer *p = peer_of(s, peer, false);
 
-	if (p && low > p->low)
+	/* Lower than before: its queue was made anew, and what counts begins again. */
+	if (p)
 		p->low = low;
 }
 

@@ -115,7 +115,7 @@ static void on_smtpd(struct ipc *ipc, struct ipc_msg *m, void *arg)
 		d->credit(d, m->id, rd_be32(&r));
 }
 
-static void grant(struct driver *d, uint32_t n)
+void driver_grant(struct driver *d, uint32_t n)
 {
 	uint8_t b[4];
 	struct wr w = wr_init(b, 4);
@@ -134,7 +134,7 @@ static void on_relay(struct ipc *ipc, struct ipc_msg *m, void *arg)
 	if (m->type == MSG_R_ATTEMPT && !msg_r_attempt_get(&r, &a) && d->attempt)
 		d->attempt(d, m->id, &a, m->fd_count ? m->fd[0] : -1);
 	if (m->type == MSG_R_COMMITTED) {
-		grant(d, 1);
+		driver_grant(d, 1);
 		if (d->committed)
 			d->committed(d, m->id);
 	}
@@ -170,13 +170,21 @@ void driver_set_tunnel(struct driver *d, enum tunnel_state st)
 	free(enc);
 }
 
+void driver_reload(struct driver *d)
+{
+	int fd = bundle(d);
+
+	ipc_send_fds(d->parent, MTA_CONFIG, 0, NULL, 0, &fd, 1);
+	close(fd);
+}
+
 bool driver_start(struct driver *d)
 {
 	static const struct ipc_ops parent_ops = { .message = on_parent, .closed = closed };
 	static const struct ipc_ops smtpd_ops = { .message = on_smtpd, .closed = closed };
 	static const struct ipc_ops relay_ops = { .message = on_relay, .closed = closed };
 	char *argv[] = { (char *)"driver", (char *)"--proc", (char *)"queue", NULL };
-	int fds[2], fd;
+	int fds[2];
 
 	if (ipc_pair(fds))
 		abort();
@@ -192,9 +200,7 @@ bool driver_start(struct driver *d)
 	}
 	close(fds[1]);
 	d->parent = ipc_new(d->loop, fds[0], &parent_ops, d);
-	fd = bundle(d);
-	ipc_send_fds(d->parent, MTA_CONFIG, 0, NULL, 0, &fd, 1);
-	close(fd);
+	driver_reload(d);
 	for (int i = 0; i < 1200 && !d->ready && !d->closed; i++)
 		driver_turn(d, 50);
 	if (!d->ready)
@@ -202,7 +208,7 @@ bool driver_start(struct driver *d)
 	driver_set_tunnel(d, d->tunnel);
 	d->smtpd = sibling(d, MTA_PROC_SMTPD, &smtpd_ops);
 	d->relay = sibling(d, MTA_PROC_RELAY, &relay_ops);
-	grant(d, d->credits);
+	driver_grant(d, d->credits);
 	return true;
 }
 
@@ -243,8 +249,10 @@ static void send_store(struct driver *d, uint32_t txn, const char *rcpt, const c
 		       uint64_t len, bool streamed, uint8_t id[static LETTER_ID_LEN])
 {
 	static uint8_t env[ENVELOPE_MAX], msg[MSG_STORE_MAX];
-	struct env_rcpt r = { .addr = rcpt };
-	struct envelope e = { .sender = "x@out.example", .rcpt = &r, .rcpt_count = 1, .size = len };
+	struct env_rcpt r[2] = { { .addr = rcpt }, { .addr = d->also } };
+	struct envelope e = {
+		.sender = "x@out.example", .rcpt = r, .rcpt_count = d->also ? 2 : 1, .size = len
+	};
 	struct wr we = wr_init(env, sizeof(env)), w = wr_init(msg, sizeof(msg));
 	struct msg_q_store m = { .streamed = streamed,
 				 .body_len = len,

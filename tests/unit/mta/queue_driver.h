@@ -20,6 +20,7 @@
 struct driver {
 	char dir[64];	   /* temporary; state-dir */
 	const char *extra; /* lines for [mta] */
+	const char *also;  /* a second recipient of the letters from now on; NULL: none */
 	struct loop *loop;
 	pid_t pid;
 	struct ipc *parent, *smtpd, *relay;
@@ -42,6 +43,10 @@ void driver_child(int argc, char **argv);
 struct driver *driver_new(const char *extra);
 /** driver_start() - Fork, configure, connect, wait for ready; false when it does not come up. */
 bool driver_start(struct driver *d);
+/** driver_reload() - The configuration of @d->extra as it is now. */
+void driver_reload(struct driver *d);
+/** driver_grant() - Room for @n attempts more. */
+void driver_grant(struct driver *d, uint32_t n);
 void driver_kill(struct driver *d, int signo);
 void driver_free(struct driver *d);
 /** driver_turn() - One turn of the loop, at most @ms. */

@@ -317,6 +317,121 @@ static void orderly_stop_commits_and_exits(void **state)
 	driver_free(d);
 }
 
+static void a_reload_amid_traffic_does_not_stop_the_queue(void **state)
+{
+	struct bench b;
+	struct driver *d = start(&b, NULL);
+
+	(void)state;
+	driver_set_tunnel(d, TUNNEL_DOWN);
+	driver_verb(d, "{\"verb\":\"routes\",\"args\":{}}");
+	for (uint32_t i = 1; i <= 20; i++)
+		driver_store(d, i, "a@home.example", "x\r\n", 3, b.id[i]);
+	wait_code(d, &b, 20);
+	/* All of it is there in one turn of the queue's loop. */
+	kill(d->pid, SIGSTOP);
+	driver_reload(d);
+	driver_grant(d, 1);
+	driver_set_tunnel(d, TUNNEL_UP);
+	kill(d->pid, SIGCONT);
+	wait_for(d, &b.committed, 20);
+	driver_free(d);
+}
+
+/* Attempts that the test answers itself. */
+static struct {
+	uint32_t id[8];
+	char route[8][64];
+	size_t count;
+} kept;
+
+static void keep_attempt(struct driver *d, uint32_t id, const struct msg_r_attempt *m, int fd)
+{
+	(void)d;
+	(void)fd;
+	assert_true(kept.count < 8);
+	snprintf(kept.route[kept.count], sizeof(kept.route[0]), "%s", m->route);
+	kept.id[kept.count++] = id;
+}
+
+static void wait_kept(struct driver *d, size_t want)
+{
+	for (int i = 0; i < 500 && kept.count < want && !d->closed; i++)
+		driver_turn(d, 20);
+	assert_true(kept.count >= want);
+}
+
+static void answer_kept(struct driver *d, size_t i, enum rcpt_result res)
+{
+	struct msg_r_attempt m = { .rcpt_count = 1 };
+	uint8_t buf[64];
+	struct wr w = wr_init(buf, sizeof(buf));
+	struct msg_r_rcpt one = { .addr = "", .orcpt = "" };
+
+	msg_r_rcpt_put(&w, &one);
+	m.rcpts = rd_init(buf, w.len);
+	driver_result(d, kept.id[i], &m, res, SCOPE_NONE, 250);
+}
+
+static void a_letter_in_flight_at_a_reload_goes_the_new_way(void **state)
+{
+	struct bench b;
+	struct driver *d = start(&b, NULL);
+
+	(void)state;
+	kept.count = 0;
+	d->attempt = keep_attempt;
+	driver_store(d, 1, "a@away.example", "x\r\n", 3, b.id[1]);
+	wait_kept(d, 1);
+	assert_string_equal(kept.route[0], "internet");
+	d->extra = "[route other]\nkind = smarthost\naddress = 192.0.2.9\ndomains = away.example\n";
+	driver_reload(d);
+	assert_non_null(strstr(driver_verb(d, "{\"verb\":\"routes\",\"args\":{}}"), "internet"));
+	answer_kept(d, 0, RCPT_RES_NOT_TRIED);
+	wait_kept(d, 2);
+	assert_string_equal(kept.route[1], "other");
+	driver_free(d);
+}
+
+static void a_letter_that_loses_its_body_in_flight_harms_nobody(void **state)
+{
+	static uint8_t chunk[MSG_BODY_CHUNK];
+	struct bench b;
+	struct driver *d = driver_new(NULL);
+	char path[200], hex[LETTER_ID_STR_MAX];
+	const char *list;
+
+	(void)state;
+	memset(&b, 0, sizeof(b));
+	kept.count = 0;
+	d->arg = &b;
+	d->stored = on_stored;
+	d->committed = on_committed;
+	d->attempt = keep_attempt;
+	d->credits = 1;
+	assert_true(driver_start(d));
+	d->also = "a@away.example";
+	driver_body(d, 1, chunk, sizeof(chunk));
+	driver_body(d, 1, chunk, sizeof(chunk));
+	driver_store_streamed(d, 1, "a@home.example", 2 * sizeof(chunk), b.id[1]);
+	wait_kept(d, 1);
+	snprintf(path, sizeof(path), "%s/queue/body/%s", d->dir, letter_id_str(b.id[1], hex));
+	assert_int_equal(unlink(path), 0);
+	driver_grant(d, 1); /* for the other half */
+	for (int i = 0; i < 20; i++)
+		driver_turn(d, 10);
+	list = driver_verb(d, "{\"verb\":\"queue\",\"args\":{}}");
+	assert_non_null(strstr(list, "unreadable"));
+	assert_non_null(strstr(list, "trying"));
+	answer_kept(d, 0, RCPT_RES_NOT_TRIED);
+	wait_for(d, &b.committed, 1);
+	list = driver_verb(d, "{\"verb\":\"queue\",\"args\":{}}");
+	assert_non_null(strstr(list, "unreadable"));
+	assert_null(strstr(list, "trying"));
+	assert_int_equal(kept.count, 1);
+	driver_free(d);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -328,6 +443,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_second_process_is_kept_out),
 		cmocka_unit_test(kills_lose_nothing_and_double_little),
 		cmocka_unit_test(orderly_stop_commits_and_exits),
+		cmocka_unit_test(a_reload_amid_traffic_does_not_stop_the_queue),
+		cmocka_unit_test(a_letter_in_flight_at_a_reload_goes_the_new_way),
+		cmocka_unit_test(a_letter_that_loses_its_body_in_flight_harms_nobody),
 	};
 
 	driver_child(argc, argv);
