@@ -596,8 +596,9 @@ static bool compact(struct store *s)
 	for (struct letter *l = s->oldest; l && n < MOVE_LETTERS; l = l->newer) {
 		if (l->pos.segment != oldest || l->state == LETTER_GONE)
 			continue;
-		if (!l->moving && (l->unreadable || move_letter(s, l)))
-			continue; /* holds its segment back, and nothing else */
+		/* One that lacks its body is moved all the same: its segment holds all newer ones. */
+		if (!l->moving && move_letter(s, l))
+			continue;
 		n++;
 	}
 	return n + seen_move(s, oldest) > 0;

@@ -360,12 +360,26 @@ static void on_body(const char *name, uint64_t size, void *arg)
 int store_replay_end(struct store *s)
 {
 	struct orphans o = { .s = s };
+	struct journal_stats st;
+	uint8_t id[LETTER_ID_LEN];
+	char to[64];
 	int rc;
 
 	s->replayed = true;
+	journal_stats(s->journal, &st);
 	rc = s->cfg.vfs->list(s->cfg.vfs, "body", on_body, &o);
-	for (size_t i = 0; i < o.count; i++) /* never acknowledged, or done with */
-		s->cfg.vfs->unlink(s->cfg.vfs, o.name[i]);
+	for (size_t i = 0; i < o.count; i++) {
+		const char *name = o.name[i] + strlen("body/");
+
+		/* Its letter may be the one that could not be read: then this is what is left of it. */
+		snprintf(to, sizeof(to), "quarantine/body-%.40s", name);
+		if (st.quarantined && !letter_id_parse(name, id) &&
+		    !s->cfg.vfs->rename(s->cfg.vfs, o.name[i], to))
+			log_err(NULL, "letter=%s msg=\"body without a letter, moved to quarantine\"",
+				name);
+		else /* never acknowledged, or done with */
+			s->cfg.vfs->unlink(s->cfg.vfs, o.name[i]);
+	}
 	free(o.name);
 	return rc;
 }

@@ -551,6 +551,117 @@ static void orphaned_bodies_are_removed_at_start(void **state)
 	bench_free(b);
 }
 
+static void a_body_whose_letter_cannot_be_read_is_kept(void **state)
+{
+	struct bench *b = bench_new(9);
+	struct journal_pos pos;
+	uint8_t id[LETTER_ID_LEN];
+	bool ok = false;
+	size_t len;
+
+	assert_int_equal(start(b), 0);
+	worker_drain(b->worker);
+	assert_int_equal(put_big(b, 9, &ok), 0);
+	worker_drain(b->worker);
+	assert_true(ok);
+	name(9, id);
+	pos = store_find(b->s, id)->pos;
+	store_close(b->s);
+	b->s = NULL;
+	simvfs_restart(b->disk, false);
+	simvfs_data(b->disk, "00000001.seg", &len)[pos.offset + 44 + 60] ^= 1;
+	assert_int_equal(start(b), 0);
+	assert_int_equal(store_count(b->s, LETTER_QUEUED), 0);
+	assert_int_equal(simvfs_count(b->disk, "body/"), 0);
+	assert_int_equal(simvfs_count(b->disk, "quarantine/body-"), 1);
+	bench_free(b);
+}
+
+/* Its body is gone: it can never be sent, but the journal must not grow because of it. */
+static void an_unsendable_letter_holds_no_segment(void **state)
+{
+	static char body[30000];
+	struct bench *b = bench_new(10);
+	struct envelope e = plain();
+	struct journal_stats st;
+	uint8_t id[LETTER_ID_LEN];
+	struct store_change *c;
+	bool ok = false;
+
+	memset(body, 'x', sizeof(body) - 1);
+	assert_int_equal(start(b), 0);
+	worker_drain(b->worker);
+	assert_int_equal(put_big(b, 1, &ok), 0);
+	worker_drain(b->worker);
+	name(1, id);
+	store_find(b->s, id)->unreadable = true;
+	for (uint32_t i = 0; i < 200; i++) {
+		assert_int_equal(put(b, 2 + i % 50, &e, body, NULL, NULL), 0);
+		worker_drain(b->worker);
+		name(2 + i % 50, id);
+		c = store_begin(b->s);
+		store_put_state(c, store_find(b->s, id), LETTER_GONE);
+		store_commit(c, true, NULL);
+		worker_drain(b->worker);
+		b->now_ms += 1000;
+		store_tick(b->s, b->now_ms);
+		worker_drain(b->worker);
+	}
+	store_journal_stats(b->s, &st);
+	assert_true(st.segments <= 8);
+	name(1, id);
+	assert_non_null(store_find(b->s, id));
+	bench_free(b);
+}
+
+static void what_may_come_again_keeps_the_low_mark_down(void **state)
+{
+	struct bench *b = bench_new(11);
+	struct envelope e = plain();
+	struct store_change *c;
+	uint8_t id[LETTER_ID_LEN];
+	uint64_t first;
+
+	assert_int_equal(start(b), 0);
+	worker_drain(b->worker);
+	assert_int_equal(put(b, 1, &e, "x", NULL, NULL), 0);
+	assert_int_equal(put(b, 2, &e, "x", NULL, NULL), 0);
+	worker_drain(b->worker);
+	name(1, id);
+	first = store_find(b->s, id)->seq;
+	c = store_begin(b->s);
+	store_put_state(c, store_find(b->s, id), LETTER_GONE);
+	assert_int_equal(store_commit(c, true, NULL), 0);
+	/* A crash now brings it back, and it is sent again under this number. */
+	assert_int_equal(store_low_seq(b->s), first);
+	worker_drain(b->worker);
+	assert_true(store_low_seq(b->s) > first);
+	bench_free(b);
+}
+
+static void a_peer_whose_queue_was_made_anew_is_still_known(void **state)
+{
+	struct bench *b = bench_new(12);
+	struct envelope e = plain();
+
+	e.flags = ENV_TUNNEL | ENV_PEER_ID;
+	e.peer = "vps";
+	e.rcpt_count = 1;
+	e.peer_id[0] = 1;
+	e.peer_seq = e.peer_low = 100000;
+	assert_int_equal(start(b), 0);
+	assert_int_equal(put(b, 1, &e, "x", NULL, NULL), 0);
+	worker_drain(b->worker);
+	e.peer_id[0] = 2;
+	e.peer_seq = e.peer_low = 1;
+	assert_int_equal(put(b, 2, &e, "x", NULL, NULL), 0);
+	worker_drain(b->worker);
+	b->now_ms += 1000;
+	store_tick(b->s, b->now_ms);
+	assert_int_equal(put(b, 3, &e, "x", NULL, NULL), -EEXIST);
+	bench_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -562,6 +673,10 @@ int main(void)
 		cmocka_unit_test(age_counts_the_seconds_of_one_boot_and_no_wall_clock),
 		cmocka_unit_test(no_room_refuses_and_room_takes_again),
 		cmocka_unit_test(orphaned_bodies_are_removed_at_start),
+		cmocka_unit_test(a_body_whose_letter_cannot_be_read_is_kept),
+		cmocka_unit_test(an_unsendable_letter_holds_no_segment),
+		cmocka_unit_test(what_may_come_again_keeps_the_low_mark_down),
+		cmocka_unit_test(a_peer_whose_queue_was_made_anew_is_still_known),
 	};
 
 	log_setup("test_store", LOG_LVL_ERR, -1);
