@@ -105,6 +105,8 @@ static void refuse(struct txn *t, int rc)
 	struct queue *q = t->q;
 	bool full = rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG;
 
+	if (!t->link) /* of an older smtpd: the number may be another letter's by now */
+		return;
 	q->refused[q->refused_at++ % QUEUE_REFUSED] = t->id;
 	if (rc != -EAGAIN)
 		log_warn(NULL, "msg=\"letter not stored: %s\"", strerror(-rc));

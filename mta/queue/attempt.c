@@ -292,10 +292,20 @@ static void look_at_host(struct rd rcpts, uint16_t count, struct outcome *o)
 	}
 }
 
+/* A record holds so many bad ends and no more. NULL: no memory for another one. */
+static struct store_change *next_slice(struct queue *q, struct store_change *c, struct letter *l,
+				       const uint16_t *bad, size_t count)
+{
+	finish_rcpts(q, c, l, bad, count);
+	if (store_commit(c, true, NULL))
+		log_err(NULL, "msg=\"a result could not be written\"");
+	return store_begin(q->store);
+}
+
 static void land(struct queue *q, struct leg *g, uint32_t id, struct msg_r_result *m,
 		 uint64_t now_ms)
 {
-	static uint16_t bad[ENVELOPE_RCPTS_MAX];
+	uint16_t bad[FINISH_SLICE];
 	struct store_change *c = store_begin(q->store);
 	struct letter *l = g->letter;
 	struct msg_r_rcpt_result res;
@@ -323,6 +333,13 @@ static void land(struct queue *q, struct leg *g, uint32_t id, struct msg_r_resul
 		r = &l->rcpt[res.index];
 		if (r->leg != g || !r->flying)
 			continue;
+		if (bad_count == FINISH_SLICE) {
+			c = next_slice(q, c, l, bad, bad_count);
+			bad_count = 0;
+			write = false;
+			if (!c)
+				break;
+		}
 		secret_random(&random, sizeof(random));
 		v = schedule_rcpt(q->schedule, g, res.index, &res, random, now_ms);
 		log_rcpt(l, g, res.index, &res, m->host);

@@ -61,7 +61,8 @@ static int put_dsn(struct queue *q, struct store_change *c, const struct bounce_
 	return store_put_letter(c, &dsn, body, len);
 }
 
-static void send_dsns(struct queue *q, struct store_change *c, struct letter *l,
+/* Returns how many recipients no DSN tells of. */
+static size_t send_dsns(struct queue *q, struct store_change *c, struct letter *l,
 		      const struct store_reading *r, const uint16_t *which, size_t count)
 {
 	struct bounce_text t = { .hostname = q->ch->config->hostname, .now_s = clock_wall_s() };
@@ -83,6 +84,7 @@ static void send_dsns(struct queue *q, struct store_change *c, struct letter *l,
 		log_err(NULL, "letter=%s msg=\"no bounce for %zu recipients\"",
 			letter_id_str(l->id, hex), count);
 	free(headers);
+	return count;
 }
 
 static const struct mta_route *route_of(struct queue *q, const struct store_reading *r, size_t i)
@@ -130,30 +132,31 @@ void finish_rcpts(struct queue *q, struct store_change *c, struct letter *l, con
 	for (size_t i = 0; i < l->rcpt_count; i++)
 		dead |= l->rcpt[i].state == RCPT_FAILED &&
 			!bounce_wanted(q->ch->config, route_of(q, &r, i), &r.env, &r.env.rcpt[i]);
-	if (n)
-		send_dsns(q, c, l, &r, tell, n);
+	if (n && send_dsns(q, c, l, &r, tell, n))
+		dead = true; /* somebody has to hear of it */
 	store_reading_clear(&r);
 	/* An undeliverable bounce has served its time: never a bounce of it, nor a corpse. */
 	if (!l->open)
 		finish_letter(q, c, l, dead && !(l->flags & ENV_BOUNCE));
 }
 
-static void expire(struct queue *q, struct letter *l, uint64_t uptime_s)
+/* False: nothing of it has expired (any more). */
+static bool expire(struct queue *q, struct letter *l, uint64_t uptime_s)
 {
-	static uint16_t bad[ENVELOPE_RCPTS_MAX];
+	uint16_t bad[FINISH_SLICE];
 	uint64_t age = store_age(q->store, l);
 	struct store_change *c = NULL;
 	char hex[LETTER_ID_STR_MAX];
 	size_t n = 0;
 
-	for (size_t i = 0; i < l->rcpt_count; i++)
+	for (size_t i = 0; i < l->rcpt_count && n < FINISH_SLICE; i++)
 		if (l->rcpt[i].leg && schedule_expired(l->rcpt[i].leg, &l->rcpt[i], age, uptime_s))
 			bad[n++] = (uint16_t)i;
 	if (!n)
-		return;
+		return false;
 	c = store_begin(q->store);
 	if (!c)
-		return;
+		return false;
 	for (size_t i = 0; i < n; i++)
 		store_put_rcpt(c, l, bad[i], RCPT_EXPIRED, l->rcpt[bad[i]].attempts, NULL);
 	log_warn(NULL, "letter=%s age_s=%llu rcpts=%zu msg=\"expired\"", letter_id_str(l->id, hex),
@@ -161,7 +164,10 @@ static void expire(struct queue *q, struct letter *l, uint64_t uptime_s)
 	finish_rcpts(q, c, l, bad, n);
 	if (l->state == LETTER_QUEUED)
 		schedule_settle(q->schedule, l, loop_now_ms(q->loop));
-	store_commit(c, true, NULL);
+	if (store_commit(c, true, NULL))
+		log_err(NULL, "letter=%s msg=\"its end could not be written\"",
+			letter_id_str(l->id, hex));
+	return true;
 }
 
 /* The oldest dead letters make room. */
@@ -201,8 +207,8 @@ void finish_expired(struct queue *q, uint64_t now_ms)
 
 	for (l = store_oldest(q->store); l; l = next) {
 		next = l->newer;
-		if (l->state == LETTER_QUEUED && l->legs)
-			expire(q, l, uptime_s);
+		while (l->state == LETTER_QUEUED && l->legs && expire(q, l, uptime_s))
+			;
 	}
 	bound_dead(q);
 }

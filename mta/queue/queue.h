@@ -28,6 +28,7 @@
 #define QUEUE_EXPIRE_S	     60	  /* between two looks for letters whose time is over */
 #define QUEUE_ROUTE_CHUNK    2000 /* letters routed anew per turn of the loop after a reload */
 #define QUEUE_RESERVE_INODES 1000
+#define FINISH_SLICE	     64 /* bad ends in one journal record, with the DSNs that tell of them */
 
 struct txn;
 struct attempt;
@@ -82,7 +83,7 @@ void attempt_close(struct queue *q);
 /**
  * finish_rcpts() - Recipients of @l came to a bad end, or all of them to some end.
  * @c: holds their new states; DSNs and the end of the letter are added to it.
- * @bad: indices of those that failed or expired now.
+ * @bad: indices of those that failed or expired now; FINISH_SLICE at most, so that @c has room.
  *
  * A letter whose recipients are all settled is gone, or dead: when one expired, or failed and its
  * sender gets no DSN. Then its legs are gone too.

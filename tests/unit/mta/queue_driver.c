@@ -249,10 +249,15 @@ static void send_store(struct driver *d, uint32_t txn, const char *rcpt, const c
 		       uint64_t len, bool streamed, uint8_t id[static LETTER_ID_LEN])
 {
 	static uint8_t env[ENVELOPE_MAX], msg[MSG_STORE_MAX];
-	struct env_rcpt r[2] = { { .addr = rcpt }, { .addr = d->also } };
-	struct envelope e = {
-		.sender = "x@out.example", .rcpt = r, .rcpt_count = d->also ? 2 : 1, .size = len
-	};
+	static char many[ENVELOPE_RCPTS_MAX][64];
+	static struct env_rcpt r[ENVELOPE_RCPTS_MAX];
+	struct envelope e = { .flags = d->flags,
+			      .sender = "x@out.example",
+			      .rcpt = r,
+			      .rcpt_count = d->many   ? d->many
+					    : d->also ? 2
+						      : 1,
+			      .size = len };
 	struct wr we = wr_init(env, sizeof(env)), w = wr_init(msg, sizeof(msg));
 	struct msg_q_store m = { .streamed = streamed,
 				 .body_len = len,
@@ -260,6 +265,12 @@ static void send_store(struct driver *d, uint32_t txn, const char *rcpt, const c
 				 .body = streamed ? NULL : (const uint8_t *)body,
 				 .inline_len = streamed ? 0 : len };
 
+	r[0].addr = rcpt;
+	r[1].addr = d->also;
+	for (size_t i = 0; i < d->many; i++) {
+		snprintf(many[i], sizeof(many[i]), "%zu%s", i, rcpt);
+		r[i].addr = many[i];
+	}
 	envelope_new_id(e.id);
 	memcpy(id, e.id, LETTER_ID_LEN);
 	envelope_build(&e, &we);
@@ -303,8 +314,8 @@ void driver_result(struct driver *d, uint32_t id, const struct msg_r_attempt *m,
 					       .result = (uint8_t)res,
 					       .scope = (uint8_t)scope,
 					       .code = code,
-					       .enhanced = "",
-					       .text = "said the test" };
+					       .enhanced = code == 550 ? "5.1.1" : "",
+					       .text = "said the test of it" };
 
 		msg_r_rcpt_result_put(&l, &x);
 		if (!rd_left(&rcpts))

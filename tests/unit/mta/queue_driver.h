@@ -21,6 +21,8 @@ struct driver {
 	char dir[64];	   /* temporary; state-dir */
 	const char *extra; /* lines for [mta] */
 	const char *also;  /* a second recipient of the letters from now on; NULL: none */
+	size_t many;	   /* so many recipients, each with a number before the one given; 0: one */
+	uint32_t flags;	   /* of the envelopes */
 	struct loop *loop;
 	pid_t pid;
 	struct ipc *parent, *smtpd, *relay;

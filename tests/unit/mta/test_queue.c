@@ -14,6 +14,7 @@
 
 #include "log.h"
 #include "proc_mta.h"
+#include "queue.h"
 #include "queue_driver.h"
 
 #define FLOW 200
@@ -432,6 +433,39 @@ static void a_letter_that_loses_its_body_in_flight_harms_nobody(void **state)
 	driver_free(d);
 }
 
+static void a_thousand_failures_are_all_told(void **state)
+{
+	static uint8_t chunk[MSG_BODY_CHUNK];
+	struct bench b;
+	struct driver *d = start(&b, NULL);
+
+	(void)state;
+	for (size_t i = 0; i + 20 < sizeof(chunk); i += 20)
+		memcpy(chunk + i, "X-Header: 123456789\n", 20);
+	d->many = ENVELOPE_RCPTS_MAX;
+	d->flags = ENV_AUTHENTICATED;
+	b.answer = RCPT_RES_PERMFAIL;
+	b.scope = SCOPE_RECIPIENT;
+	b.reply = 550;
+	driver_body(d, 1, chunk, sizeof(chunk));
+	driver_store_streamed(d, 1, "@a-long-name-of-a-domain-far-away.example", sizeof(chunk),
+			      b.id[1]);
+	wait_for(d, &b.attempts, 1);
+	b.answer = RCPT_RES_DELIVERED;
+	b.scope = SCOPE_NONE;
+	b.reply = 250;
+	for (int i = 0; i < 500 && b.committed < 13; i++)
+		driver_turn(d, 20);
+	assert_true(b.committed >= 13);
+	assert_string_equal(b.sender, "");
+	driver_kill(d, SIGTERM);
+	b.attempts = 0;
+	assert_true(driver_start(d));
+	assert_string_equal(driver_verb(d, "{\"verb\":\"queue\",\"args\":{}}"), "{\"letters\":[]}");
+	assert_int_equal(b.attempts, 0);
+	driver_free(d);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -446,6 +480,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_reload_amid_traffic_does_not_stop_the_queue),
 		cmocka_unit_test(a_letter_in_flight_at_a_reload_goes_the_new_way),
 		cmocka_unit_test(a_letter_that_loses_its_body_in_flight_harms_nobody),
+		cmocka_unit_test(a_thousand_failures_are_all_told),
 	};
 
 	driver_child(argc, argv);
