@@ -23,7 +23,7 @@
 struct attempt {
 	struct hash_node node;
 	uint32_t id;
-	struct leg *leg; /* NULL: the letter was removed */
+	struct leg *leg;  /* NULL: the letter was removed */
 	uint32_t reloads; /* of the queue, when it left */
 };
 

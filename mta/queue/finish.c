@@ -63,7 +63,7 @@ static int put_dsn(struct queue *q, struct store_change *c, const struct bounce_
 
 /* Returns how many recipients no DSN tells of. */
 static size_t send_dsns(struct queue *q, struct store_change *c, struct letter *l,
-		      const struct store_reading *r, const uint16_t *which, size_t count)
+			const struct store_reading *r, const uint16_t *which, size_t count)
 {
 	struct bounce_text t = { .hostname = q->ch->config->hostname, .now_s = clock_wall_s() };
 	char hex[LETTER_ID_STR_MAX], dsn[LETTER_ID_STR_MAX];

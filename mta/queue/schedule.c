@@ -559,8 +559,7 @@ uint64_t schedule_due(const struct schedule *s, uint64_t now_ms)
 		return due;
 	do {
 		if (d->policy && !d->admin_hold && d->state != DEST_DOWN && d->state != DEST_HELD &&
-		    !mx_full(s, d) &&
-		    (d->state == DEST_UP ? d->flying < d->limit : !d->flying)) {
+		    !mx_full(s, d) && (d->state == DEST_UP ? d->flying < d->limit : !d->flying)) {
 			t = d->ready.count     ? now_ms
 			    : d->waiting.count ? d->waiting.v[0]->next_ms
 					       : UINT64_MAX;

@@ -375,7 +375,8 @@ int store_replay_end(struct store *s)
 		snprintf(to, sizeof(to), "quarantine/body-%.40s", name);
 		if (st.quarantined && !letter_id_parse(name, id) &&
 		    !s->cfg.vfs->rename(s->cfg.vfs, o.name[i], to))
-			log_err(NULL, "letter=%s msg=\"body without a letter, moved to quarantine\"",
+			log_err(NULL,
+				"letter=%s msg=\"body without a letter, moved to quarantine\"",
 				name);
 		else /* never acknowledged, or done with */
 			s->cfg.vfs->unlink(s->cfg.vfs, o.name[i]);

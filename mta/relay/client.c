@@ -720,10 +720,12 @@ void client_input(struct client *s, const void *data, size_t len)
 		rc = reply_feed(&s->parser, p, len, &used);
 		p += used;
 		len -= used;
-		if (rc < 0)
+		if (rc < 0) {
 			over_words(s, "the next hop's reply is not SMTP");
-		else if (rc)
+		} else if (rc) {
+			s->replies++;
 			on_reply(s);
+		}
 	}
 }
 

@@ -123,6 +123,7 @@ struct client {
 	struct out_letter *mailed; /* of the last MAIL; only compared */
 	size_t letter_count;
 	uint64_t letters_sent;
+	uint64_t replies; /* whole ones */
 	bool quit_sent;
 	/* Dot stuffing over buffer borders. */
 	bool line_start, last_cr;

@@ -14,6 +14,7 @@
 
 #define TLS_HANDSHAKE_MS 30000
 #define READ_MAX	 16384
+#define PROGRESS_BYTES	 4096 /* that the peer must take in the time of a deadline */
 
 static void dial_begin(struct conn *c);
 static void move(struct conn *c);
@@ -205,7 +206,9 @@ static struct tls_ctx *tls_context(struct conn *c, char err[static TLS_ERROR_MAX
 static void tls_begin(struct conn *c)
 {
 	char err[TLS_ERROR_MAX];
-	const char *name = c->route.tls_name ? c->route.tls_name : c->dial.target[c->target].name;
+	const struct mta_route *route = relay_route(c->hop);
+	const char *name =
+	    route && route->tls_name ? route->tls_name : c->dial.target[c->target].name;
 
 	if (!c->tls_ctx)
 		c->tls_ctx = tls_context(c, err);
@@ -299,7 +302,11 @@ static void session_ended(struct conn *c)
 		relay_pump(c->hop);
 		return;
 	}
-	if (!s->greeted) {
+	/*
+	 * Sent away before a letter was given: that it greeted us makes no difference, and to come again at
+	 * once, for nobody's account, would go on for ever.
+	 */
+	if (!s->greeted || (!c->letters && c->hop->waiting)) {
 		next_host(c, why.code,
 			  why.enhanced[0] ? why.enhanced
 			  : s->tls_failed ? "4.7.4"
@@ -311,9 +318,11 @@ static void session_ended(struct conn *c)
 	relay_pump(c->hop);
 }
 
+/* False: there is more than one turn should take. */
 static bool read_all(struct conn *c)
 {
 	char buf[READ_MAX];
+	uint64_t replies;
 
 	for (int i = 0; i < 16; i++) {
 		ssize_t n = bytes_in(c, buf, sizeof(buf));
@@ -328,12 +337,15 @@ static bool read_all(struct conn *c)
 							   : "the next hop closed the connection");
 			return true;
 		}
-		c->progress_ms = loop_now_ms(c->hop->relay->ch->loop);
+		/* A whole reply is progress; one byte of it each minute is not. */
+		replies = c->session.replies;
 		client_input(&c->session, buf, (size_t)n);
+		if (c->session.replies != replies)
+			c->progress_ms = loop_now_ms(c->hop->relay->ch->loop);
 		if (c->session.want == CLIENT_TLS || c->session.want == CLIENT_OVER)
 			return true;
 	}
-	return false; /* more is there; the loop comes back */
+	return false;
 }
 
 /* True: everything that was to be written is. */
@@ -351,7 +363,11 @@ static bool write_all(struct conn *c)
 			client_lost(&c->session, "the connection was lost");
 			return true;
 		}
-		c->progress_ms = loop_now_ms(c->hop->relay->ch->loop);
+		c->trickle += (size_t)n;
+		if ((size_t)n == len || c->trickle >= PROGRESS_BYTES) {
+			c->trickle = 0;
+			c->progress_ms = loop_now_ms(c->hop->relay->ch->loop);
+		}
 		client_sent(&c->session, (size_t)n);
 	}
 	return true;
@@ -372,11 +388,11 @@ static void set_deadline(struct conn *c)
 static void move(struct conn *c)
 {
 	struct relay *r = c->hop->relay;
-	bool written;
+	bool written, more;
 
 	if (c->dead || c->state != CONN_SESSION)
 		return;
-	read_all(c);
+	more = !read_all(c);
 	if (c->session.want == CLIENT_TLS) {
 		tls_begin(c);
 		if (!c->dead)
@@ -398,10 +414,12 @@ static void move(struct conn *c)
 		return;
 	}
 	set_deadline(c);
+	/* What OpenSSL has read ahead wakes nobody: come back as soon as something can be written. */
 	loop_mod(r->ch->loop, &c->lf,
-		 EPOLLIN | (written  ? 0
-			    : c->tls ? tls_events(c->tls)
-				     : (uint32_t)EPOLLOUT));
+		 EPOLLIN | (more      ? (uint32_t)EPOLLOUT
+			    : written ? 0
+			    : c->tls  ? tls_events(c->tls)
+				      : (uint32_t)EPOLLOUT));
 	conn_check_idle(c);
 }
 
@@ -522,9 +540,25 @@ static void dial_begin(struct conn *c)
 	dial_start(&c->dial);
 }
 
+/* This machine, or one behind the tunnel: mail goes there by its own route, or not at all. */
+static bool is_inside(const struct child *ch, const struct addr *a)
+{
+	for (size_t i = 0; i < ch->tunnel.peer_count; i++) {
+		const struct tunnel_peer *p = &ch->tunnel.peers[i];
+
+		for (size_t k = 0; k < p->inner_count; k++) {
+			/* Of a wider network it is not said that all of it is theirs alone. */
+			if (p->inner[k].len == addr_bits(a) && addr_eq(&p->inner[k].addr, a))
+				return true;
+		}
+	}
+	return dial_addr_is_local(a);
+}
+
 static bool is_self(void *arg, const struct lookup_host *h)
 {
-	const struct mta_config *c = arg;
+	const struct child *ch = arg;
+	const struct mta_config *c = ch->config;
 
 	if (!strcasecmp(h->name, c->hostname))
 		return true;
@@ -533,7 +567,7 @@ static bool is_self(void *arg, const struct lookup_host *h)
 			return true;
 	}
 	for (size_t i = 0; i < h->addr_count; i++) {
-		if (dial_addr_is_local(&h->addr[i]))
+		if (is_inside(ch, &h->addr[i]))
 			return true;
 	}
 	return false;
@@ -565,7 +599,7 @@ static void on_mx(struct lookup_req *req, const struct lookup_mx *m)
 		give_up(c, RCPT_RES_NOT_TRIED, SCOPE_NONE, 0, "", "the route is gone");
 		return;
 	}
-	n = dial_mx_self(m->host, m->host_count, is_self, c->hop->relay->ch->config);
+	n = dial_mx_self(m->host, m->host_count, is_self, c->hop->relay->ch);
 	if (!n && m->host_count) {
 		give_up(c, RCPT_RES_PERMFAIL, SCOPE_RECIPIENT, 554, "5.4.6",
 			"mail for the domain loops back to us: its best mail host is this machine");
@@ -701,7 +735,7 @@ static void on_begin(struct timer *timer, uint64_t now_ms)
 						  &e.addr)) {
 				give_up(c, RCPT_RES_PERMFAIL, SCOPE_RECIPIENT, 0, "5.1.2",
 					"the address literal is not understood");
-			} else if (dial_addr_is_local(&e.addr)) {
+			} else if (is_inside(r->ch, &e.addr)) {
 				give_up(c, RCPT_RES_PERMFAIL, SCOPE_RECIPIENT, 554, "5.4.6",
 					"the address literal is this machine");
 			} else {

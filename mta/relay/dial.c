@@ -324,17 +324,27 @@ size_t dial_mx_self(const struct lookup_host *host, size_t count,
 	return count;
 }
 
+/*
+ * To an address of its own the kernel goes from that address. To try whether it can be bound says
+ * nothing where net.ipv4.ip_nonlocal_bind is set: there each can.
+ */
 bool dial_addr_is_local(const struct addr *a)
 {
-	struct endpoint e = { .addr = *a };
+	struct endpoint to = { .addr = *a, .port = 25 }, from;
 	struct sockaddr_storage ss;
-	socklen_t len = endpoint_to_sockaddr(&e, a->family, &ss);
-	int fd = socket(a->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	socklen_t len = endpoint_to_sockaddr(&to, a->family, &ss);
+	int fd;
 	bool local;
 
+	if (addr_is_unspecified(a) || addr_is_loopback(a))
+		return true;
+	fd = socket(a->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return false;
-	local = !bind(fd, (struct sockaddr *)&ss, len);
+	local = !connect(fd, (struct sockaddr *)&ss, len);
+	len = sizeof(ss);
+	local = local && !getsockname(fd, (struct sockaddr *)&ss, &len) &&
+		!endpoint_from_sockaddr(&from, (struct sockaddr *)&ss) && addr_eq(&from.addr, a);
 	close(fd);
 	return local;
 }

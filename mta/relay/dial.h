@@ -85,7 +85,7 @@ size_t dial_hosts(struct dial *d, const struct mta_route *route, const struct lo
  */
 size_t dial_mx_self(const struct lookup_host *host, size_t count,
 		    bool (*is_self)(void *arg, const struct lookup_host *h), void *arg);
-/** dial_addr_is_local() - Is it an address of this machine? Asks the kernel by bind(2). */
+/** dial_addr_is_local() - Is it an address of this machine? Asks the kernel's routes. */
 bool dial_addr_is_local(const struct addr *a);
 
 #endif

@@ -87,6 +87,7 @@ struct conn {
 	struct timer begin, deadline, idle;
 	uint64_t begun_ms;
 	uint64_t progress_ms;
+	size_t trickle; /* bytes written since */
 	char *ehlo, *username, *password;
 	uint32_t letters;
 	uint32_t uncommitted;

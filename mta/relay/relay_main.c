@@ -565,8 +565,10 @@ static void end_idle(struct hash_node *n, void *arg)
 
 	(void)arg;
 	for (struct conn *c = h->conns; c; c = c->next) {
-		if (c->state == CONN_SESSION && !c->session.letter_count)
-			client_quit(&c->session);
+		if (c->dead || c->state != CONN_SESSION || c->session.letter_count)
+			continue;
+		client_quit(&c->session);
+		loop_mod(h->relay->ch->loop, &c->lf, EPOLLIN | EPOLLOUT); /* written from there */
 	}
 	relay_pump(h);
 }

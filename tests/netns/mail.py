@@ -17,6 +17,7 @@ import shutil
 import signal
 import smtplib
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -38,6 +39,7 @@ user = 2001
 queue-user = 2002
 dns = forward
 dns-servers = 192.0.2.10
+ca-file = cert.pem
 [listener mx]
 sessions-per-prefix = 1000
 [home home]
@@ -49,6 +51,13 @@ retry-max = 2s
 [route internet]
 retry-first = 1s
 retry-max = 2s
+[route sure]
+kind = smarthost
+address = 192.0.2.13
+port = 25
+domains = records.example
+tls = verify
+tls-name = records.example
 """
 
 HOME = """[mta]
@@ -99,6 +108,9 @@ def dns_answer(query):
         ("backup.mail.example", 1): [socket.inet_aton("192.0.2.77")],
         ("implicit.example", 1): [socket.inet_aton("192.0.2.10")],
         ("null.example", 15): [struct.pack(">H", 0) + b"\0"],
+        ("grump.example", 1): [socket.inet_aton("192.0.2.12")],
+        ("behind.example", 15): [struct.pack(">H", 10) + dname("mx.behind.example")],
+        ("mx.behind.example", 1): [socket.inet_aton("10.99.0.2")],
         ("loop.example", 15): [struct.pack(">H", 10) + dname("edge.example.net")],
         ("edge.example.net", 1): [socket.inet_aton("192.0.2.1")],
     }
@@ -111,7 +123,82 @@ def dns_answer(query):
     return out
 
 
+def grump(directory):
+    """Greets, and with the answer to EHLO it sends everybody away."""
+    server = socket.create_server(("192.0.2.12", 25), backlog=100)
+    while True:
+        c, _ = server.accept()
+        with open(f"{directory}/../grump", "ab") as f:
+            f.write(b".")
+        try:
+            c.sendall(b"220 grump.example\r\n")
+            c.recv(1000)
+            c.sendall(b"250 grump.example\r\n421 4.7.0 not now\r\n")
+        except OSError:
+            pass
+        c.close()
+
+
+def records(directory):
+    """TLS, and each reply in a record of its own, all of a flight in one segment."""
+    server = socket.create_server(("192.0.2.13", 25), backlog=100)
+    ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ctx.load_cert_chain(f"{directory}/../cert.pem", f"{directory}/../key.pem")
+
+    def session(c):
+        f = c.makefile("rb")
+        c.sendall(b"220 records.example\r\n")
+        f.readline()
+        c.sendall(b"250-records.example\r\n250 STARTTLS\r\n")
+        f.readline()
+        c.sendall(b"220 go\r\n")
+        into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        t, data, body = ctx.wrap_bio(into, out, server_side=True), b"", None
+
+        def step(fn):
+            while True:
+                try:
+                    r = fn()
+                    c.sendall(out.read())
+                    return r
+                except ssl.SSLWantReadError:
+                    c.sendall(out.read())
+                    got = c.recv(65536)
+                    if not got:
+                        raise EOFError
+                    into.write(got)
+        step(t.do_handshake)
+        while True:
+            data += step(lambda: t.read(65536))
+            while b"\r\n" in data:
+                line, data = data.split(b"\r\n", 1)
+                if body is not None:
+                    if line != b".":
+                        body += line + b"\n"
+                        continue
+                    with open(f"{directory}/records", "wb") as o:
+                        o.write(body)
+                    body = None
+                elif line == b"DATA":
+                    body = b""
+                    t.write(b"354 go\r\n")
+                    continue
+                t.write(b"250-records.example\r\n250 PIPELINING\r\n" if line[:4] == b"EHLO" else b"250 ok\r\n")
+            c.sendall(out.read())
+
+    def run(c):
+        try:
+            session(c)
+        except (OSError, EOFError):
+            pass
+    while True:
+        c, _ = server.accept()
+        threading.Thread(target=run, args=(c,), daemon=True).start()
+
+
 def world(directory):
+    for fn in (grump, records):
+        threading.Thread(target=fn, args=(directory,), daemon=True).start()
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind(("192.0.2.10", 53))
     server = socket.create_server(("192.0.2.10", 25), backlog=100)
@@ -322,7 +409,7 @@ def stage(base):
     w, e, h = (Machine(base, n) for n in ("world", "edge", "home"))
     sh("ip", "link", "add", "w0", "netns", "world", "type", "veth", "peer", "name", "e0", "netns", "edge")
     sh("ip", "link", "add", "postern0", "netns", "edge", "type", "veth", "peer", "name", "postern0", "netns", "home")
-    for m, dev, addrs in ((w, "w0", ["192.0.2.10/24"]), (e, "e0", ["192.0.2.1/24"]),
+    for m, dev, addrs in ((w, "w0", ["192.0.2.10/24", "192.0.2.12/24", "192.0.2.13/24"]), (e, "e0", ["192.0.2.1/24"]),
                           (e, "postern0", ["10.99.0.1/24", "fd99::1/64"]),
                           (h, "postern0", ["10.99.0.2/24", "fd99::2/64"])):
         for a in addrs:
@@ -424,6 +511,32 @@ def letters(base, w, e, h, daemons):
     case("without the device nothing leaves another way")
 
 
+def strange_hosts(base, w, e, h):
+    outbound, sink = Sender(h, "127.0.0.1", 2587), f"{base}/world/sink"
+
+    def log(text):
+        return text in open(f"{e.dir}/log", encoding="latin-1").read()
+    assert outbound.send("joe@home.example", ["x@grump.example"], "Subject: g\r\n\r\nx\r\n")["ok"]
+    wait_for("the deferral", lambda: log("4.7.0 not now"))
+    time.sleep(2)
+    came = os.path.getsize(f"{base}/world/grump")
+    assert came <= 6, came
+    case(f"a host that greets and sends us away is asked again by the schedule ({came} times), not at once")
+    to = [f"x{i}@records.example" for i in range(40)]
+    start = time.monotonic()
+    assert outbound.send("joe@home.example", to, "Subject: records\r\n\r\nx\r\n")["ok"]
+    wait_for("the letter", lambda: os.path.exists(f"{sink}/records"))
+    case(f"forty replies in as many TLS records are all read ({time.monotonic() - start:.1f} s), from the host of tls-name")
+    assert outbound.send("joe@home.example", ["x@behind.example"], "Subject: b\r\n\r\nx\r\n")["ok"]
+    wait_for("the failure", lambda: any("behind.example" in l and "loops back" in l for l in
+                                        open(f"{e.dir}/log", encoding="latin-1")))
+    case("an MX that points behind the tunnel is a loop")
+    sh("ip", "netns", "exec", "edge", "sysctl", "-qw", "net.ipv4.ip_nonlocal_bind=1")
+    assert outbound.send("joe@home.example", ["bob@mail.example"], "Subject: nonlocal\r\n\r\nx\r\n")["ok"]
+    wait_for("the letter", lambda: subjects(f"{sink}/{n}" for n in os.listdir(sink)).get("nonlocal"))
+    case("with ip_nonlocal_bind the world is still not this machine")
+
+
 def story(e, h, letter):
     """What both logs say of a letter, following its id over the hop."""
     for line in open(f"{e.dir}/log", encoding="latin-1"):
@@ -495,6 +608,11 @@ def storm(base, w, e, h, count):
 def main(base):
     w, e, h = stage(base)
     os.makedirs(f"{base}/world/sink")
+    sh("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+       "-subj", "/CN=records.example", "-addext", "subjectAltName=DNS:records.example", "-keyout",
+       f"{base}/world/key.pem", "-out", f"{base}/world/cert.pem")
+    shutil.copy(f"{base}/world/cert.pem", f"{e.dir}/cert.pem")
+    os.chmod(f"{e.dir}/cert.pem", 0o644)
     daemons = [Posternd(f"{base}/edge/run/events.sock", ["10.99.0.1", "fd99::1"], "home", ["10.99.0.2", "fd99::2"]),
                Posternd(f"{base}/home/run/events.sock", ["10.99.0.2", "fd99::2"], "vps", ["10.99.0.1", "fd99::1"])]
     procs = []
@@ -509,6 +627,7 @@ def main(base):
             wait_for("both ready", lambda: e.ready() and h.ready())
         else:
             letters(base, w, e, h, daemons)
+            strange_hosts(base, w, e, h)
         storm(base, w, e, h, int(os.environ.get("LETTERS", "200")))
         for m in (e, h):
             m.mta.terminate()
