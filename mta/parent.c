@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,7 +17,8 @@
 #include "secret.h"
 #include "wire.h"
 
-#define GRACE_MS 10000
+#define GRACE_MS    10000
+#define DESCRIPTORS 16384
 
 /* The order in which they start: who is asked stands before who asks. */
 static const struct proc_spec specs[MTA_PROCS] = {
@@ -424,6 +426,17 @@ static void on_term(int signo, void *arg)
 	loop_stop(p->loop);
 }
 
+/* A thousand sessions, and a file for each large letter: more than the usual 1024. */
+static void more_descriptors(void)
+{
+	struct rlimit l;
+
+	if (!getrlimit(RLIMIT_NOFILE, &l) && l.rlim_cur < DESCRIPTORS && l.rlim_cur < l.rlim_max) {
+		l.rlim_cur = l.rlim_max < DESCRIPTORS ? l.rlim_max : DESCRIPTORS;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+}
+
 static void on_listen(struct timer *t, uint64_t now_ms)
 {
 	(void)now_ms;
@@ -477,6 +490,7 @@ int parent_run(const char *path)
 
 	signal(SIGPIPE, SIG_IGN);
 	umask(022);
+	more_descriptors();
 	if (load(path, &p.text, &p.text_len, &p.conf, &p.config, why, sizeof(why)))
 		die("%s", why);
 	if (!log_level_parse(p.config->log_level, &level))

@@ -13,6 +13,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import smtplib
@@ -325,7 +326,9 @@ class Machine:
         return subprocess.Popen(["ip", "netns", "exec", self.name, *args], stderr=self.log, **kw)
 
     def start_mta(self):
-        self.mta = self.start(MTA, "-c", f"{self.dir}/mta.conf")
+        def usual():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        self.mta = self.start(MTA, "-c", f"{self.dir}/mta.conf", preexec_fn=usual)
 
     def write(self, name, text, mode=0o644):
         with open(f"{self.dir}/{name}", "w") as f:
@@ -437,6 +440,9 @@ def letters(base, w, e, h, daemons):
         return text in open(f"{m.dir}/log", encoding="latin-1").read()
 
     wait_for("both ready", lambda: e.ready() and h.ready())
+    limits = open(f"/proc/{e.pid_of('queue')}/limits").read()
+    assert int(re.search(r"Max open files\s+(\d+)", limits).group(1)) >= min(
+        4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]), limits
     wait_for("tunnel listeners", lambda: log(e, "listener=tunnel") and log(h, "listener=tunnel"))
     r = inbound.send("ann@mail.example", ["joe@home.example"], "Subject: first\r\n\r\n.dot\r\n..two\r\nend\r\n")
     assert r["ok"], r
