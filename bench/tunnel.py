@@ -86,6 +86,8 @@ for kind, offload in (("veth as made", True), ("1500-byte wire", False)):
                 down, _ = tcp(net.VPS4, True)
                 rows.setdefault(key, []).append((up, down, 0, 0, 0))
                 continue
+            for m in (net.vps, net.home):
+                m.run(["rm", "-rf", "/etc/postern/keys"])
             vps, home = cast.tunnel(net, extra=f"io = {what}", address=net.VPS4)
             vps.start_posternd()
             home.start_posternd()
