@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the namespace tests share: where binaries are, checks that count, exit 0 / 1 / 77."""
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -30,6 +31,14 @@ def check(what, ok, seen=None):
     print(("ok   " if ok else "FAIL ") + what + ("" if ok or seen is None else f": saw {seen!r}"), flush=True)
     if not ok:
         _failed += 1
+    return ok
+
+
+def case(name, ok, seen=None):
+    """As check(), for a case of tests/cases; @name is ike_case_NNN_words and is told as cmocka would."""
+    assert re.fullmatch(r"ike_case_\d{3}_\w+", name), name
+    check(name, ok, seen)
+    print(f"[       OK ] {name}" if ok else f"[  FAILED  ] {name}", flush=True)
     return ok
 
 
