@@ -163,6 +163,7 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 				 : p->start != CONFIG_START_NO && !cfg->tunnel_address_count;
 	p->child_lifetime_s = (uint32_t)(conf_uint(s, "lifetime") / 1000);
 	p->ike_lifetime_s = (uint32_t)(conf_uint(s, "ike-lifetime") / 1000);
+	p->childless = (enum config_childless)conf_uint(s, "childless");
 	p->retry_max_ms = conf_uint(s, "retry-max");
 	p->keepalive_ms = conf_uint(s, "keepalive");
 	if (take_hosts(p, s) || take_public_keys(p, s) || take_assign(p, s) ||
@@ -393,7 +394,7 @@ unsigned config_peer_diff(const struct config_peer *a, const struct config_peer 
 	    !same_id(&a->remote_id, &b->remote_id) || a->auth != b->auth ||
 	    !same_text(a->psk, b->psk) || !same_text(a->private_key, b->private_key) ||
 	    !same_text(a->certificate, b->certificate) || !same_text(a->ca, b->ca) ||
-	    a->request_address != b->request_address ||
+	    a->request_address != b->request_address || a->childless != b->childless ||
 	    a->child_lifetime_s != b->child_lifetime_s || a->ike_lifetime_s != b->ike_lifetime_s ||
 	    !same_prefixes(a->from, a->from_count, b->from, b->from_count) ||
 	    !same_ts(a->local_ts, a->local_ts_count, b->local_ts, b->local_ts_count) ||

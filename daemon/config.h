@@ -28,6 +28,12 @@
 
 enum config_start { CONFIG_START_ALWAYS, CONFIG_START_ON_DEMAND, CONFIG_START_NO };
 enum config_auth { CONFIG_AUTH_PSK, CONFIG_AUTH_RAW, CONFIG_AUTH_CERT };
+enum config_childless {
+	CONFIG_CHILDLESS_ALLOW,
+	CONFIG_CHILDLESS_PREFER,
+	CONFIG_CHILDLESS_FORCE,
+	CONFIG_CHILDLESS_NEVER,
+};
 enum config_io { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_EPOLL };
 
 /* An IKE identity: the text as written (names in lower case); an address has .addr.family set. */
@@ -84,6 +90,7 @@ struct config_peer {
 	size_t local_ts_count, remote_ts_count;
 
 	uint32_t child_lifetime_s, ike_lifetime_s;
+	enum config_childless childless;
 	uint64_t retry_max_ms; /* longest pause between attempts in the first day */
 	uint64_t keepalive_ms;
 };

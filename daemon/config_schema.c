@@ -13,6 +13,7 @@
 
 static const char *const io_words[] = { "auto", "io_uring", "epoll", NULL };
 static const char *const start_words[] = { "always", "on-demand", "no", NULL };
+static const char *const childless_words[] = { "allow", "prefer", "force", "never", NULL };
 static const char *const level_words[] = { "err", "warn", "info", "debug", NULL };
 
 static int check_tun(const struct conf_value *v, char *why, size_t cap)
@@ -232,6 +233,11 @@ static const struct conf_key peer_keys[] = {
 	  .max = 604800000,
 	  .dflt = "4h",
 	  .help = "of the keys of IKE" },
+	{ .name = "childless",
+	  .type = CONF_ENUM,
+	  .words = childless_words,
+	  .dflt = "allow",
+	  .help = "first keys of data by an exchange of their own (RFC 6023)" },
 	{ .name = "retry-max",
 	  .type = CONF_DURATION,
 	  .min = 2000,

@@ -116,6 +116,18 @@ static void fill_auth(struct view *v, const struct config_peer *p, const struct 
 	};
 }
 
+static enum engine_childless childless_of(enum config_childless way)
+{
+	static const enum engine_childless to[] = {
+		[CONFIG_CHILDLESS_ALLOW] = ENGINE_CHILDLESS_ALLOW,
+		[CONFIG_CHILDLESS_PREFER] = ENGINE_CHILDLESS_PREFER,
+		[CONFIG_CHILDLESS_FORCE] = ENGINE_CHILDLESS_FORCE,
+		[CONFIG_CHILDLESS_NEVER] = ENGINE_CHILDLESS_NEVER,
+	};
+
+	return to[way];
+}
+
 struct view *view_new(const struct config_peer *p, const struct conf_files *files,
 		      enum key_type own, const struct proposals *ike, const struct proposals *esp,
 		      char *why, size_t cap)
@@ -153,6 +165,7 @@ struct view *view_new(const struct config_peer *p, const struct conf_files *file
 	v->peer.assign = p->assign;
 	v->peer.assign_count = p->assign_count;
 	v->peer.lifetime = (struct engine_lifetime){ p->child_lifetime_s, p->ike_lifetime_s };
+	v->peer.childless = childless_of(p->childless);
 	v->peer.from = p->from;
 	v->peer.from_count = p->from_count;
 	v->peer.accept = true;

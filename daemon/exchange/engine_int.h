@@ -69,6 +69,7 @@ struct engine {
 	struct welcome *welcome;
 	size_t welcome_count;
 	bool welcome_ready;	  /* false: the peers have changed since */
+	bool childless;		  /* one of those who may call may do so without a CHILD SA */
 	struct ike_sa *strangers; /* half-open without peer */
 	struct ike_sa *graves;
 	struct timers timers;

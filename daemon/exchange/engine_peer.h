@@ -53,6 +53,14 @@ struct engine_auth_remote {
 	const struct ca_store *ca; /* CERT: trust anchors */
 };
 
+/* Childless IKE SAs (RFC 6023): IKE_AUTH without a CHILD SA, which comes by CREATE_CHILD_SA, with PFS. */
+enum engine_childless {
+	ENGINE_CHILDLESS_ALLOW,	 /* take one, start none */
+	ENGINE_CHILDLESS_PREFER, /* start one where the responder says that it can */
+	ENGINE_CHILDLESS_FORCE,	 /* nothing else, in both roles */
+	ENGINE_CHILDLESS_NEVER,	 /* take none, start none */
+};
+
 struct engine_lifetime {
 	uint32_t child_s; /* default 3600: the series' initiator rekeys at 90-100 % of it */
 	uint32_t ike_s;	  /* default 14400; the other side acts only at 1.1 x */
@@ -85,6 +93,7 @@ struct engine_peer {
 	size_t assign_count; /* at most one of each family is handed out, all are allowed */
 
 	struct engine_lifetime lifetime;
+	enum engine_childless childless;
 	const struct prefix *from; /* waiting side: accept only from here; none: from anywhere */
 	size_t from_count;
 	bool accept; /* may this peer be the initiator (false: we only call) */

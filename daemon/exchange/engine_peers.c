@@ -165,6 +165,7 @@ int welcome_ready(struct engine *e)
 		return 0;
 	welcome_free(e);
 	e->keyid_count = 0;
+	e->childless = false;
 	for (const struct peer_entry *pe = e->peers; pe; pe = pe->next) {
 		struct welcome *w = pe->p->accept ? welcome_of(e, pe->p->ike) : NULL;
 
@@ -173,6 +174,7 @@ int welcome_ready(struct engine *e)
 		if (!w)
 			return -ENOMEM;
 		w->anywhere |= !pe->p->from_count;
+		e->childless |= pe->p->childless != ENGINE_CHILDLESS_NEVER;
 		for (size_t i = 0; i < pe->p->from_count; i++)
 			if (welcome_from(w, &pe->p->from[i]))
 				return -ENOMEM;

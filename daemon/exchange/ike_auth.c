@@ -7,6 +7,8 @@
  *			<--  HDR, SK {IDr, [CERT,] AUTH, N(error)}	CHILD failed, the IKE SA lives
  *			<--  HDR, SK {N(AUTHENTICATION_FAILED)}
  *
+ * Where the responder said so (RFC 6023) the request may be without SA, TSi, TSr: no CHILD SA then.
+ *
  * While the keys process works the peer's message waits, decrypted, in struct auth_ctx, and is parsed again
  * when the answer comes.
  */
@@ -114,35 +116,53 @@ static void add_instance(struct engine *e, const struct ike_sa *sa, struct ike_b
 			       (struct span){ e->instance, sizeof(e->instance) });
 }
 
-static int request_build(struct engine *e, struct ike_sa *sa, const uint8_t *result, size_t len)
+/* Does this IKE_AUTH of ours go without a CHILD SA (RFC 6023)? */
+static bool goes_childless(const struct ike_sa *sa)
 {
-	const struct engine_peer *p = sa->peer->p;
-	struct ike_build *b = inner_begin(e);
+	enum engine_childless way = sa->peer->p->childless;
+
+	return sa->auth->childless &&
+	       (way == ENGINE_CHILDLESS_PREFER || way == ENGINE_CHILDLESS_FORCE);
+}
+
+static int request_child(struct engine *e, struct ike_sa *sa, struct ike_build *b)
+{
 	struct ts_list *tsi = calloc(2, sizeof(*tsi));
 	struct proposals *esp = calloc(1, sizeof(*esp));
 	struct child_sa *c = child_start(e, sa);
 	int err = tsi && esp && c ? 0 : -ENOMEM;
 
 	if (!err) {
-		pld_id_add(b, PLD_IDI, p->local_id.type, id_span(&p->local_id));
-		if (!sa->peer->introduced)
-			pld_notify_add(b, INITIAL_CONTACT, (struct span){ NULL, 0 });
-		auth_certreq_add(e, b, p);
-		pld_id_add(b, PLD_IDR, p->remote_id.type, id_span(&p->remote_id));
-		err = auth_add_ours(e, sa, b, result, len);
-	}
-	if (!err) {
-		wish_addresses(b, p);
 		child_offer(sa->peer, true, c->spi_in, esp);
 		sa_add(b, esp);
 		child_wish(sa, NULL, &tsi[0], &tsi[1]);
 		ts_add(b, PLD_TSI, &tsi[0]);
 		ts_add(b, PLD_TSR, &tsi[1]);
-		add_instance(e, sa, b);
-		pld_notify_add(b, ESP_TFC_PADDING_NOT_SUPPORTED, (struct span){ NULL, 0 });
 	}
 	free(tsi);
 	free(esp);
+	return err;
+}
+
+static int request_build(struct engine *e, struct ike_sa *sa, const uint8_t *result, size_t len)
+{
+	const struct engine_peer *p = sa->peer->p;
+	struct ike_build *b = inner_begin(e);
+	int err;
+
+	pld_id_add(b, PLD_IDI, p->local_id.type, id_span(&p->local_id));
+	if (!sa->peer->introduced)
+		pld_notify_add(b, INITIAL_CONTACT, (struct span){ NULL, 0 });
+	auth_certreq_add(e, b, p);
+	pld_id_add(b, PLD_IDR, p->remote_id.type, id_span(&p->remote_id));
+	err = auth_add_ours(e, sa, b, result, len);
+	if (err)
+		return err;
+	wish_addresses(b, p);
+	if (!goes_childless(sa))
+		err = request_child(e, sa, b);
+	add_instance(e, sa, b);
+	pld_notify_add(b, ESP_TFC_PADDING_NOT_SUPPORTED, (struct span){ NULL, 0 });
 	return err;
 }
 
@@ -285,9 +305,12 @@ static bool first_child(struct engine *e, struct ike_sa *sa, const struct ike_ms
 		explain(e, sa->peer, sa, &sa->path, why_of(n->type), true,
 			"the peer refuses the CHILD SA with %s; the IKE SA stays, we ask again",
 			ike_notify_name(n->type));
-		child_drop(e, c, false);
+		if (c)
+			child_drop(e, c, false);
 		return false;
 	}
+	if (!c)
+		return false; /* we asked for none */
 	if (m->sa.p)
 		err =
 		    child_complete(e, sa, c, m, NULL, true, &a->ni, &a->nr, NULL, why, sizeof(why));
@@ -308,7 +331,7 @@ static void finish_i(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 {
 	const struct pld_notify *n = ike_msg_notify(m, POSTERN_INSTANCE_ID);
 	struct auth_ctx *a = sa->auth;
-	bool child;
+	bool child, childless;
 
 	if (sa->postern && n && n->len == sizeof(sa->instance)) {
 		memcpy(sa->instance, n->data, n->len);
@@ -317,13 +340,14 @@ static void finish_i(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 	candidate_wins(e, sa);
 	sa_enter_state(e, sa, SA_UP);
 	take_addresses(e, sa, m); /* they bound the selectors of the CHILD SA */
+	childless = !sa->children && !ike_msg_error(m);
 	child = first_child(e, sa, m, a);
 	come_up(e, sa, child);
 	auth_over(sa);
 	if (child)
 		child_announce(e, sa->children);
 	else
-		child_want(e, sa, 1000);
+		child_want(e, sa, childless ? 0 : 1000); /* 0: nothing has failed */
 	peer_settle(e, sa, false);
 }
 
@@ -415,6 +439,11 @@ static bool suite_allowed(const struct ike_sa *sa, const struct engine_peer *p)
 	return ok;
 }
 
+static bool asks_child(const struct ike_msg *m)
+{
+	return m->sa.p || m->tsi.p || m->tsr.p;
+}
+
 static void peer_proved(struct engine *e, struct ike_sa *sa, const struct ike_msg *m)
 {
 	const struct engine_peer *p = sa->peer->p;
@@ -423,6 +452,13 @@ static void peer_proved(struct engine *e, struct ike_sa *sa, const struct ike_ms
 	sa->auth->proved = true;
 	if (!suite_allowed(sa, p)) {
 		reject_r(e, sa, m, "the IKE suite is not among this peer's; key `ike-proposals`");
+		return;
+	}
+	if (p->childless == ENGINE_CHILDLESS_FORCE && asks_child(m)) {
+		explain(e, sa->peer, sa, &sa->auth->path, ENGINE_WHY_REFUSED, false,
+			"refused: it asks for a CHILD SA in IKE_AUTH; key `childless` = force "
+			"takes none there");
+		auth_failed(e, sa, m, INVALID_SYNTAX);
 		return;
 	}
 	err = auth_ask_ours(e, sa);
@@ -513,6 +549,10 @@ static void explain_child(struct engine *e, struct ike_sa *sa, const struct ike_
 			"no common selectors: it wants %s === %s; keys `networks`, `assign`, "
 			"`tunnel-address` decide",
 			ts_list_str(&l[0], a, sizeof(a)), ts_list_str(&l[1], b, sizeof(b)));
+	else if (!asks_child(m) && notify == NO_PROPOSAL_CHOSEN)
+		explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_REFUSED, false,
+			"it asks for no CHILD SA in IKE_AUTH, which we did not say it may; the IKE "
+			"SA stays; key `childless`");
 	else if (ps && notify == NO_PROPOSAL_CHOSEN && m->sa.p && !sa_parse(m->sa, ps))
 		explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_NO_PROPOSAL, false,
 			"no common ESP proposal: it offers %s; we accept %s; key `esp-proposals`",
@@ -530,12 +570,16 @@ static struct child_sa *answer_child(struct engine *e, struct ike_sa *sa, const 
 				     struct ike_build *b)
 {
 	struct child_sa *c = NULL;
+	bool childless = !asks_child(m), given = give_addresses(sa, m, b);
 	uint16_t notify, group;
 
-	if (!m->sa.p && !m->tsi.p)
-		return NULL; /* childless: nothing was asked for */
-	if (!give_addresses(sa, m, b))
+	if (childless && given && sa->auth->childless &&
+	    sa->peer->p->childless != ENGINE_CHILDLESS_NEVER)
+		return NULL; /* nothing was asked for */
+	if (!given)
 		notify = INTERNAL_ADDRESS_FAILURE;
+	else if (childless) /* one of those that leave the IKE SA alone: s1.2 */
+		notify = NO_PROPOSAL_CHOSEN;
 	else
 		notify = child_respond(e, sa, m, b, NULL, true, &sa->auth->ni, &sa->auth->nr,
 				       &group, &c);

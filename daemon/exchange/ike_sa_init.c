@@ -3,7 +3,8 @@
  * IKE_SA_INIT (RFC 7296 s1.2), both roles.
  *
  *	HDR, [N(COOKIE),] SAi1, KEi, Ni, N(NAT..), N(FRAG), N(HASHES), V  -->
- *	                 <--  HDR, SAr1, KEr, Nr, N(NAT..), N(FRAG), N(HASHES), [CERTREQ,] V
+ *	                 <--  HDR, SAr1, KEr, Nr, N(NAT..), N(FRAG), N(HASHES), [CERTREQ,]
+ *				  [N(CHILDLESS_IKEV2_SUPPORTED),] V
  *	                 <--  HDR, N(COOKIE) | N(INVALID_KE_PAYLOAD) | N(NO_PROPOSAL_CHOSEN)
  *
  * Nothing in this exchange is authentic. As initiator we therefore act on each answer without giving up the
@@ -194,10 +195,17 @@ void call_refused(struct engine *e, struct ike_sa *sa)
 
 	if (c->candidates || !c->refused)
 		return;
-	explain(e, sa->peer, sa, &sa->path, why, true,
-		"the peer refused IKE_SA_INIT with %s (unauthenticated); we offer %s: compare with "
-		"the other side's IKE proposals",
-		ike_notify_name(c->refused), proposals_str(sa->peer->p->ike, ours, sizeof(ours)));
+	if (c->refused == CHILDLESS_IKEV2_SUPPORTED)
+		explain(e, sa->peer, sa, &sa->path, why, false,
+			"the peer's answer to IKE_SA_INIT does not say that it can do without a "
+			"CHILD SA in IKE_AUTH; key `childless` asks for just that, `prefer` does "
+			"not insist");
+	else
+		explain(e, sa->peer, sa, &sa->path, why, true,
+			"the peer refused IKE_SA_INIT with %s (unauthenticated); we offer %s: "
+			"compare with the other side's IKE proposals",
+			ike_notify_name(c->refused),
+			proposals_str(sa->peer->p->ike, ours, sizeof(ours)));
 	call_end(e, sa, why);
 }
 
@@ -286,6 +294,7 @@ static int candidate_fill(struct engine *e, struct ike_sa *sa, struct ike_sa *ca
 	sa->series_initiator = true;
 	sa->suite = sa_choice_ike(choice);
 	sa->auth->ni = call->call->ni;
+	sa->auth->childless = ike_msg_notify(m, CHILDLESS_IKEV2_SUPPORTED) != NULL;
 	nonce_set(&sa->auth->nr, m->nonce);
 	err = keep_messages(sa->auth, (struct span){ req->bytes, req->len }, m->raw);
 	if (!err)
@@ -304,6 +313,16 @@ static bool dh_allowed(const struct engine *e, struct call *c)
 	if (c->dh_count >= CALL_CANDIDATES)
 		return false;
 	c->dh_count++;
+	return true;
+}
+
+/* It counts when nothing better comes in a while: anyone can say so. */
+static bool note_refusal(struct engine *e, struct ike_sa *call, uint16_t type)
+{
+	if (call->call->refused)
+		return false;
+	call->call->refused = type;
+	timer_arm(e, &call->life, e->now_ms + REFUSAL_GRACE_MS);
 	return true;
 }
 
@@ -328,6 +347,9 @@ static bool answer_with_keys(struct engine *e, struct ike_sa *call, const struct
 	if (err || choice.ke != call->call->group || m->ke.group != choice.ke ||
 	    !dh_allowed(e, call->call))
 		return false;
+	if (call->peer->p->childless == ENGINE_CHILDLESS_FORCE &&
+	    !ike_msg_notify(m, CHILDLESS_IKEV2_SUPPORTED))
+		return note_refusal(e, call, CHILDLESS_IKEV2_SUPPORTED);
 	sa = sa_register(e, call->peer, call->spi_i, m->hdr.spi_r, true);
 	if (!sa)
 		return false;
@@ -363,10 +385,8 @@ void ike_sa_init_response(struct engine *e, struct ike_sa *call, struct ike_msg 
 		used = answer_to_cookie(e, call, n);
 	} else if ((n = ike_msg_notify(m, INVALID_KE_PAYLOAD))) {
 		used = answer_to_group(e, call, n);
-	} else if ((n = ike_msg_error(m)) && !call->call->refused) {
-		call->call->refused = n->type;
-		timer_arm(e, &call->life, e->now_ms + REFUSAL_GRACE_MS);
-		used = true;
+	} else if ((n = ike_msg_error(m))) {
+		used = note_refusal(e, call, n->type);
 	}
 	if (!used)
 		e->n.in_dropped++;
@@ -447,6 +467,8 @@ static int answer_build(struct engine *e, struct ike_sa *sa, const struct ike_ms
 	if (e->keyid_count)
 		pld_certreq_add(&b, CERT_X509_SIGNATURE,
 				(struct span){ e->keyids, e->keyid_count * 20 });
+	if (e->childless)
+		pld_notify_add(&b, CHILDLESS_IKEV2_SUPPORTED, (struct span){ NULL, 0 });
 	common_notifies(&b);
 	return ike_build_end(&b, len);
 }
@@ -463,6 +485,7 @@ static int half_open_fill(struct engine *e, struct ike_sa *sa, const struct ike_
 	if (!sa->auth)
 		return -ENOMEM;
 	sa->suite = sa_choice_ike(choice);
+	sa->auth->childless = e->childless;
 	nonce_set(&sa->auth->ni, m->nonce);
 	sa->auth->nr.len = NONCE_LEN;
 	engine_random(e, sa->auth->nr.b, NONCE_LEN);

@@ -126,6 +126,7 @@ struct auth_ctx {
 	uint32_t prefix; /* slot of its prefix in the half-open limits */
 	bool initial_contact;
 	bool proved; /* the peer's AUTH holds; ours is still to be made */
+	bool childless; /* the responder said that IKE_AUTH needs no CHILD SA (RFC 6023) */
 };
 
 /* A call: SA_CALLING only. */
