@@ -69,8 +69,9 @@ struct conf_key {
 	const char *const *words; /* CONF_ENUM: NULL-terminated */
 	const char *dflt;	  /* text, parsed as if it stood in the file; NULL: no value */
 	const char *help;	  /* one line, for `check --keys` and the man page */
-	/* Optional further check of one value: 0, or -1 with @why ("allowed: ...") filled. */
+	/* Optional further check of one value: 0, or -1 with @why, a clause that says what is wrong. */
 	int (*check)(const struct conf_value *v, char *why, size_t cap);
+	const char *allowed; /* with check: what it takes, where the type says too little; or NULL */
 };
 
 /* struct conf_kind.flags */

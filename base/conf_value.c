@@ -371,6 +371,10 @@ const char *conf_describe(const struct conf_key *k, char *out, size_t cap)
 {
 	static const struct unit plain[] = { { "", 1 }, { NULL, 0 } };
 
+	if (k->allowed) {
+		snprintf(out, cap, "%s", k->allowed);
+		return out;
+	}
 	switch (k->type) {
 	case CONF_BOOL:
 		snprintf(out, cap, "yes or no");

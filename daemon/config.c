@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "config.h"
 #include "config_int.h"
+#include "proposal_words.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -136,6 +137,55 @@ static int take_remote_ts(struct config_peer *p, const struct conf_section *s)
 	return 0;
 }
 
+/* ---- proposals ---- */
+
+struct config_proposals {
+	struct config_proposals *next;
+	struct proposals ps;
+};
+
+/*
+ * The list of proposals under @key, or @dflt where none stands. Equal lists are one: ten thousand peers
+ * share them, and the engine compares pointers first.
+ */
+static int take_proposals(struct config *cfg, const struct conf_section *s, const char *key,
+			  uint8_t proto, const struct proposals *dflt, const struct proposals **out)
+{
+	const struct conf_entry *e = conf_get(s, key);
+	struct config_proposals *l;
+	char why[CONF_WHY_MAX];
+
+	*out = dflt;
+	if (!e->count)
+		return 0;
+	if (e->count > PROPOSALS_MAX) {
+		conf_error(cfg->conf, conf_line(s, key), "%zu %s; allowed: up to %d", e->count, key,
+			   PROPOSALS_MAX);
+		return 0;
+	}
+	l = calloc(1, sizeof(*l));
+	if (!l)
+		return -ENOMEM;
+	for (size_t i = 0; i < e->count; i++) {
+		struct proposal *p = proposal_add(&l->ps, proto);
+		uint8_t number = p->number;
+
+		(void)proposal_from_words(e->values[i].text, proto, p, why, sizeof(why));
+		p->number = number;
+	}
+	for (const struct config_proposals *o = cfg->proposal_lists; o; o = o->next) {
+		if (!proposals_equal(&o->ps, &l->ps))
+			continue;
+		free(l);
+		*out = &o->ps;
+		return 0;
+	}
+	l->next = cfg->proposal_lists;
+	cfg->proposal_lists = l;
+	*out = &l->ps;
+	return 0;
+}
+
 /* ---- sections ---- */
 
 static int take_peer(struct config *cfg, struct config_peer *p, const struct conf_section *s)
@@ -170,12 +220,16 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	    take_prefixes(s, "networks", &p->networks, &p->network_count) ||
 	    take_prefixes(s, "from", &p->from, &p->from_count) ||
 	    take_prefixes(s, "accept-assigned", &p->accept_assigned, &p->accept_assigned_count) ||
-	    take_local_ts(cfg, p, s) || take_remote_ts(p, s))
+	    take_local_ts(cfg, p, s) || take_remote_ts(p, s) ||
+	    take_proposals(cfg, s, "ike-proposals", PROTO_IKE, cfg->ike_proposals,
+			   &p->ike_proposals) ||
+	    take_proposals(cfg, s, "esp-proposals", PROTO_ESP, cfg->esp_proposals,
+			   &p->esp_proposals))
 		return -ENOMEM;
 	return 0;
 }
 
-static void take_daemon(struct config *cfg, const struct conf_section *s)
+static int take_daemon(struct config *cfg, const struct conf_section *s)
 {
 	const struct conf_entry *e = conf_get(s, "tunnel-address");
 
@@ -197,6 +251,10 @@ static void take_daemon(struct config *cfg, const struct conf_section *s)
 	cfg->log_level = (enum log_level)conf_uint(s, "log-level");
 	cfg->port = (uint16_t)conf_uint(s, "port");
 	cfg->port_500 = conf_bool(s, "port-500");
+	return take_proposals(cfg, s, "ike-proposals", PROTO_IKE, NULL, &cfg->ike_proposals) ||
+		       take_proposals(cfg, s, "esp-proposals", PROTO_ESP, NULL, &cfg->esp_proposals)
+		   ? -ENOMEM
+		   : 0;
 }
 
 struct config *config_make(struct conf *c)
@@ -213,7 +271,8 @@ struct config *config_make(struct conf *c)
 	cfg->conf = c;
 	if (!conf_ok(c))
 		return cfg;
-	take_daemon(cfg, conf_find(c, "posternd", ""));
+	if (take_daemon(cfg, conf_find(c, "posternd", "")))
+		goto nomem;
 	while ((s = conf_next(c, "peer", s)))
 		n++;
 	cfg->peers = calloc(n + 1, sizeof(*cfg->peers));
@@ -246,6 +305,8 @@ struct config *config_from_bundle(const struct bundle *b)
 
 void config_free(struct config *cfg)
 {
+	struct config_proposals *l;
+
 	if (!cfg)
 		return;
 	for (size_t i = 0; i < cfg->peer_count; i++) {
@@ -259,6 +320,10 @@ void config_free(struct config *cfg)
 		free(p->from);
 		free(p->local_ts);
 		free(p->remote_ts);
+	}
+	while ((l = cfg->proposal_lists)) {
+		cfg->proposal_lists = l->next;
+		free(l);
 	}
 	free(cfg->peers);
 	conf_free(cfg->conf);
@@ -396,6 +461,8 @@ unsigned config_peer_diff(const struct config_peer *a, const struct config_peer 
 	    !same_text(a->certificate, b->certificate) || !same_text(a->ca, b->ca) ||
 	    a->request_address != b->request_address || a->childless != b->childless ||
 	    a->child_lifetime_s != b->child_lifetime_s || a->ike_lifetime_s != b->ike_lifetime_s ||
+	    !proposals_equal(a->ike_proposals, b->ike_proposals) ||
+	    !proposals_equal(a->esp_proposals, b->esp_proposals) ||
 	    !same_prefixes(a->from, a->from_count, b->from, b->from_count) ||
 	    !same_ts(a->local_ts, a->local_ts_count, b->local_ts, b->local_ts_count) ||
 	    !same_ts(a->remote_ts, a->remote_ts_count, b->remote_ts, b->remote_ts_count))

@@ -55,6 +55,8 @@ struct config_ts {
 	uint16_t port_lo, port_hi; /* ICMP: type << 8 | code; 0..65535: any */
 };
 
+struct proposals;
+
 struct config_peer {
 	uint32_t
 	    id; /* 1.., stable over reloads as long as the section's name is: config_adopt_ids() */
@@ -89,6 +91,8 @@ struct config_peer {
 	struct config_ts *local_ts, *remote_ts; /* as they are negotiated, never empty */
 	size_t local_ts_count, remote_ts_count;
 
+	/* Its own, or those of [posternd]; NULL: what this CPU does best. Owned by struct config. */
+	const struct proposals *ike_proposals, *esp_proposals;
 	uint32_t child_lifetime_s, ike_lifetime_s;
 	enum config_childless childless;
 	uint64_t retry_max_ms; /* longest pause between attempts in the first day */
@@ -114,6 +118,9 @@ struct config {
 	bool port_500;	     /* also listen on 500 for foreign initiators */
 	const char *metrics; /* NULL: none */
 	enum log_level log_level;
+
+	const struct proposals *ike_proposals, *esp_proposals; /* NULL: what this CPU does best */
+	struct config_proposals *proposal_lists; /* every list that the file has, each once */
 
 	struct config_peer *peers; /* in file order */
 	size_t peer_count;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "config.h"
 #include "config_int.h"
+#include "proposal_words.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -64,6 +65,31 @@ static int check_ts(const struct conf_value *v, char *why, size_t cap)
 	return config_ts_parse(v->text, &ts, why, cap) ? -1 : 0;
 }
 
+static int check_ike_proposal(const struct conf_value *v, char *why, size_t cap)
+{
+	struct proposal p;
+
+	return proposal_from_words(v->text, PROTO_IKE, &p, why, cap) ? -1 : 0;
+}
+
+static int check_esp_proposal(const struct conf_value *v, char *why, size_t cap)
+{
+	struct proposal p;
+
+	return proposal_from_words(v->text, PROTO_ESP, &p, why, cap) ? -1 : 0;
+}
+
+#define IKE_PROPOSALS(text)                                                                        \
+	{                                                                                          \
+		.name = "ike-proposals", .type = CONF_STRING, .flags = CONF_LIST,                  \
+		.check = check_ike_proposal, .allowed = PROPOSAL_IKE_WORDS, .help = text           \
+	}
+#define ESP_PROPOSALS(text)                                                                        \
+	{                                                                                          \
+		.name = "esp-proposals", .type = CONF_STRING, .flags = CONF_LIST,                  \
+		.check = check_esp_proposal, .allowed = PROPOSAL_ESP_WORDS, .help = text           \
+	}
+
 static const struct conf_key posternd_keys[] = {
 	{ .name = "identity",
 	  .type = CONF_IDENTITY,
@@ -100,6 +126,9 @@ static const struct conf_key posternd_keys[] = {
 	  .type = CONF_BOOL,
 	  .dflt = "yes",
 	  .help = "where a peer calls us: answer IKE_SA_INIT on port 500 too" },
+	IKE_PROPOSALS(
+	    "for the keys of IKE, best first; all that Postern has, as this CPU likes it"),
+	ESP_PROPOSALS("for data, best first; all that Postern has, as this CPU likes it"),
 	{ .name = "workers",
 	  .type = CONF_UINT,
 	  .min = 1,
@@ -221,6 +250,8 @@ static const struct conf_key peer_keys[] = {
 	  .flags = CONF_LIST,
 	  .check = check_ts,
 	  .help = "selectors of its side, if not networks and assign" },
+	IKE_PROPOSALS("towards it, if not those of [posternd]"),
+	ESP_PROPOSALS("towards it, if not those of [posternd]"),
 	{ .name = "lifetime",
 	  .type = CONF_DURATION,
 	  .min = 60000,

@@ -155,8 +155,8 @@ struct view *view_new(const struct config_peer *p, const struct conf_files *file
 	v->peer.name = p->name;
 	v->peer.local_id = id_of(&p->local_id, v->id_bytes[0]);
 	v->peer.remote_id = id_of(&p->remote_id, v->id_bytes[1]);
-	v->peer.ike = ike;
-	v->peer.esp = esp;
+	v->peer.ike = p->ike_proposals ? p->ike_proposals : ike;
+	v->peer.esp = p->esp_proposals ? p->esp_proposals : esp;
 	v->peer.local_ts = v->local_ts;
 	v->peer.local_ts_count = p->local_ts_count;
 	v->peer.remote_ts = v->remote_ts;

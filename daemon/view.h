@@ -26,7 +26,7 @@ struct view {
 /**
  * view_new() - @own: type of our private key towards this peer, KEY_NONE when not known (or a PSK).
  * @files: where public keys and certificates come from; NULL: they are not loaded.
- * @ike, @esp: shared by all, borrowed.
+ * @ike, @esp: for peers whose configuration names none; shared by all, borrowed.
  * NULL with @why on failure, which names file and fault.
  */
 struct view *view_new(const struct config_peer *p, const struct conf_files *files,

@@ -347,7 +347,7 @@ void engine_on_child_event(struct engine *e, uint64_t now_ms, uint32_t spi_in,
 struct engine_child_info {
 	uint32_t spi_in, spi_out;
 	uint64_t since_ms, rekey_at_ms;
-	char suite[64]; /* "aes256gcm16/esn" */
+	char suite[64]; /* "aes256gcm16-esn" */
 	char local_ts[256], remote_ts[256];
 };
 
@@ -359,7 +359,7 @@ struct engine_ike_info {
 	struct engine_path path;
 	uint64_t since_ms, rekey_at_ms, reply_ms; /* reply_ms: t_reply, 0: never */
 	bool outstanding;			  /* a request of ours has no answer yet */
-	char suite[96];				  /* "aes256gcm16/prfsha256/x25519" */
+	char suite[96];				  /* "aes256gcm16-prfsha256-x25519" */
 	size_t child_count;
 	struct engine_child_info child[4]; /* first of child_count */
 };

@@ -225,17 +225,6 @@ void engine_on_child_event(struct engine *e, uint64_t now_ms, uint32_t spi_in,
 
 /* ---- looking in ---- */
 
-static void cipher_str(char *out, size_t cap, uint16_t encr, uint16_t bits, uint16_t integ)
-{
-	size_t n = strlen(out);
-
-	n += (size_t)snprintf(out + n, cap - n, "%s", ike_transform_name(TRANSFORM_ENCR, encr));
-	if (bits && n < cap)
-		n += (size_t)snprintf(out + n, cap - n, "-%u", bits);
-	if (integ && n < cap)
-		snprintf(out + n, cap - n, "/%s", ike_transform_name(TRANSFORM_INTEG, integ));
-}
-
 static void child_info(const struct child_sa *c, struct engine_child_info *i)
 {
 	memset(i, 0, sizeof(*i));
@@ -243,9 +232,7 @@ static void child_info(const struct child_sa *c, struct engine_child_info *i)
 	i->spi_out = c->spi_out;
 	i->since_ms = c->since_ms;
 	i->rekey_at_ms = c->rekey_at_ms;
-	cipher_str(i->suite, sizeof(i->suite), c->suite.encr, c->suite.encr_bits, c->suite.integ);
-	strncat(i->suite, c->suite.esn ? "/ESN" : "/no-ESN",
-		sizeof(i->suite) - strlen(i->suite) - 1);
+	esp_suite_str(&c->suite, i->suite, sizeof(i->suite));
 	ts_list_str(c->local_ts, i->local_ts, sizeof(i->local_ts));
 	ts_list_str(c->remote_ts, i->remote_ts, sizeof(i->remote_ts));
 }
@@ -253,7 +240,6 @@ static void child_info(const struct child_sa *c, struct engine_child_info *i)
 bool engine_ike_info(const struct engine *e, uint32_t ike, struct engine_ike_info *i)
 {
 	const struct ike_sa *sa = sa_by_handle(e, ike);
-	size_t n;
 
 	memset(i, 0, sizeof(*i));
 	if (!sa)
@@ -273,14 +259,8 @@ bool engine_ike_info(const struct engine *e, uint32_t ike, struct engine_ike_inf
 	i->rekey_at_ms = sa->rekey_at_ms;
 	i->reply_ms = sa->reply_ms;
 	i->outstanding = sa->win.outstanding;
-	if (sa->aead_in) {
-		cipher_str(i->suite, sizeof(i->suite), sa->suite.encr, sa->suite.encr_bits,
-			   sa->suite.integ);
-		n = strlen(i->suite);
-		snprintf(i->suite + n, sizeof(i->suite) - n, "/%s/%s",
-			 ike_transform_name(TRANSFORM_PRF, sa->suite.prf),
-			 ike_transform_name(TRANSFORM_KE, sa->suite.ke));
-	}
+	if (sa->aead_in)
+		ike_suite_str(&sa->suite, i->suite, sizeof(i->suite));
 	for (const struct child_sa *c = sa->children; c; c = c->next) {
 		if (!child_sa_usable(c))
 			continue;

@@ -12,6 +12,7 @@
 #include "ike_sa.h"
 #include "log.h"
 #include "payload.h"
+#include "proposal_words.h"
 
 #define HALF_OPEN_MS	   30000 /* a responder's half-open SA lives so long */
 #define AFTER_REPLY_MS	   10000 /* a closed SA still repeats its last answer so long */

@@ -101,7 +101,7 @@ static struct welcome *welcome_of(struct engine *e, const struct proposals *ike)
 	struct welcome *grown;
 
 	for (size_t i = 0; i < e->welcome_count; i++)
-		if (e->welcome[i].ike == ike || !memcmp(e->welcome[i].ike, ike, sizeof(*ike)))
+		if (proposals_equal(e->welcome[i].ike, ike))
 			return &e->welcome[i];
 	grown = realloc(e->welcome, (e->welcome_count + 1) * sizeof(*grown));
 	if (!grown)

@@ -2,7 +2,6 @@
 #include "proposal.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #define LAST	       0
 #define MORE_PROPOSALS 2
@@ -27,6 +26,25 @@ void transform_add(struct proposal *p, uint8_t type, uint16_t id, uint16_t bits)
 		return;
 	}
 	p->t[p->count++] = (struct transform){ type, id, bits };
+}
+
+static bool proposal_equal(const struct proposal *a, const struct proposal *b)
+{
+	bool same = a->proto == b->proto && a->count == b->count && !a->bad == !b->bad;
+
+	for (unsigned i = 0; same && i < a->count; i++)
+		same = a->t[i].type == b->t[i].type && a->t[i].id == b->t[i].id &&
+		       a->t[i].bits == b->t[i].bits;
+	return same;
+}
+
+bool proposals_equal(const struct proposals *a, const struct proposals *b)
+{
+	bool same = a == b || (a && b && a->count == b->count);
+
+	for (unsigned i = 0; same && a != b && i < a->count; i++)
+		same = proposal_equal(&a->p[i], &b->p[i]);
+	return same;
 }
 
 void proposals_set_spi(struct proposals *ps, const void *spi, uint8_t len)
@@ -440,74 +458,4 @@ struct esp_suite sa_choice_esp(const struct sa_choice *c)
 				   .integ = c->integ,
 				   .esn = c->esn,
 				   .ke = c->ke };
-}
-
-/* snprintf() that goes on where the text ends, and stops quietly when it is full. */
-static void put(char *out, size_t cap, const char *text)
-{
-	size_t at = strnlen(out, cap);
-
-	if (at < cap)
-		snprintf(out + at, cap - at, "%s", text);
-}
-
-static void put_transform(char *out, size_t cap, uint8_t type, uint16_t id, uint16_t bits)
-{
-	const char *name = ike_transform_name(type, id);
-	char text[48];
-
-	if (!strcmp(name, "unknown"))
-		snprintf(text, sizeof(text), "%u?%u", type, id);
-	else if (bits)
-		snprintf(text, sizeof(text), "%s-%u", name, bits);
-	else
-		snprintf(text, sizeof(text), "%s", name);
-	put(out, cap, text);
-}
-
-const char *proposals_str(const struct proposals *ps, char *out, size_t cap)
-{
-	char text[24];
-
-	if (!cap)
-		return out;
-	out[0] = '\0';
-	for (unsigned i = 0; i < ps->count; i++) {
-		const struct proposal *p = &ps->p[i];
-
-		snprintf(text, sizeof(text), "%s%u:%s ", i ? "; " : "", p->number,
-			 ike_protocol_name(p->proto));
-		put(out, cap, text);
-		for (unsigned j = 0; j < p->count; j++) {
-			if (j)
-				put(out, cap, "/");
-			put_transform(out, cap, p->t[j].type, p->t[j].id, p->t[j].bits);
-		}
-	}
-	return out;
-}
-
-const char *sa_choice_str(const struct sa_choice *c, char *out, size_t cap)
-{
-	if (!cap)
-		return out;
-	out[0] = '\0';
-	put_transform(out, cap, TRANSFORM_ENCR, c->encr, c->encr_bits);
-	if (c->integ != INTEG_NONE) {
-		put(out, cap, "/");
-		put_transform(out, cap, TRANSFORM_INTEG, c->integ, 0);
-	}
-	if (c->prf) {
-		put(out, cap, "/");
-		put_transform(out, cap, TRANSFORM_PRF, c->prf, 0);
-	}
-	if (c->ke) {
-		put(out, cap, "/");
-		put_transform(out, cap, TRANSFORM_KE, c->ke, 0);
-	}
-	if (c->proto == PROTO_ESP) {
-		put(out, cap, "/");
-		put_transform(out, cap, TRANSFORM_ESN, c->esn, 0);
-	}
-	return out;
 }

@@ -84,6 +84,8 @@ int sa_check_reply(const struct proposals *ours, const struct proposals *reply, 
 struct proposal *proposal_add(struct proposals *ps, uint8_t proto);
 /** transform_add() - Append; a full proposal marks itself. */
 void transform_add(struct proposal *p, uint8_t type, uint16_t id, uint16_t bits);
+/** proposals_equal() - The same transforms in the same order, SPIs aside; NULL is equal to NULL. */
+bool proposals_equal(const struct proposals *a, const struct proposals *b);
 /** proposals_set_spi() - The same SPI into each: 4 bytes for ESP, 8 for an IKE rekey. */
 void proposals_set_spi(struct proposals *ps, const void *spi, uint8_t len);
 /**
@@ -96,12 +98,5 @@ void proposals_default_esp(struct proposals *ps, bool aes_fast, bool pfs);
 /** sa_choice_ike() and sa_choice_esp() - In the types of crypto/. */
 struct ike_suite sa_choice_ike(const struct sa_choice *c);
 struct esp_suite sa_choice_esp(const struct sa_choice *c);
-
-/**
- * proposals_str() - One line for log and status: "1:IKE AES_GCM_16-256/PRF_HMAC_SHA2_256/...; 2:...",
- * cut at @cap; returns @out.
- */
-const char *proposals_str(const struct proposals *ps, char *out, size_t cap);
-const char *sa_choice_str(const struct sa_choice *c, char *out, size_t cap);
 
 #endif

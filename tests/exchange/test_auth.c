@@ -278,7 +278,7 @@ static void invalid_ke_payload_leads_to_the_wanted_group(void **s)
 	/* IKE_SA_INIT {KEi(31)} -->  <-- N(INVALID_KE_PAYLOAD, 19)  IKE_SA_INIT {KEi(19)} --> */
 	world_up(w);
 	assert_true(engine_ike_info(w->host[VPS].e, w->host[VPS].ike, &i));
-	assert_non_null(strstr(i.suite, ike_transform_name(TRANSFORM_KE, KE_ECP_256)));
+	assert_non_null(strstr(i.suite, "-ecp256"));
 	world_free(w);
 }
 

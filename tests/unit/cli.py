@@ -91,9 +91,9 @@ STATUS = {
         "local": "[2001:db8:eeee:eeee:eeee:eeee:eeee:eeee]:4500", "on_trial": True, "nat_local": False,
         "nat_remote": True, "reply_age_s": 3.2, "unanswered_s": None, "calling": [], "failure": None,
         "tx_bytes": 123456789, "rx_bytes": 987,
-        "ike": {"spi_i": "0123456789abcdef", "spi_r": "fedcba9876543210", "suite": "AES_GCM_16_256/PRF_HMAC_SHA2_256/X25519",
+        "ike": {"spi_i": "0123456789abcdef", "spi_r": "fedcba9876543210", "suite": "aes256gcm16-prfsha256-x25519",
                 "age_s": 125, "rekey_in_s": 14000, "children": [{
-                    "spi_in": "11112222", "spi_out": "33334444", "suite": "AES_GCM_16_256/ESN", "age_s": 125,
+                    "spi_in": "11112222", "spi_out": "33334444", "suite": "aes256gcm16-esn", "age_s": 125,
                     "rekey_in_s": 3400, "local_ts": "0.0.0.0/0 ::/0",
                     "remote_ts": "10.99.0.2/32 fd99::2/128 192.168.7.0/24[tcp/25] 192.168.8.0/24[udp/1024-65535]"}]}},
         {"name": "other", "identity": "other.example.net", "state": "refused", "since_s": 7300, "inner": [],

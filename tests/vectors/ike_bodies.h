@@ -5,7 +5,7 @@
 /* For the fuzz targets: everything that the engine does with the bodies of a parsed message. */
 
 #include "payload.h"
-#include "proposal.h"
+#include "proposal_words.h"
 #include "selector.h"
 #include "sign.h"
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "proposal_words.h"
 
 /* Six lines; what a test adds begins in line 7. */
 #define VPS                                                                                        \
@@ -99,6 +100,52 @@ static void selectors_carry_protocol_and_port(void **state)
 	assert_true(ts[2].proto == 58 && ts[2].port_lo == 0 && ts[2].port_hi == 65535);
 	assert_true(ts[3].proto == 47 && ts[4].proto == 0 && ts[4].prefix.len == 8);
 	config_free(cfg);
+}
+
+static const char *words(const struct proposals *ps)
+{
+	static char text[400];
+
+	return proposals_str(ps, text, sizeof(text));
+}
+
+static void a_peer_has_its_own_proposals_or_those_of_all(void **state)
+{
+	struct config *cfg =
+	    good("[posternd]\nidentity = v.example\nprivate-key = k\ntunnel-address = 10.99.0.1\n"
+		 "ike-proposals = aes256gcm16-prfsha384-ecp384\n" HOME
+		 "[peer b]\nidentity = b.example\npsk = p\nassign = 10.99.0.3\n"
+		 "ike-proposals = aes256gcm16-prfsha384-ecp384\n"
+		 "esp-proposals = chacha20poly1305-x25519-none, aes128-sha256-x25519\n"
+		 "[peer c]\nidentity = c.example\npsk = p\nassign = 10.99.0.4\n"
+		 "esp-proposals = chacha20poly1305-x25519-none\n"
+		 "esp-proposals = aes128-sha256-x25519\n");
+	const struct config_peer *p = cfg->peers;
+
+	(void)state;
+	assert_string_equal(words(p[0].ike_proposals), "aes256gcm16-prfsha384-ecp384");
+	assert_null(p[0].esp_proposals);
+	/* Equal lists are one. */
+	assert_ptr_equal(p[0].ike_proposals, p[1].ike_proposals);
+	assert_ptr_equal(p[1].esp_proposals, p[2].esp_proposals);
+	assert_int_equal(p[2].esp_proposals->p[1].number, 2);
+	assert_string_equal(words(p[2].esp_proposals), "chacha20poly1305-x25519-none-esn-noesn, "
+						       "aes128-sha256-x25519-esn-noesn");
+	config_free(cfg);
+	bad(VPS HOME "esp-proposals = aes128gcm16-x25519, aes128-sha1-modp1024\n",
+	    "11: esp-proposals = aes128-sha1-modp1024: \"sha1\" is too weak, Postern does not have "
+	    "it; allowed: " PROPOSAL_ESP_WORDS);
+	bad("[posternd]\nidentity = a.example\nike-proposals = aes128gcm16-prfsha256-x2551\n",
+	    "3: ike-proposals = aes128gcm16-prfsha256-x2551: unknown word \"x2551\", did you mean "
+	    "\"x25519\"?; allowed: " PROPOSAL_IKE_WORDS);
+	bad(VPS HOME "ike-proposals = aes128-sha256-ecp256, aes128-sha256-ecp256, "
+		     "aes128-sha256-ecp256, aes128-sha256-ecp256, aes128-sha256-ecp256\n"
+		     "ike-proposals = aes128-sha256-ecp256, aes128-sha256-ecp256, "
+		     "aes128-sha256-ecp256, aes128-sha256-ecp256, aes128-sha256-ecp256\n"
+		     "ike-proposals = aes128-sha256-ecp256, aes128-sha256-ecp256, "
+		     "aes128-sha256-ecp256, aes128-sha256-ecp256, aes128-sha256-ecp256\n"
+		     "ike-proposals = aes128-sha256-ecp256, aes128-sha256-ecp256\n",
+	    "11: 17 ike-proposals; allowed: up to 16");
 }
 
 static void syntax_errors_have_exact_messages(void **state)
@@ -241,8 +288,12 @@ static void reload_keeps_ids_and_finds_differences(void **state)
 		     "retry-max = 60s\n");
 	const struct config_peer *b = config_peer_find(old, "b"),
 				 *home = config_peer_find(old, "home");
+	struct config_peer other, again;
+	struct proposals esp, same;
 
 	(void)state;
+	proposals_default_esp(&esp, true, true);
+	proposals_default_esp(&same, true, true);
 	config_adopt_ids(new, old);
 	assert_int_equal(config_peer_find(new, "home")->id, home->id);
 	assert_int_equal(config_peer_find(new, "b")->id, b->id);
@@ -251,6 +302,12 @@ static void reload_keeps_ids_and_finds_differences(void **state)
 	assert_int_equal(config_peer_diff(b, config_peer_find(new, "b")),
 			 CONFIG_DIFF_ROUTES | CONFIG_DIFF_POLICY);
 	assert_int_equal(config_peer_diff(b, b), 0);
+	other = *b;
+	other.esp_proposals = &esp;
+	assert_int_equal(config_peer_diff(b, &other), CONFIG_DIFF_POLICY);
+	again = other;
+	again.esp_proposals = &same;
+	assert_int_equal(config_peer_diff(&again, &other), 0);
 	assert_true(config_reloadable(old, new));
 	config_free(new);
 	new =
@@ -289,6 +346,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_examples_are_true),
 		cmocka_unit_test(selectors_carry_protocol_and_port),
+		cmocka_unit_test(a_peer_has_its_own_proposals_or_those_of_all),
 		cmocka_unit_test(syntax_errors_have_exact_messages),
 		cmocka_unit_test(semantic_errors_have_exact_messages),
 		cmocka_unit_test(overlaps_are_refused),

@@ -7,7 +7,7 @@
 #include <errno.h>
 
 #include "hex.h"
-#include "proposal.h"
+#include "proposal_words.h"
 
 static int parse(const char *text, struct proposals *ps)
 {
@@ -82,8 +82,7 @@ static void the_choice_follows_our_order(void **state)
 	assert_int_equal(c.encr, ENCR_AES_GCM_16);
 	assert_int_equal(c.ke, KE_CURVE25519);
 	assert_int_equal(c.integ, INTEG_NONE);
-	assert_string_equal(sa_choice_str(&c, text, sizeof(text)),
-			    "AES_GCM_16-128/PRF_HMAC_SHA2_256/CURVE25519");
+	assert_string_equal(sa_choice_str(&c, text, sizeof(text)), "aes128gcm16-prfsha256-x25519");
 	assert_int_equal(sa_choose(&peer, &wire, 0, false, &c), 0);
 	assert_int_equal(c.encr, ENCR_CHACHA20_POLY1305);
 	/* The group of the KE payload, when both have it. */
@@ -350,9 +349,9 @@ static void offers_can_be_read_by_people(void **state)
 
 	(void)state;
 	transform_add(&ps.p[0], TRANSFORM_ENCR, 999, 0);
-	assert_string_equal(proposals_str(&ps, text, sizeof(text)),
-			    "1:ESP AES_GCM_16-256/NO_ESN/1?999");
-	assert_string_equal(proposals_str(&ps, small, sizeof(small)), "1:ESP AES_G");
+	assert_string_equal(proposals_str(&ps, text, sizeof(text)), "aes256gcm16-noesn-1?999");
+	assert_string_equal(proposals_str(&ps, small, sizeof(small)), "aes256gcm16");
+	assert_string_equal(proposals_str(&ps, small, 8), "aes256g");
 }
 
 int main(void)
