@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""strongSwan 5.9.8 (kernel-libipsec, from Debian) as the other end, IKE and data.
+"""strongSwan (kernel-libipsec, from Debian) as the other end, IKE and data, in depth: rebinds, coming back.
 
-usage: strongswan.py start|wait psk|raw|cert	(our role, and how both sides authenticate)
+usage: strongswan.py start|wait psk|raw|cert [RELEASE]	(our role, how both sides authenticate, Debian's name of the
+release that strongSwan is from, such as trixie)
 """
 import os
-import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
@@ -12,10 +12,11 @@ import testlib  # noqa: E402
 from testlib import check, require, wait_for  # noqa: E402
 
 role, auth = sys.argv[1:3]
+release = sys.argv[3] if len(sys.argv) > 3 else None
 testlib.need_scratch()
 lab, net = testlib.start()
 import cast  # noqa: E402
-import foreign  # noqa: E402
+import swan as swanlib  # noqa: E402
 
 VPS, HOME = "vps.example.net", "home.example.net"
 ours, theirs = (net.home, net.vps) if role == "start" else (net.vps, net.home)
@@ -58,7 +59,8 @@ done"""])
 
 
 ours.run(["mkdir", "-p", "/etc/postern/keys"])
-theirs.run(["mkdir", "-p", "/etc/swanctl/private", "/etc/swanctl/pubkey", "/etc/swanctl/x509", "/etc/swanctl/x509ca"])
+charon = swanlib.Swan(theirs, release)
+print("strongSwan", charon.version())
 own_lines, peer_lines, local_auth, remote_auth, secrets = dict(psk=psk_files, raw=raw_files, cert=cert_files)[auth]()
 if role == "start":
     conf = f"""[posternd]
@@ -92,7 +94,7 @@ assign = 10.99.0.2, fd99::2
     conn = f"local_addrs = %any\n    remote_addrs = {net.VPS4}\n    vips = 0.0.0.0, ::"
     child = "remote_ts = 10.99.0.1/32, fd99::1/128"
     target, source = "10.99.0.2", "10.99.0.1"
-swan = f"""connections {{
+connections = f"""connections {{
   net {{
     version = 2
     {conn}
@@ -124,13 +126,15 @@ secrets {{
 ours.write("/etc/postern/postern.conf", conf)
 us = cast.Side(ours, our_name)
 if role == "start":
-    foreign.strongswan(theirs, swan)
+    charon.start()
+    charon.load(connections)
     us.start_posternd()
 else:
     us.start_posternd()
     wait_for("posternd answers", lambda: us.cli("status", check=False).returncode == 0)
-    foreign.strongswan(theirs, swan)
-    foreign.swanctl(theirs, "--initiate", "--child", "net", check=False)
+    charon.start()
+    charon.load(connections)
+    charon.ctl("--initiate", "--child", "net", check=False)
 
 
 def ping(m, to, count=1):
@@ -142,40 +146,32 @@ def transfer(client, server, address):
     return wait_for("iperf3", lambda: client.run(["iperf3", "-c", address, "-n", "8M"], check=False, timeout=60).returncode == 0)
 
 
-def sas():
-    return foreign.swanctl(theirs, "--list-sas").stdout
-
-
-def spis():
-    return set(re.findall(r"(?:in|out)\s+([0-9a-f]{8})", sas()))
-
-
 require("the IKE SA and the CHILD SA come up", wait_for("tunnel", lambda: us.up(their_name), 30))
 check("data passes from home, IPv4", wait_for("ping", lambda: ping(net.home, "10.99.0.1"), 10))
 check("data passes from the vps, IPv4", ping(net.vps, "10.99.0.2"))
 check("data passes, IPv6", wait_for("ping6", lambda: ping(net.home, "fd99::1"), 10))
 check("8 MB of TCP from home", transfer(net.home, net.vps, "10.99.0.1"))
 check("8 MB of TCP from the vps", transfer(net.vps, net.home, "10.99.0.2"))
-old = spis()
-foreign.swanctl(theirs, "--rekey", "--child", "net")
-check("strongSwan rekeys the CHILD SA", wait_for("new SPIs", lambda: not (spis() & old) and ping(ours, target), 15))
-foreign.swanctl(theirs, "--rekey", "--ike", "net")
+old = charon.spis()
+charon.ctl("--rekey", "--child", "net")
+check("strongSwan rekeys the CHILD SA", wait_for("new SPIs", lambda: not (charon.spis() & old) and ping(ours, target), 15))
+charon.ctl("--rekey", "--ike", "net")
 check("strongSwan rekeys the IKE SA",
-      wait_for("one established IKE SA", lambda: sas().count("ESTABLISHED") == 1 and ping(ours, target), 15))
-old = spis()
+      wait_for("one established IKE SA", lambda: charon.sas().count("ESTABLISHED") == 1 and ping(ours, target), 15))
+old = charon.spis()
 us.cli("rekey", their_name)
-check("we rekey the CHILD SA", wait_for("new SPIs", lambda: not (spis() & old) and ping(theirs, source), 15))
+check("we rekey the CHILD SA", wait_for("new SPIs", lambda: not (charon.spis() & old) and ping(theirs, source), 15))
 us.cli("rekey", "--ike", their_name)
 check("we rekey the IKE SA",
-      wait_for("one established IKE SA", lambda: sas().count("ESTABLISHED") == 1 and ping(theirs, source), 15))
-check("exactly one CHILD SA is left", wait_for("one CHILD", lambda: sas().count("INSTALLED") == 1, 15), sas())
+      wait_for("one established IKE SA", lambda: charon.sas().count("ESTABLISHED") == 1 and ping(theirs, source), 15))
+check("exactly one CHILD SA is left", wait_for("one CHILD", lambda: charon.sas().count("INSTALLED") == 1, 15), charon.sas())
 if role == "start":
     net.nat_rebind()
     check("a NAT rebind is survived", wait_for("ping again", lambda: ping(net.home, "10.99.0.1"), 30))
-    foreign.swanctl(theirs, "--terminate", "--ike", "net", check=False)
+    charon.ctl("--terminate", "--ike", "net", check=False)
     check("after strongSwan's delete we come back by ourselves",
           wait_for("up again", lambda: us.up(their_name) and ping(net.home, "10.99.0.1"), 40))
 else:
-    foreign.swanctl(theirs, "--terminate", "--ike", "net", check=False)
+    charon.ctl("--terminate", "--ike", "net", check=False)
     check("strongSwan's delete is honoured", wait_for("down", lambda: not us.up(their_name), 15))
 testlib.done()
