@@ -122,4 +122,21 @@ time.sleep(6)
 net.home.run(["ip", "link", "set", "wan", "up"])
 net.home.run(["ip", "route", "replace", "default", "via", "100.64.0.1"])
 back("a boot without a network: up once there is one, though no name server answers", 15)
+
+# --- started while packets for the tunnel wait already: the first call counts, none is made too early and lost
+conf = home.m.read("/etc/postern/postern.conf")
+home.m.write("/etc/postern/postern.conf", conf.replace("[posternd]\n", "[posternd]\nlog-level = debug\n"))
+flood = home.m.start(["ping", "-q", "-i", "0.002", "10.99.0.1"])
+lost = 0
+for _ in range(10):
+    home.d.terminate()
+    home.d.wait(15)
+    before = os.path.getsize(home.d.log)
+    home.start_posternd()
+    wait_for("ping", ping, 20)
+    with open(home.d.log, "rb") as f:
+        f.seek(before)
+        lost += f.read().count(b'msg="calling 198.') != 1
+flood.terminate()
+check("a start under inner traffic makes one call, and that one counts", lost == 0, lost)
 testlib.done()
