@@ -636,6 +636,8 @@ static void on_event(struct child *c, const struct dp_event *ev)
 		on_child_event(c, p, ev);
 		break;
 	case DP_EV_ICMP:
+		if (ev->icmp_errno == ECONNREFUSED)
+			engine_unreachable(c->engine, now, ev->peer, &ev->path.remote, &c->fx);
 		sup_on_icmp(&p->sup, now);
 		break;
 	default:

@@ -161,6 +161,7 @@ static void on_unprotected(struct engine *e, struct ike_sa *sa, struct ike_msg *
 	f->reply.peer = sa->peer->p->id;
 	f->reply.ike = sa->handle;
 	f->reply.path = *path;
+	unique_lost(e, sa);
 }
 
 static void on_unknown_spi(struct engine *e, const struct ike_msg *m,
@@ -354,6 +355,7 @@ static void on_protected(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 		f->reply.path = *path;
 	}
 	note_confirmed(e, sa);
+	unique_heard(e, sa);
 	log_debug(&sa->log, "%s", t->story);
 	t->run(e, sa, &s);
 	if (window_exhausted(&sa->win) && sa->state == SA_UP)

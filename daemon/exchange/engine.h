@@ -291,6 +291,13 @@ void engine_on_auth_result(struct engine *e, uint64_t now_ms, uint64_t token, co
 			   size_t len, struct fx_list *fx);
 
 /**
+ * engine_unreachable() - ICMP says that no process listens at @where. Anybody can say so: it only ends
+ * the wait for the answer of an older instance of @peer there, when a newer one has authenticated.
+ */
+void engine_unreachable(struct engine *e, uint64_t now_ms, uint32_t peer,
+			const struct endpoint *where, struct fx_list *fx);
+
+/**
  * engine_initiate() - Start an IKE SA to a peer at an endpoint, beside whatever exists.
  * Several at once are allowed (other addresses of the same name, a candidate beside a silent SA):
  * the first that authenticates ends the others. Returns the handle (> 0), or -ENOENT, -ENOMEM, -EIO.

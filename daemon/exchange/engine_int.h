@@ -221,6 +221,10 @@ void ike_auth_response(struct engine *e, struct ike_sa *sa, struct ike_msg *m, c
 		       size_t plain_len, uint8_t first);
 /** ike_auth_result() - The keys process answered; NULL: it could not. */
 void ike_auth_result(struct engine *e, struct ike_sa *sa, const uint8_t *result, size_t len);
+/** ike_auth_free() - No older instance of the peer of this SA_R_ASK lives: it goes on. */
+void ike_auth_free(struct engine *e, struct ike_sa *sa);
+/** ike_auth_busy() - One does, at @other: it is refused. */
+void ike_auth_busy(struct engine *e, struct ike_sa *sa, const struct engine_path *other);
 /** auth_ask_ours() - Ask for our AUTH over @id_body; 0 or -errno. */
 int auth_ask_ours(struct engine *e, struct ike_sa *sa);
 /** auth_add_ours() - [CERT...] then AUTH from the result of auth_ask_ours(). */
@@ -321,6 +325,14 @@ enum collide_verdict collide(const struct ike_sa *sa, enum peer_wish wish,
 /** collide_lost() - Ours has the lowest of the four nonces: ours is the redundant one (s2.8.1). */
 bool collide_lost(const struct nonce *ours_i, const struct nonce *ours_r,
 		  const struct collision *rival);
+
+/* unique.c */
+/** unique_ask() - Must @sa, whose AUTH holds, wait for what an older instance says? Then it does. */
+bool unique_ask(struct engine *e, struct ike_sa *sa, const struct ike_msg *m);
+/** unique_heard() - Something authentic came on @o: newcomers that wait for that are refused. */
+void unique_heard(struct engine *e, struct ike_sa *o);
+/** unique_lost() - Somebody says that @o's far end knows it no more: newcomers go on. */
+void unique_lost(struct engine *e, struct ike_sa *o);
 
 /* informational.c */
 int delete_send(struct engine *e, struct ike_sa *sa, struct task *t);

@@ -196,6 +196,25 @@ static void candidate_refused(struct engine *e, struct ike_sa *sa, enum engine_w
 		sa_end(e, sa, why, false);
 }
 
+/* Somebody else is up with our key, and where: @n is bounded by its parser. */
+static void busy_by_peer(struct engine *e, struct ike_sa *sa, const struct pld_notify *n)
+{
+	struct rd r = rd_init(n->data, n->len);
+	size_t len = rd_u8(&r);
+	const uint8_t *bytes = rd_take(&r, len);
+	struct endpoint there = { 0 };
+	char text[ENDPOINT_STR_MAX];
+
+	there.port = rd_be16(&r);
+	if (r.bad || addr_from_bytes(&there.addr, bytes, len))
+		memset(&there, 0, sizeof(there));
+	explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_IDENTITY_BUSY, true,
+		"identity in use twice: another machine with our key is up there, calling from %s; "
+		"each machine needs a key and an identity of its own; asked again in a minute",
+		there.addr.family ? endpoint_str(&there, text) : "an address that it does not say");
+	candidate_refused(e, sa, ENGINE_WHY_IDENTITY_BUSY);
+}
+
 static void refused_by_peer(struct engine *e, struct ike_sa *sa, const struct pld_notify *n)
 {
 	enum engine_why why = n->type == AUTHENTICATION_FAILED ? ENGINE_WHY_AUTH_FAILED
@@ -360,7 +379,11 @@ void ike_auth_response(struct engine *e, struct ike_sa *sa, struct ike_msg *m, c
 	int err;
 
 	if (!m->auth.method) {
-		if (n)
+		const struct pld_notify *busy = ike_msg_notify(m, POSTERN_IDENTITY_BUSY);
+
+		if (n && sa->postern && busy)
+			busy_by_peer(e, sa, busy);
+		else if (n)
 			refused_by_peer(e, sa, n);
 		else
 			disbelieve(e, sa, "its answer has no AUTH payload");
@@ -444,10 +467,53 @@ static bool asks_child(const struct ike_msg *m)
 	return m->sa.p || m->tsi.p || m->tsr.p;
 }
 
+/* All is as it should be: ask for our own AUTH. */
+static void admit(struct engine *e, struct ike_sa *sa, const struct ike_msg *m)
+{
+	if (auth_ask_ours(e, sa)) {
+		reject_r(e, sa, m, "it cannot check a signature of our key's type");
+		return;
+	}
+	sa_enter_state(e, sa, SA_R_SIGN);
+	timer_arm(e, &sa->life, e->now_ms + HALF_OPEN_MS);
+}
+
+void ike_auth_free(struct engine *e, struct ike_sa *sa)
+{
+	static struct ike_msg m; /* one thread; too large for a stack frame */
+
+	if (kept_message(sa->auth, &m))
+		sa_end(e, sa, ENGINE_WHY_LOCAL, false);
+	else
+		admit(e, sa, &m);
+}
+
+void ike_auth_busy(struct engine *e, struct ike_sa *sa, const struct engine_path *other)
+{
+	const struct endpoint *o = &other->remote;
+	const struct engine_path path = sa->auth->path;
+	uint8_t where[1 + 16 + 2];
+	struct wr w = wr_init(where, sizeof(where));
+	char a[ENDPOINT_STR_MAX], b[ENDPOINT_STR_MAX];
+	struct ike_build *build;
+
+	explain(e, sa->peer, sa, &path, ENGINE_WHY_IDENTITY_BUSY, false,
+		"identity in use twice: it calls from %s while another machine with its key still "
+		"answers at %s; each machine needs a key and an identity of its own",
+		endpoint_str(&path.remote, a), endpoint_str(o, b));
+	wr_u8(&w, (uint8_t)addr_len(&o->addr));
+	wr_bytes(&w, o->addr.b, addr_len(&o->addr));
+	wr_be16(&w, o->port);
+	build = inner_begin(e);
+	pld_notify_add(build, AUTHENTICATION_FAILED, (struct span){ NULL, 0 });
+	pld_notify_add(build, POSTERN_IDENTITY_BUSY, (struct span){ where, w.len });
+	reply_send(e, sa, IKE_AUTH, sa->auth->hdr.id, &path, sa->auth->request_hash);
+	sa_end_soft(e, sa, ENGINE_WHY_IDENTITY_BUSY, false);
+}
+
 static void peer_proved(struct engine *e, struct ike_sa *sa, const struct ike_msg *m)
 {
 	const struct engine_peer *p = sa->peer->p;
-	int err;
 
 	sa->auth->proved = true;
 	if (!suite_allowed(sa, p)) {
@@ -461,12 +527,8 @@ static void peer_proved(struct engine *e, struct ike_sa *sa, const struct ike_ms
 		auth_failed(e, sa, m, INVALID_SYNTAX);
 		return;
 	}
-	err = auth_ask_ours(e, sa);
-	if (err) {
-		reject_r(e, sa, m, "it cannot check a signature of our key's type");
-		return;
-	}
-	sa_enter_state(e, sa, SA_R_SIGN);
+	if (!unique_ask(e, sa, m))
+		admit(e, sa, m);
 }
 
 void ike_auth_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,

@@ -40,6 +40,9 @@ void on_sa_life(struct timer *t, uint64_t now_ms)
 		timer_arm(e, &sa->life, now_ms + 30000); /* should this rekey come to nothing */
 		task_queue(e, sa, TASK_REKEY_IKE, 0);
 		break;
+	case SA_R_ASK:
+		ike_auth_free(e, sa);
+		break;
 	case SA_I_SIGN:
 		if (sa->auth->want == AUTH_WANT_NONE) {
 			ike_auth_begin(e, sa);

@@ -178,7 +178,10 @@ enum notify_type {
 	POSTERN_PROBE_ECHO = 51202,    /* INFORMATIONAL: be16 seconds, 16 bytes of token: send one
 					  dummy to the tuple that the token came from, so late */
 	POSTERN_PROBE_MTU = 51203,     /* INFORMATIONAL: be16 largest probe seen; 0 asks */
-	POSTERN_CHILD_LABEL = 51204    /* with SA: be16 worker number of a per-worker CHILD */
+	POSTERN_CHILD_LABEL = 51204,   /* with SA: be16 worker number of a per-worker CHILD */
+	POSTERN_IDENTITY_BUSY = 51205  /* IKE_AUTH answer, with AUTHENTICATION_FAILED: another
+					  instance of this identity is up at u8 length, address,
+					  be16 port */
 };
 
 #define POSTERN_INSTANCE_ID_LEN 16

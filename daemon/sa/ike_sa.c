@@ -4,12 +4,11 @@
 #include <stdlib.h>
 
 static const char *const state_names[SA_STATES] = {
-	[SA_CALLING] = "calling",  [SA_I_SIGN] = "signing",
-	[SA_I_AUTH] = "auth-sent", [SA_I_VERIFY] = "verifying",
-	[SA_R_INIT] = "half-open", [SA_R_VERIFY] = "verifying",
-	[SA_R_SIGN] = "signing",   [SA_UP] = "up",
-	[SA_REKEYED] = "rekeyed",  [SA_RETIRED] = "retired",
-	[SA_CLOSING] = "closing",  [SA_DEAD] = "dead",
+	[SA_CALLING] = "calling",    [SA_I_SIGN] = "signing",	[SA_I_AUTH] = "auth-sent",
+	[SA_I_VERIFY] = "verifying", [SA_R_INIT] = "half-open", [SA_R_VERIFY] = "verifying",
+	[SA_R_ASK] = "asking",	     [SA_R_SIGN] = "signing",	[SA_UP] = "up",
+	[SA_REKEYED] = "rekeyed",    [SA_RETIRED] = "retired",	[SA_CLOSING] = "closing",
+	[SA_DEAD] = "dead",
 };
 
 const char *sa_state_name(enum sa_state s)

@@ -9,7 +9,8 @@
  * anyone can forge the answer to IKE_SA_INIT).
  *
  *	SA_CALLING -INIT answer-> SA_I_SIGN -signed-> SA_I_AUTH -AUTH answer-> [SA_I_VERIFY] -> SA_UP
- *	                          SA_R_INIT -AUTH request-> [SA_R_VERIFY] -> SA_R_SIGN -signed-> SA_UP
+ *	                          SA_R_INIT -AUTH request-> [SA_R_VERIFY] -> [SA_R_ASK] ->
+ *	                                                       SA_R_SIGN -signed-> SA_UP
  *	SA_UP -rekeyed-> SA_REKEYED    -newer IKE SA of this peer-> SA_RETIRED    -Delete sent-> SA_CLOSING
  */
 
@@ -37,6 +38,7 @@ enum sa_state {
 	SA_I_VERIFY,
 	SA_R_INIT,
 	SA_R_VERIFY,
+	SA_R_ASK, /* its AUTH holds; does an older instance of it still answer? (unique.c) */
 	SA_R_SIGN,
 	SA_UP,
 	SA_REKEYED,
@@ -126,6 +128,7 @@ struct auth_ctx {
 	uint32_t prefix; /* slot of its prefix in the half-open limits */
 	bool initial_contact;
 	bool proved; /* the peer's AUTH holds; ours is still to be made */
+	uint32_t rival; /* SA_R_ASK: handle of the IKE SA that was asked */
 	bool childless; /* the responder said that IKE_AUTH needs no CHILD SA (RFC 6023) */
 };
 
