@@ -318,6 +318,14 @@ void child_want(struct engine *e, struct ike_sa *sa, uint64_t in_ms)
 	timer_arm(e, &sa->retry, sa->child_retry_ms);
 }
 
+void child_want_lost(struct engine *e, struct ike_sa *sa)
+{
+	if (sa->series_initiator || sa->state != SA_UP || ike_sa_children_up(sa))
+		return;
+	sa->child_retry_ms = e->now_ms + CHILD_LOST_MS;
+	timer_arm(e, &sa->retry, sa->child_retry_ms);
+}
+
 void on_child_retry(struct timer *t, uint64_t now_ms)
 {
 	struct ike_sa *sa = t->arg;

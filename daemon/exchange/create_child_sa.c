@@ -163,7 +163,7 @@ void create_child_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m
 	const struct pld_notify *rekey = ike_msg_notify(m, REKEY_SA);
 	struct child_sa *old = NULL;
 	enum collide_verdict v;
-	uint32_t spi;
+	uint32_t spi = 0;
 
 	rekey_ike_settle(e, sa);
 	if (!m->tsi.p && !rekey) {
@@ -177,23 +177,11 @@ void create_child_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m
 	if (rekey) {
 		spi = pld_notify_spi(rekey);
 		old = rekey->proto == PROTO_ESP ? ike_sa_child_out(sa, spi) : NULL;
-		/* It may name the one whose CREATE_CHILD_SA answer is still on its way to us. */
-		if (!old && sa->out.new_child) {
-			answer_error(e, sa, m, path, request_hash, TEMPORARY_FAILURE, 0);
-			return;
-		}
-		if (!old) {
-			answer_not_found(e, sa, m, path, request_hash, spi);
-			return;
-		}
 	}
-	v = collide(sa, old ? WISH_REKEY_CHILD : WISH_CREATE_CHILD, old);
-	/* Already rekeyed, by us or by the peer: whoever did will delete it. */
-	if (old && (old->state == CHILD_REKEYED || old->state == CHILD_CLOSING))
-		v = COLLIDE_TEMPORARY;
-	if (v == COLLIDE_RIVAL && sa->out.rival.active)
-		v = COLLIDE_TEMPORARY;
-	if (v == COLLIDE_TEMPORARY)
+	v = collide(sa, rekey ? WISH_REKEY_CHILD : WISH_CREATE_CHILD, old);
+	if (v == COLLIDE_NOT_FOUND)
+		answer_not_found(e, sa, m, path, request_hash, spi);
+	else if (v == COLLIDE_TEMPORARY)
 		answer_error(e, sa, m, path, request_hash, TEMPORARY_FAILURE, 0);
 	else
 		answer_new_child(e, sa, m, path, request_hash, old, v);
@@ -210,13 +198,19 @@ static void rekey_again(struct engine *e, struct ike_sa *sa, uint32_t spi, uint6
 		timer_arm(e, &old->life, e->now_ms + in_ms + engine_random32(e) % SOON_MS);
 }
 
-static void rival_stays(struct engine *e, struct ike_sa *sa, struct outreq *o)
+/* The CHILD SA of the peer's exchange that crossed ours, unless the peer has deleted it already. */
+static struct child_sa *rival_of(const struct ike_sa *sa, const struct outreq *o)
 {
-	struct child_sa *rival = ike_sa_child_in(sa, o->rival.spi_in);
+	struct child_sa *c = o->rival.active ? ike_sa_child_in(sa, o->rival.spi_in) : NULL;
+
+	return c && child_sa_usable(c) ? c : NULL;
+}
+
+static void rival_stays(struct engine *e, struct ike_sa *sa, struct outreq *o,
+			struct child_sa *rival)
+{
 	struct child_sa *old = ike_sa_child_in(sa, o->task.spi);
 
-	if (!rival)
-		return;
 	child_announce(e, rival);
 	if (old)
 		old->replaced_by = rival->spi_in;
@@ -228,6 +222,14 @@ static void rival_stays(struct engine *e, struct ike_sa *sa, struct outreq *o)
 	}
 }
 
+void child_rekey_in_vain(struct engine *e, struct ike_sa *sa, const struct outreq *o)
+{
+	struct child_sa gone = { .sa = sa, .spi_in = o->task.spi, .spi_out = o->owed_out };
+
+	if (o->owes_down)
+		fx_child(e, FX_CHILD_DOWN, &gone);
+}
+
 static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 		       const struct pld_notify *n)
 {
@@ -235,19 +237,20 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 			      .spi = o->task.spi,
 			      .if_none = o->task.if_none,
 			      .rounds = (uint8_t)(o->task.rounds + 1) };
-	struct child_sa *old = ike_sa_child_in(sa, o->task.spi);
+	struct child_sa *old = ike_sa_child_in(sa, o->task.spi), *rival = rival_of(sa, o);
 
-	if (n->type == INVALID_KE_PAYLOAD && n->len == 2 && o->task.rounds < 2) {
+	if (n->type == INVALID_KE_PAYLOAD && n->len == 2 && o->task.rounds < 2 && !o->owes_down) {
 		again.group = (uint16_t)(n->data[0] << 8 | n->data[1]);
 		if (dh_public_len(again.group) && (!o->dh || dh_group(o->dh) != again.group)) {
 			ike_sa_task_add(sa, &again);
 			return;
 		}
 	}
-	if (o->rival.active) {
-		rival_stays(e, sa, o);
+	if (rival) {
+		rival_stays(e, sa, o, rival);
 		return;
 	}
+	child_rekey_in_vain(e, sa, o);
 	if (n->type == TEMPORARY_FAILURE) {
 		if (o->task.kind == TASK_REKEY_CHILD)
 			rekey_again(e, sa, o->task.spi, SOON_MS);
@@ -256,8 +259,11 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 		return;
 	}
 	if (n->type == CHILD_SA_NOT_FOUND && o->task.kind == TASK_REKEY_CHILD) {
-		if (old && child_sa_usable(old))
-			child_drop(e, old, true); /* ours alone: no Delete can name it */
+		/* s2.25: silently deleted, and made anew, by us even if that is not our part */
+		if (old && child_sa_usable(old)) {
+			child_drop(e, old, true);
+			child_want_lost(e, sa);
+		}
 		child_want(e, sa, 0);
 		return;
 	}
@@ -280,15 +286,24 @@ static void on_success(struct engine *e, struct ike_sa *sa, struct outreq *o, st
 {
 	struct child_sa *old =
 	    o->task.kind == TASK_REKEY_CHILD ? ike_sa_child_in(sa, o->task.spi) : NULL;
-	struct child_sa *rival = o->rival.active ? ike_sa_child_in(sa, o->rival.spi_in) : NULL;
+	struct child_sa *rival = rival_of(sa, o);
 
-	if (rival && collide_lost(&o->ni, nr, &o->rival)) {
+	/*
+	 * A rival that is gone again counts only if the peer deleted the old one too: then it had settled
+	 * for its own. Otherwise it gave its own up, whatever the nonces say.
+	 */
+	if (o->rival.active && (rival || !old || old->state == CHILD_LINGER) &&
+	    collide_lost(&o->ni, nr, &o->rival)) {
 		log_info(&sa->log, "both sides rekeyed: ours is the redundant CHILD SA");
-		rival_stays(e, sa, o);
+		if (rival)
+			rival_stays(e, sa, o, rival);
+		else
+			child_rekey_in_vain(e, sa, o);
 		task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
 		return;
 	}
 	if (child_switch_out(e, c)) {
+		child_rekey_in_vain(e, sa, o);
 		task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
 		rekey_again(e, sa, o->task.spi, SOON_MS);
 		return;
@@ -298,6 +313,8 @@ static void on_success(struct engine *e, struct ike_sa *sa, struct outreq *o, st
 	child_announce(e, c);
 	if (old && old->state != CHILD_LINGER) {
 		child_stop_out(e, old);
+		old->state = CHILD_REKEYED; /* its Delete may have to wait for its turn */
+		timer_arm(e, &old->life, e->now_ms + RETIRED_MS);
 		task_queue(e, sa, TASK_DELETE_CHILD, old->spi_in);
 	}
 	/* A rival that lost is deleted by the peer who made it. */
@@ -315,7 +332,7 @@ void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o
 			   const struct ike_msg *m)
 {
 	const struct pld_notify *n = ike_msg_error(m);
-	struct child_sa *c = o->new_child;
+	struct child_sa *c = o->new_child, *rival;
 	struct child_sa *old =
 	    o->task.kind == TASK_REKEY_CHILD ? ike_sa_child_in(sa, o->task.spi) : NULL;
 	char why[200] = "its answer is incomplete";
@@ -339,6 +356,7 @@ void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o
 			continue;
 		log_info(&sa->log, "the peer deleted the new CHILD SA before we knew of it");
 		child_drop(e, c, false);
+		child_rekey_in_vain(e, sa, o);
 		if (old && old->state != CHILD_LINGER)
 			task_queue(e, sa, TASK_DELETE_CHILD, old->spi_in);
 		child_want(e, sa, SOON_MS);
@@ -354,9 +372,13 @@ void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o
 		task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
 	else
 		child_drop(e, c, false);
-	if (o->rival.active)
-		rival_stays(e, sa, o);
-	else if (o->task.kind == TASK_REKEY_CHILD)
+	rival = rival_of(sa, o);
+	if (rival) {
+		rival_stays(e, sa, o, rival);
+		return;
+	}
+	child_rekey_in_vain(e, sa, o);
+	if (o->task.kind == TASK_REKEY_CHILD)
 		rekey_again(e, sa, o->task.spi, REFUSE_MS);
 	else
 		child_want(e, sa, SOON_MS);

@@ -235,6 +235,8 @@ void half_open_gone(struct engine *e, struct ike_sa *sa)
 
 static void drop_children(struct engine *e, struct ike_sa *sa, bool replaced)
 {
+	if (!replaced)
+		child_rekey_in_vain(e, sa, &sa->out);
 	while (sa->children)
 		child_drop(e, sa->children, !replaced);
 	sa->out.new_child = NULL;

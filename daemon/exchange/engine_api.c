@@ -212,6 +212,11 @@ void engine_on_child_event(struct engine *e, uint64_t now_ms, uint32_t spi_in,
 			task_queue(e, sa, TASK_REKEY_CHILD, spi_in);
 		break;
 	case ENGINE_CHILD_HARD:
+		if (c->state == CHILD_REKEYED) { /* its Delete is on its way; send on the new one */
+			child_stop_out(e, c);
+			child_successor_sends(e, c);
+			break;
+		}
 		if (!child_sa_usable(c) || sa->state != SA_UP)
 			break;
 		child_stop_out(e, c);

@@ -17,6 +17,7 @@
 #define HALF_OPEN_MS	   30000 /* a responder's half-open SA lives so long */
 #define AFTER_REPLY_MS	   10000 /* a closed SA still repeats its last answer so long */
 #define RETIRED_MS	   30000
+#define CHILD_LOST_MS	   5000 /* the peer, whose part it is, has so long to create a CHILD SA anew */
 #define CALL_KEYED_MS	   (5 * 60 * 1000)
 #define CALL_CANDIDATES	   4
 #define CALL_ROUNDS	   5
@@ -276,6 +277,11 @@ void child_stop_out(struct engine *e, struct child_sa *c);
 void on_child_life(struct timer *t, uint64_t now_ms);
 /** child_want() - No working CHILD is left: create one now or later, if that is our part. */
 void child_want(struct engine *e, struct ike_sa *sa, uint64_t in_ms);
+/**
+ * child_want_lost() - The peer does not know our CHILD SA: create one soon even if that is not our part
+ * (RFC 7296 s2.25), unless the peer does so first.
+ */
+void child_want_lost(struct engine *e, struct ike_sa *sa);
 void on_child_retry(struct timer *t, uint64_t now_ms);
 /** timer_arm() - timer_set() that falls back to ending nothing: out of memory is logged. */
 void timer_arm(struct engine *e, struct timer *t, uint64_t at_ms);
@@ -288,6 +294,9 @@ void create_child_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m
 			  const struct engine_path *path, uint64_t request_hash);
 void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o,
 			   const struct ike_msg *m);
+
+/** child_rekey_in_vain() - What the peer deleted while @o rekeyed it has no successor: it is down. */
+void child_rekey_in_vain(struct engine *e, struct ike_sa *sa, const struct outreq *o);
 
 /* rekey.c */
 void rekey_schedule(struct engine *e, struct ike_sa *sa);
@@ -317,9 +326,13 @@ enum collide_verdict {
 	COLLIDE_FORGET,	   /* as usual; our own request no longer matters */
 	COLLIDE_EMPTY,	   /* answer without Delete payload */
 	COLLIDE_TEMPORARY, /* TEMPORARY_FAILURE */
+	COLLIDE_NOT_FOUND, /* CHILD_SA_NOT_FOUND */
 };
 
-/** collide() - RFC 7296 s2.25: what the peer's @wish gets while our own work is under way. */
+/**
+ * collide() - RFC 7296 s2.25: what the peer's @wish gets while our own work is under way.
+ * @c: the CHILD SA that it names; NULL: it does not exist, or the wish is not about one.
+ */
 enum collide_verdict collide(const struct ike_sa *sa, enum peer_wish wish,
 			     const struct child_sa *c);
 /** collide_lost() - Ours has the lowest of the four nonces: ours is the redundant one (s2.8.1). */

@@ -50,7 +50,7 @@ int liveness_send(struct engine *e, struct ike_sa *sa, struct task *t)
 static uint32_t delete_child(struct engine *e, struct ike_sa *sa, uint32_t spi_out)
 {
 	struct child_sa *c = ike_sa_child_out(sa, spi_out), *next;
-	enum collide_verdict v;
+	enum collide_verdict v = collide(sa, WISH_DELETE_CHILD, c);
 	uint32_t spi_in;
 
 	if (!c) {
@@ -60,23 +60,26 @@ static uint32_t delete_child(struct engine *e, struct ike_sa *sa, uint32_t spi_o
 		sa->out.deleted[0] = spi_out;
 		return 0;
 	}
-	v = collide(sa, WISH_DELETE_CHILD, c);
 	spi_in = c->spi_in;
 	/* The Delete of the old one shows that the peer uses the new one (s2.8). */
 	next = c->replaced_by ? ike_sa_child_in(sa, c->replaced_by) : NULL;
-	if (!next && sa->out.rival.active && sa->out.task.kind == TASK_REKEY_CHILD &&
-	    sa->out.task.spi == spi_in) {
-		next = ike_sa_child_in(sa, sa->out.rival.spi_in);
+	if (!next && sa->out.task.kind == TASK_REKEY_CHILD && sa->out.task.spi == spi_in) {
+		next = sa->out.rival.active ? ike_sa_child_in(sa, sa->out.rival.spi_in) : NULL;
+		if (next && !child_sa_usable(next))
+			next = NULL;
 		if (next)
 			c->replaced_by = next->spi_in;
+		/* Our own rekey may still come to something: then it was replaced, not lost. */
+		if (!next && c->announced) {
+			sa->out.owes_down = true;
+			sa->out.owed_out = spi_out;
+		}
 	}
 	if (next && child_sa_usable(next))
 		child_announce(e, next);
-	if (sa->out.rival.active && sa->out.rival.spi_in == spi_in)
-		sa->out.rival.active = false;
 	ike_sa_task_drop(sa, TASK_DELETE_CHILD, spi_in);
 	ike_sa_task_drop(sa, TASK_REKEY_CHILD, spi_in);
-	child_linger(e, c, true);
+	child_linger(e, c, !sa->out.owes_down || sa->out.task.spi != spi_in);
 	child_want(e, sa, 1000);
 	return v == COLLIDE_EMPTY ? 0 : spi_in;
 }

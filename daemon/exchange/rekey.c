@@ -226,9 +226,6 @@ void rekey_ike_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 	struct wr w = wr_init(wire, sizeof(wire));
 	uint16_t notify;
 
-	/* One rival is a collision; a second one means that the peer never looked at our answer. */
-	if (v == COLLIDE_RIVAL && sa->out.rival.active)
-		v = COLLIDE_TEMPORARY;
 	notify = v == COLLIDE_TEMPORARY ? TEMPORARY_FAILURE : agree(sa, m, &choice, &spi_i);
 	if (!notify) {
 		nonce_set(&ni, m->nonce);

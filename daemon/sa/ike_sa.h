@@ -101,6 +101,9 @@ struct outreq {
 	uint64_t new_spi;	    /* REKEY_IKE */
 	struct child_sa *new_child; /* CHILD_NEW, in the SA's list */
 	struct collision rival;
+	/* The peer deleted the CHILD SA that this rekeys. It is down only if nothing comes of the rekey. */
+	bool owes_down;
+	uint32_t owed_out; /* its spi_out */
 	uint32_t
 	    deleted[4]; /* the peer's SPIs in Deletes that name nothing we know: perhaps this one */
 };
