@@ -8,6 +8,7 @@
 #include "world.h"
 #include "certs.h"
 #include "prf.h"
+#include "wire_text.h"
 
 static const char *const names[2] = { "home.example.net", "vps.example.net" };
 
@@ -108,6 +109,8 @@ static void op_random(void *arg, void *p, size_t len)
 
 	for (size_t i = 0; i < len; i++)
 		b[i] = (uint8_t)(world_random(h->w) >> 24);
+	if (h->nonce_set && len == NONCE_LEN)
+		b[0] = h->nonce_lead;
 }
 
 static const struct engine_ops ops = {
@@ -166,6 +169,10 @@ static void fly(struct world *w, int to, const struct engine_path *path, const u
 	f->len = len;
 	f->bytes = malloc(len ? len : 1);
 	memcpy(f->bytes, bytes, len);
+	f->answer = false;
+	f->text[0] = '\0';
+	if (w->wire)
+		f->answer = wire_text(w, !to, bytes, len, f->text, sizeof(f->text));
 }
 
 static uint64_t when(struct world *w)
@@ -210,7 +217,7 @@ static int oldest(const struct world *w, int to)
 	return best;
 }
 
-static struct flight take(struct world *w, int i)
+struct flight world_take(struct world *w, unsigned i)
 {
 	struct flight f = w->flight[i];
 
@@ -229,7 +236,7 @@ void world_inject(struct world *w, int to, const struct engine_path *path, const
 	free(copy);
 }
 
-static void arrive(struct world *w, struct flight f)
+void world_put(struct world *w, struct flight f)
 {
 	if (!w->cut[f.to])
 		DO(w, f.to, engine_on_datagram(e, now, &f.path, f.bytes, f.len, fx));
@@ -242,7 +249,7 @@ bool world_deliver(struct world *w, int to)
 
 	if (i < 0)
 		return false;
-	arrive(w, take(w, i));
+	world_put(w, world_take(w, (unsigned)i));
 	return true;
 }
 
@@ -252,7 +259,7 @@ bool world_lose(struct world *w, int to)
 
 	if (i < 0)
 		return false;
-	free(take(w, i).bytes);
+	free(world_take(w, (unsigned)i).bytes);
 	return true;
 }
 
@@ -284,7 +291,7 @@ void world_run(struct world *w, uint64_t ms)
 			break;
 		if (at <= timer) {
 			w->now_ms = at > w->now_ms ? at : w->now_ms;
-			arrive(w, take(w, i));
+			world_put(w, world_take(w, (unsigned)i));
 			continue;
 		}
 		w->now_ms = timer > w->now_ms ? timer : w->now_ms;
@@ -518,6 +525,22 @@ struct world *world_new(uint64_t seed, enum auth_style style)
 	return w;
 }
 
+void world_even(struct world *w)
+{
+	static const char *const lan[2] = { "10.1.0.0/16", "10.2.0.0/16" };
+
+	for (int i = 0; i < 2; i++) {
+		struct host *h = &w->host[i];
+
+		h->peer.accept = true;
+		h->peer.request_v4 = h->peer.request_v6 = false;
+		h->peer.assign_count = 0;
+		h->local_ts[0] = selector(lan[i]);
+		h->remote_ts[0] = selector(lan[!i]);
+		h->peer.local_ts_count = h->peer.remote_ts_count = 1;
+	}
+}
+
 static void start_one(struct world *w, int i)
 {
 	struct engine_config cfg = { .ops = &ops, .arg = &w->host[i] };
@@ -544,7 +567,7 @@ void world_restart(struct world *w, int i)
 void world_free(struct world *w)
 {
 	while (w->flights)
-		free(take(w, 0).bytes);
+		free(world_take(w, 0).bytes);
 	for (int i = 0; i < 2; i++) {
 		struct host *h = &w->host[i];
 

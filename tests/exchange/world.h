@@ -54,6 +54,8 @@ struct host {
 	bool keys_dead;
 	uint32_t ike; /* handle of the newest IKE SA that is up */
 	bool never_set_path;
+	bool nonce_set; /* every nonce begins with nonce_lead */
+	uint8_t nonce_lead;
 
 	unsigned up, down, child_up, child_rekeyed, child_down, ike_rekeyed, failed, replies;
 	unsigned unanswered, hints, private_count, sent;
@@ -68,6 +70,8 @@ struct flight {
 	struct engine_path path; /* as the receiver sees it */
 	uint8_t *bytes;
 	size_t len;
+	bool answer;	/* w->wire: it is a response; */
+	char text[160]; /* and this is what it says, in wire notation */
 };
 
 struct world {
@@ -86,6 +90,10 @@ struct world {
 		       size_t *len);
 	void *filter_arg;
 	FILE *record;
+	bool wire; /* read what travels, see wire.h */
+	/* Of a scenario: which variant; traffic may stop; no IKE SA is to remain. */
+	int variant;
+	bool may_break, gone;
 };
 
 enum auth_style { STYLE_PSK, STYLE_RAW, STYLE_CERT_ED25519, STYLE_CERT_ECDSA, STYLE_CERT_RSA };
@@ -95,12 +103,17 @@ struct world *world_new(uint64_t seed, enum auth_style style);
 /** world_start() - Make the engines, after the test changed the peers' configuration. */
 void world_start(struct world *w);
 void world_restart(struct world *w, int host);
+/** world_even() - A LAN behind each, no addresses asked for: either side may call. Before world_start(). */
+void world_even(struct world *w);
 void world_free(struct world *w);
 uint64_t world_random(struct world *w);
 /** world_run() - Until @ms have passed, or when @ms is 0 until nothing is in flight. */
 void world_run(struct world *w, uint64_t ms);
 /** world_deliver() - The oldest packet to @to arrives now; false: there is none. */
 bool world_deliver(struct world *w, int to);
+/** world_take() - Take a packet out of the network; world_put() lets it arrive now. */
+struct flight world_take(struct world *w, unsigned i);
+void world_put(struct world *w, struct flight f);
 /** world_lose() - The oldest packet to @to is lost. */
 bool world_lose(struct world *w, int to);
 unsigned world_in_flight(const struct world *w, int to);
