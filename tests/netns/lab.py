@@ -16,6 +16,7 @@
 import atexit
 import ctypes
 import ctypes.util
+import json
 import os
 import shutil
 import signal
@@ -334,18 +335,62 @@ class Lab:
                 pass
 
 
+class Wire:
+    """A machine that is nothing but a bad wire between two others: see tests/netns/impair.c for the faults."""
+
+    def __init__(self, lab, name, a, dev_a, b, dev_b):
+        self.m = lab.machine(name)
+        lab.link(a, dev_a, self.m, "a")
+        lab.link(b, dev_b, self.m, "b")
+        # Frames of the size that the wire sees, with checksums that are true.
+        for m, dev in ((a, dev_a), (b, dev_b)):
+            m.run(["ethtool", "-K", dev, "tso", "off", "gso", "off", "gro", "off", "tx", "off",
+                   "tx-udp-segmentation", "off"])
+        for dev in ("a", "b"):
+            self.m.run(["sh", "-c", f"echo 1 >/proc/sys/net/ipv6/conf/{dev}/disable_ipv6; ip link set dev {dev} up arp off"])
+        path = os.path.join(self.m.dir, "run", "impair.sock")
+        build = os.environ.get("POSTERN_BUILD") or os.path.join(
+            os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "build")
+        self.m.start([os.path.join(build, "tests", "netns", "impair"), "a", "b", "/run/impair.sock"], log="impair")
+        wait_for(f"wire {name}", lambda: os.path.exists(path))
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.sock.connect(path)
+        self.sock.settimeout(10)
+
+    def command(self, text):
+        self.sock.send(text.encode())
+        answer = self.sock.recv(4096).decode()
+        if answer != "ok" and not answer.startswith("{"):
+            raise Failed(f"wire: {text}: {answer}")
+        return answer
+
+    def set(self, way="both", **faults):
+        """@way: both, a2b or b2a; @faults as impair.c has them, e.g. delay=20, loss=1."""
+        self.command(way + "".join(f" {k}={v}" for k, v in faults.items()))
+
+    def reset(self):
+        self.command("reset")
+
+    def stats(self):
+        return json.loads(self.command("stats"))
+
+
 class Internet:
     """The cast of the story: segment, vps, carrier NAT, home, a machine in the home LAN."""
     VPS4, VPS6 = "198.51.100.10", "2001:db8:51::10"
     NAT4, DNS4, MXA4, MXB4, EVIL4 = "198.51.100.20", "198.51.100.53", "198.51.100.31", "198.51.100.32", "198.51.100.66"
 
-    def __init__(self, lab, hosts=()):
+    def __init__(self, lab, hosts=(), wire=False):
+        """@wire: between home (a) and the carrier's NAT (b) lies a Wire, self.wire."""
         self.lab = lab
         self.wan = lab.segment("internet")
         self.vps, self.cgnat, self.home, self.lan = (lab.machine(n) for n in ("vps", "cgnat", "home", "lan"))
         lab.plug(self.wan, self.vps, "wan", self.VPS4 + "/24", self.VPS6 + "/64")
         lab.plug(self.wan, self.cgnat, "wan", self.NAT4 + "/24")
-        lab.link(self.cgnat, "inner", self.home, "wan")
+        if wire:
+            self.wire = Wire(lab, "wire", self.home, "wan", self.cgnat, "inner")
+        else:
+            lab.link(self.cgnat, "inner", self.home, "wan")
         self.cgnat.addr("inner", "100.64.0.1/24")
         self.home.addr("wan", "100.64.0.2/24")
         lab.link(self.home, "lan", self.lan, "eth0")

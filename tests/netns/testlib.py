@@ -53,13 +53,13 @@ def need_scratch():
         skip(f"no foreign servers in {SCRATCH}: tests/netns/fetch makes them")
 
 
-def start(hosts=(), topology=True):
+def start(hosts=(), topology=True, wire=False):
     """Enter the namespaces and build the cast of lab.Internet; gives (lab, internet)."""
     global _lab
     lablib.enter()
     sys.excepthook = _on_exception
     _lab = lablib.Lab(os.environ[lablib.WORKDIR], SCRATCH if os.path.isdir(SCRATCH) else None)
-    return _lab, (lablib.Internet(_lab, hosts) if topology else None)
+    return _lab, (lablib.Internet(_lab, hosts, wire) if topology else None)
 
 
 def _on_exception(kind, value, trace):
