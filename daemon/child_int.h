@@ -80,6 +80,7 @@ struct child {
 	struct loop_fd dp_fd;
 	struct memory memory;
 	uint32_t tun_mtu;
+	enum dp_cipher widest; /* of those in use since the start: leaves least room in a packet */
 
 	gid_t admin_gid;
 	struct control_server *control, *events;
@@ -107,6 +108,8 @@ void peer_arm(struct peer *p);
 void lease_take(struct peer *p, const struct addr *v4, const struct addr *v6);
 void lease_drop(struct peer *p);
 void lease_path_mtu(struct peer *p, uint32_t mtu);
+/** lease_cipher() - A CHILD SA with this cipher is in use: its packets must fit too. */
+void lease_cipher(struct child *c, enum dp_cipher cipher);
 
 /* peers.c: configuration to peers */
 int peers_start(struct child *c);

@@ -76,15 +76,25 @@ static void op_spi_free(void *arg, uint32_t peer, uint32_t spi)
 
 static int cipher_of(const struct esp_suite *s, enum dp_cipher *cipher)
 {
-	if (s->encr == ENCR_AES_GCM_16 && s->encr_bits == 128)
-		*cipher = DP_AES_128_GCM_16;
-	else if (s->encr == ENCR_AES_GCM_16 && s->encr_bits == 256)
-		*cipher = DP_AES_256_GCM_16;
-	else if (s->encr == ENCR_CHACHA20_POLY1305)
+	bool large = s->encr_bits == 256;
+
+	switch (s->encr) {
+	case ENCR_AES_GCM_16:
+		*cipher = large ? DP_AES_256_GCM_16 : DP_AES_128_GCM_16;
+		return 0;
+	case ENCR_CHACHA20_POLY1305:
 		*cipher = DP_CHACHA20_POLY1305;
-	else
+		return 0;
+	case ENCR_AES_CBC:
+		*cipher = large ? DP_AES_256_CBC_SHA256 : DP_AES_128_CBC_SHA256;
+		if (s->integ == AUTH_HMAC_SHA2_384_192)
+			*cipher += DP_AES_128_CBC_SHA384 - DP_AES_128_CBC_SHA256;
+		else if (s->integ == AUTH_HMAC_SHA2_512_256)
+			*cipher += DP_AES_128_CBC_SHA512 - DP_AES_128_CBC_SHA256;
+		return 0;
+	default:
 		return -ENOTSUP;
-	return 0;
+	}
 }
 
 static void ts_for_dp(struct dp_ts *to, const struct ts *from, size_t count)
@@ -112,10 +122,13 @@ static int op_child_install(void *arg, enum engine_dir dir, const struct engine_
 	struct dp_ts local[ENGINE_TS_MAX], remote[ENGINE_TS_MAX];
 	struct dp_sa sa = { .peer = ch->peer };
 	struct pair *pair = p ? pair_of(p, ch->spi_in) : NULL;
+	uint8_t key[DP_CIPHER_KEY_LEN_MAX];
 	int rc = p ? cipher_of(&ch->suite, &sa.cipher) : -ENOENT;
 
 	if (rc)
 		return rc;
+	if (ch->key.len + ch->integ_key.len > sizeof(key))
+		return -EINVAL;
 	if (!pair) {
 		pair = pair_of(p, 0);
 		if (!pair)
@@ -127,14 +140,20 @@ static int op_child_install(void *arg, enum engine_dir dir, const struct engine_
 	ts_for_dp(remote, ch->remote_ts, ch->remote_ts_count);
 	sa.spi = htonl(dir == ENGINE_IN ? ch->spi_in : ch->spi_out);
 	sa.generation = pair->generation;
-	sa.key = ch->key.p;
-	sa.key_len = ch->key.len;
+	memcpy(key, ch->key.p, ch->key.len);
+	if (ch->integ_key.len)
+		memcpy(key + ch->key.len, ch->integ_key.p, ch->integ_key.len);
+	sa.key = key;
+	sa.key_len = ch->key.len + ch->integ_key.len;
 	sa.esn = ch->suite.esn == ESN_YES;
 	sa.local = local;
 	sa.local_count = ch->local_ts_count;
 	sa.remote = remote;
 	sa.remote_count = ch->remote_ts_count;
 	rc = dir == ENGINE_IN ? dp_sa_install_in(c->dp, &sa) : dp_sa_install_out(c->dp, &sa);
+	secret_wipe(key, sizeof(key));
+	if (!rc)
+		lease_cipher(c, sa.cipher);
 	log_debug(&p->log, "CHILD SA %s spi=%08x generation=%u: %s",
 		  dir == ENGINE_IN ? "in" : "out", ntohl(sa.spi), sa.generation,
 		  rc ? strerror(-rc) : "installed");

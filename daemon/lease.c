@@ -119,19 +119,17 @@ void lease_drop(struct peer *p)
 	}
 }
 
-void lease_path_mtu(struct peer *p, uint32_t mtu)
+static void tun_mtu(struct child *c)
 {
-	struct child *c = p->child;
 	uint32_t outer = OUTER_MTU_FIRST, inner;
 
-	p->path_mtu = (uint16_t)(mtu > UINT16_MAX ? UINT16_MAX : mtu);
 	if (c->cfg->mtu)
 		return;
 	for (const struct peer *q = NULL; (q = child_peer_next(c, q));)
 		if (q->path_mtu && q->path_mtu < outer)
 			outer = q->path_mtu;
 	/* The larger header, so that a peer may go over from one family to the other. */
-	inner = dp_tun_mtu((uint16_t)outer, AF_INET6, DP_AES_256_GCM_16);
+	inner = dp_tun_mtu((uint16_t)outer, AF_INET6, c->widest);
 	if (inner < TUN_MTU_MIN)
 		inner = TUN_MTU_MIN;
 	if (inner == c->tun_mtu)
@@ -140,4 +138,19 @@ void lease_path_mtu(struct peer *p, uint32_t mtu)
 	dp_set_tun_mtu(c->dp, (uint16_t)inner);
 	log_info(NULL, "tun=%s mtu=%u, for a path of %u", c->inv.tun_name, inner, outer);
 	(void)priv_link_set(c->priv, inner, 0, 0, on_done, NULL);
+}
+
+void lease_path_mtu(struct peer *p, uint32_t mtu)
+{
+	p->path_mtu = (uint16_t)(mtu > UINT16_MAX ? UINT16_MAX : mtu);
+	tun_mtu(p->child);
+}
+
+void lease_cipher(struct child *c, enum dp_cipher cipher)
+{
+	if (dp_tun_mtu(OUTER_MTU_FIRST, AF_INET6, cipher) >=
+	    dp_tun_mtu(OUTER_MTU_FIRST, AF_INET6, c->widest))
+		return;
+	c->widest = cipher;
+	tun_mtu(c);
 }

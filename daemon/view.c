@@ -191,6 +191,4 @@ void view_proposals(struct proposals *ike, struct proposals *esp, bool aes_fast)
 {
 	proposals_default_ike(ike, aes_fast);
 	proposals_default_esp(esp, aes_fast, true);
-	/* The data plane has the AEADs; the proposal behind them is AES-CBC. */
-	esp->count = 1;
 }

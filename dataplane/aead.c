@@ -15,7 +15,7 @@ struct aead {
 };
 
 /* Fetched once: an implicit fetch for each context costs a walk through the provider tables. */
-static EVP_CIPHER *cipher[DP_CIPHER_COUNT];
+static EVP_CIPHER *cipher[AEAD_COUNT];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void fetch(void)
@@ -30,7 +30,7 @@ static struct aead *ossl_new(enum dp_cipher c, const uint8_t *key, int seal)
 	struct aead *a;
 
 	pthread_once(&once, fetch);
-	if (c >= DP_CIPHER_COUNT || !cipher[c])
+	if (c >= AEAD_COUNT || !cipher[c])
 		return NULL;
 	a = calloc(1, sizeof(*a));
 	if (!a)
@@ -91,11 +91,6 @@ static const struct aead_ops ossl = {
 size_t aead_key_len(enum dp_cipher c)
 {
 	return c == DP_AES_128_GCM_16 ? 16 : 32;
-}
-
-size_t dp_cipher_key_len(enum dp_cipher c)
-{
-	return aead_key_len(c) + AEAD_SALT_LEN;
 }
 
 struct aead *aead_new(enum dp_cipher c, const uint8_t *key, int seal)

@@ -13,6 +13,7 @@
 
 #include "dp.h"
 
+#define AEAD_COUNT     3 /* of enum dp_cipher the first; the others have cbc.h */
 #define AEAD_ICV_LEN   16
 #define AEAD_NONCE_LEN 12
 #define AEAD_SALT_LEN  4

@@ -173,10 +173,24 @@ int dp_peer_activity(const struct dp *dp, uint32_t peer, struct dp_activity *a);
 
 /* ---- SAs ---- */
 
-enum dp_cipher { DP_AES_128_GCM_16, DP_AES_256_GCM_16, DP_CHACHA20_POLY1305 };
-#define DP_CIPHER_COUNT 3
+enum dp_cipher {
+	DP_AES_128_GCM_16, /* RFC 4106 */
+	DP_AES_256_GCM_16,
+	DP_CHACHA20_POLY1305,  /* RFC 7634 */
+	DP_AES_128_CBC_SHA256, /* RFC 3602 with RFC 4868; and all behind it */
+	DP_AES_128_CBC_SHA384,
+	DP_AES_128_CBC_SHA512,
+	DP_AES_256_CBC_SHA256,
+	DP_AES_256_CBC_SHA384,
+	DP_AES_256_CBC_SHA512,
+};
+#define DP_CIPHER_COUNT	      9
+#define DP_CIPHER_KEY_LEN_MAX 96
 
-/** dp_cipher_key_len() - Bytes of KEYMAT for one direction: key and 4-byte salt (20, 36, 36). */
+/**
+ * dp_cipher_key_len() - Bytes of KEYMAT for one direction, in its order (RFC 7296 s2.17): cipher key,
+ * then the 4-byte salt (20, 36, 36), or with CBC the key of the HMAC.
+ */
 size_t dp_cipher_key_len(enum dp_cipher c);
 
 /* One side of a traffic selector (RFC 7296 s3.13.1). */
@@ -192,7 +206,7 @@ struct dp_sa {
 	uint32_t
 	    generation; /* grows with each CHILD SA of the peer; among equals the newest sends */
 	enum dp_cipher cipher;
-	const uint8_t *key; /* key then salt, as KEYMAT gives them (RFC 4106 s8.1, RFC 7634 s2) */
+	const uint8_t *key; /* as KEYMAT gives it: dp_cipher_key_len() */
 	size_t key_len;
 	bool esn;
 	uint32_t replay_window; /* inbound: packets, rounded up to 64; 0: 4096; at most 65536 */
@@ -391,8 +405,8 @@ const char *dp_verdict_word(enum dp_verdict v);
 
 /**
  * dp_tun_mtu() - Largest inner packet that fits one outer packet of @outer_mtu bytes.
- * @family: AF_INET or AF_INET6 of the outer header. UDP encapsulation is counted always, a 4-byte
- * ESP alignment (RFC 4303 s2.4) is respected. 0 when nothing fits.
+ * @family: AF_INET or AF_INET6 of the outer header. UDP encapsulation is counted always, ESP's
+ * alignment (4 bytes, RFC 4303 s2.4; CBC 16) is respected. 0 when nothing fits.
  */
 uint16_t dp_tun_mtu(uint16_t outer_mtu, int family, enum dp_cipher cipher);
 

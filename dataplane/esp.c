@@ -2,7 +2,49 @@
 #include "esp.h"
 
 #include <endian.h>
+#include <errno.h>
 #include <string.h>
+
+/* ---- keys ---- */
+
+size_t dp_cipher_key_len(enum dp_cipher c)
+{
+	return c < AEAD_COUNT ? aead_key_len(c) + AEAD_SALT_LEN : cbc_key_len(c) + cbc_integ_len(c);
+}
+
+struct esp_shape esp_shape(enum dp_cipher c)
+{
+	if (c < AEAD_COUNT)
+		return (struct esp_shape){ ESP_HEAD_LEN, 4, AEAD_ICV_LEN };
+	return (struct esp_shape){ CBC_HEAD_LEN, CBC_BLOCK, (uint8_t)cbc_icv_len(c) };
+}
+
+int esp_key_init(struct esp_key *k, enum dp_cipher c, const uint8_t *key, uint32_t spi, bool esn,
+		 bool seal)
+{
+	memset(k, 0, sizeof(*k));
+	if (c >= DP_CIPHER_COUNT)
+		return -EINVAL;
+	k->shape = esp_shape(c);
+	k->spi = spi;
+	k->esn = esn;
+	if (c < AEAD_COUNT) {
+		k->aead = aead_new(c, key, seal);
+		memcpy(k->salt, key + aead_key_len(c), AEAD_SALT_LEN);
+	} else {
+		k->cbc = cbc_new(c, key, seal);
+	}
+	return k->aead || k->cbc ? 0 : -ENOMEM;
+}
+
+void esp_key_clear(struct esp_key *k)
+{
+	aead_free(k->aead);
+	cbc_free(k->cbc);
+	memset(k, 0, sizeof(*k));
+}
+
+/* ---- packets ---- */
 
 static size_t make_aad(const struct esp_key *k, uint64_t seq, uint8_t aad[static 12])
 {
@@ -21,11 +63,11 @@ int esp_seal(const struct esp_key *k, uint64_t seq, uint8_t next_header, uint8_t
 	     uint8_t *out)
 {
 	uint8_t nonce[AEAD_NONCE_LEN], aad[12];
-	size_t pad = -(len + 2) & 3;
+	size_t pad = -(len + 2) & (k->shape.align - 1u);
 	uint64_t be = htobe64(seq);
 	uint32_t lo = htobe32((uint32_t)seq);
 
-	/* RFC 4303 s2.4: the pad is 1, 2, 3; pad length and next header end on a 4-byte boundary. */
+	/* RFC 4303 s2.4: the pad is 1, 2, 3...; pad length and next header end on the boundary. */
 	for (size_t i = 0; i < pad; i++)
 		in[len + i] = (uint8_t)(i + 1);
 	in[len + pad] = (uint8_t)pad;
@@ -33,6 +75,8 @@ int esp_seal(const struct esp_key *k, uint64_t seq, uint8_t next_header, uint8_t
 
 	memcpy(out, &k->spi, 4);
 	memcpy(out + 4, &lo, 4);
+	if (k->cbc)
+		return cbc_seal(k->cbc, seq, k->esn, in, len + pad + 2, out);
 	memcpy(out + 8, &be, 8);
 	memcpy(nonce, k->salt, AEAD_SALT_LEN);
 	memcpy(nonce + AEAD_SALT_LEN, &be, 8);
@@ -64,11 +108,16 @@ enum dp_verdict esp_open(const struct esp_key *k, uint64_t seq, uint8_t *pkt, si
 			 struct esp_inner *inner)
 {
 	uint8_t nonce[AEAD_NONCE_LEN], aad[12];
-	size_t text;
+	size_t fixed = (size_t)k->shape.head_len + k->shape.icv_len, text;
 
-	if (len < ESP_MIN_LEN || (len & 3))
+	if (len < fixed + k->shape.align || ((len - fixed) & (k->shape.align - 1u)))
 		return DP_DROP_ESP_SHORT;
-	text = len - ESP_HEAD_LEN - AEAD_ICV_LEN;
+	text = len - fixed;
+	if (k->cbc) {
+		if (cbc_open(k->cbc, seq, k->esn, pkt, text))
+			return DP_DROP_ICV;
+		return esp_unpad(pkt + CBC_HEAD_LEN, text, inner);
+	}
 	memcpy(nonce, k->salt, AEAD_SALT_LEN);
 	memcpy(nonce + AEAD_SALT_LEN, pkt + 8, 8);
 	if (aead_open(k->aead, nonce, aad, make_aad(k, seq, aad), pkt + ESP_HEAD_LEN, text))

@@ -3,7 +3,8 @@
 #define DATAPLANE_ESP_H
 
 /*
- * Theory: ESP with a combined-mode cipher (RFC 4303, RFC 4106, RFC 7634), tunnel mode.
+ * Theory: ESP with a combined-mode cipher (RFC 4303, RFC 4106, RFC 7634), tunnel mode; AES-CBC with HMAC
+ * has its own picture in cbc.h.
  *
  *	0		4		8		     16			     -16	len
  *	+---------------+---------------+--------------------+----------------------+---------+
@@ -20,37 +21,61 @@
 #include <stdint.h>
 
 #include "aead.h"
+#include "cbc.h"
 
-#define ESP_HEAD_LEN	16 /* SPI, sequence number, IV */
-#define ESP_TRAILER_MAX 8  /* room that esp_seal() needs behind the plaintext: 3 pad + 2, rounded */
-#define ESP_OVERHEAD	(ESP_HEAD_LEN + 2 + AEAD_ICV_LEN)
-#define ESP_MIN_LEN	(ESP_HEAD_LEN + 4 + AEAD_ICV_LEN)
+#define ESP_HEAD_LEN	16 /* SPI, sequence number, IV: of an AEAD, the smallest */
+#define ESP_TRAILER_MAX 24 /* that esp_seal() needs behind the plaintext: 15 pad + 2, rounded */
 
 #define ESP_NH_IPV4  4
 #define ESP_NH_IPV6  41
 #define ESP_NH_DUMMY 59
 
+/* What a cipher adds to a packet, in bytes. */
+struct esp_shape {
+	uint8_t head_len; /* SPI, sequence number, IV */
+	uint8_t align;	  /* of plaintext with its trailer; a power of two */
+	uint8_t icv_len;
+};
+
 struct esp_key {
-	struct aead *aead;
-	uint8_t salt[AEAD_SALT_LEN];
+	struct aead *aead; /* or */
+	struct cbc *cbc;
+	uint8_t salt[AEAD_SALT_LEN]; /* AEAD */
+	struct esp_shape shape;
 	uint32_t spi; /* network order */
 	bool esn;
 };
 
 struct esp_inner {
-	uint8_t *data; /* within the packet, ESP_HEAD_LEN bytes of dead room before it */
+	uint8_t *data; /* within the packet, at least ESP_HEAD_LEN bytes of dead room before it */
 	size_t len;    /* pad and trailer taken off; TFC padding still there */
 	uint8_t next_header;
 };
 
+struct esp_shape esp_shape(enum dp_cipher c);
+
+/** esp_key_init() - @key: borrowed, dp_cipher_key_len() bytes. 0, -EINVAL or -ENOMEM (all clear). */
+int esp_key_init(struct esp_key *k, enum dp_cipher c, const uint8_t *key, uint32_t spi, bool esn,
+		 bool seal);
+/** esp_key_clear() - Wipes; a zeroed one is allowed. */
+void esp_key_clear(struct esp_key *k);
+
 /** esp_len() - Bytes of the ESP packet that carries @inner bytes. */
-static inline size_t esp_len(size_t inner)
+static inline size_t esp_len(const struct esp_shape *s, size_t inner)
 {
-	return ESP_HEAD_LEN + ((inner + 2 + 3) & ~(size_t)3) + AEAD_ICV_LEN;
+	return s->head_len + ((inner + 2 + s->align - 1u) & ~(size_t)(s->align - 1u)) + s->icv_len;
+}
+
+/** esp_room() - The largest @inner whose packet has at most @len bytes; 0 when there is none. */
+static inline size_t esp_room(const struct esp_shape *s, size_t len)
+{
+	size_t fixed = (size_t)s->head_len + s->icv_len;
+
+	return len < fixed + s->align ? 0 : ((len - fixed) & ~(size_t)(s->align - 1u)) - 2;
 }
 
 /**
- * esp_seal() - Seal @len bytes at @in into an ESP packet at @out, esp_len(@len) bytes (RFC 4303 s3.3).
+ * esp_seal() - Seal @len bytes at @in into an ESP packet at @out, of esp_len() bytes (RFC 4303 s3.3).
  * @seq: full number, taken for this packet alone.
  * @in: ESP_TRAILER_MAX bytes behind it are overwritten (the caller restores them).
  * Returns 0 or -EIO.

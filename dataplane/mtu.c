@@ -9,23 +9,19 @@
 
 static const uint8_t mark[8] = "PSTNprb1";
 
-/* All three ciphers carry an 8-byte IV and a 16-byte ICV. */
 uint16_t dp_tun_mtu(uint16_t outer_mtu, int family, enum dp_cipher cipher)
 {
-	unsigned head = (family == AF_INET ? 20 : 40) + UDP_HEAD + ESP_HEAD_LEN + AEAD_ICV_LEN;
+	unsigned head = (family == AF_INET ? 20 : 40) + UDP_HEAD;
+	struct esp_shape s = esp_shape(cipher);
 
-	(void)cipher;
-	/* Inner bytes, padding and the two trailer bytes fill a multiple of four. */
-	return outer_mtu < head + 4 ? 0 : (uint16_t)(((outer_mtu - head) & ~3u) - 2);
+	return outer_mtu < head ? 0 : (uint16_t)esp_room(&s, outer_mtu - head);
 }
 
-size_t probe_build(const uint8_t *token, size_t token_len, size_t udp_bytes, uint8_t *out,
-		   size_t cap)
+size_t probe_build(const struct esp_shape *s, const uint8_t *token, size_t token_len,
+		   size_t udp_bytes, uint8_t *out, size_t cap)
 {
-	size_t len = token_len ? sizeof(mark) + 1 + token_len : 0, want = 0;
+	size_t len = token_len ? sizeof(mark) + 1 + token_len : 0, want = esp_room(s, udp_bytes);
 
-	if (udp_bytes >= ESP_MIN_LEN)
-		want = ((udp_bytes - ESP_HEAD_LEN - AEAD_ICV_LEN) & ~(size_t)3) - 2;
 	if (want > cap)
 		want = cap;
 	if (len < want)

@@ -12,12 +12,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct esp_shape;
+
 /**
- * probe_build() - Content of a dummy whose ESP packet has at most @udp_bytes (0: the smallest).
+ * probe_build() - Content of a dummy whose ESP packet has at most @udp_bytes (0: the smallest), with a
+ * cipher of shape @s.
  * @token_len: 0 for a plain dummy. @out: @cap bytes. Returns the content's length.
  */
-size_t probe_build(const uint8_t *token, size_t token_len, size_t udp_bytes, uint8_t *out,
-		   size_t cap);
+size_t probe_build(const struct esp_shape *s, const uint8_t *token, size_t token_len,
+		   size_t udp_bytes, uint8_t *out, size_t cap);
 /** probe_parse() - The token in a received dummy, and its length; 0 when there is none. */
 size_t probe_parse(const uint8_t *content, size_t len, const uint8_t **token);
 

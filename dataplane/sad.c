@@ -28,14 +28,10 @@ int sa_in_new(const struct dp_sa *d, struct peer *peer, uint8_t worker, struct s
 	sa->local_count = d->local_count;
 	sa->remote_count = d->remote_count;
 	sa->replay = replay_new(d->replay_window, d->esn);
-	sa->key.aead = aead_new(d->cipher, d->key, 0);
-	if (!sa->replay || !sa->key.aead) {
+	if (!sa->replay || esp_key_init(&sa->key, d->cipher, d->key, d->spi, d->esn, false)) {
 		sa_in_free(&sa->rcu);
 		return -ENOMEM;
 	}
-	memcpy(sa->key.salt, d->key + aead_key_len(d->cipher), AEAD_SALT_LEN);
-	sa->key.spi = d->spi;
-	sa->key.esn = d->esn;
 	sa->node.h = hash_mix(d->spi);
 	sa->peer = peer;
 	sa->worker = worker;
@@ -51,7 +47,7 @@ void sa_in_free(struct rcu_node *n)
 {
 	struct sa_in *sa = (struct sa_in *)((char *)n - offsetof(struct sa_in, rcu));
 
-	aead_free(sa->key.aead);
+	esp_key_clear(&sa->key);
 	replay_free(sa->replay);
 	free(sa);
 }

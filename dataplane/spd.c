@@ -359,14 +359,10 @@ int sa_out_new(const struct dp_sa *d, struct peer *peer, struct sa_out **out)
 	}
 	sa->local_count = d->local_count;
 	sa->remote_count = d->remote_count;
-	sa->key.aead = aead_new(d->cipher, d->key, 1);
-	if (!sa->key.aead) {
+	if (esp_key_init(&sa->key, d->cipher, d->key, d->spi, d->esn, true)) {
 		free(sa);
 		return -ENOMEM;
 	}
-	memcpy(sa->key.salt, d->key + aead_key_len(d->cipher), AEAD_SALT_LEN);
-	sa->key.spi = d->spi;
-	sa->key.esn = d->esn;
 	sa->peer = peer;
 	sa->generation = d->generation;
 	limits(sa, d);
@@ -378,7 +374,7 @@ void sa_out_free(struct rcu_node *n)
 {
 	struct sa_out *sa = (struct sa_out *)((char *)n - offsetof(struct sa_out, rcu));
 
-	aead_free(sa->key.aead);
+	esp_key_clear(&sa->key);
 	free(sa);
 }
 

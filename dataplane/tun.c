@@ -101,7 +101,7 @@ static enum dp_verdict seal_unit(struct worker *w, struct sa_out *sa, struct ep 
 	struct piece piece;
 
 	while (split_next(s, &piece)) {
-		size_t len = esp_len(piece.len);
+		size_t len = esp_len(&sa->key.shape, piece.len);
 		uint8_t *out = udp_room(w, ep, ecn, len), *behind = piece.data + piece.len;
 		uint8_t save[ESP_TRAILER_MAX];
 		int rc;
@@ -123,7 +123,9 @@ static enum dp_verdict seal_unit(struct worker *w, struct sa_out *sa, struct ep 
 static enum dp_verdict send_unit(struct worker *w, struct sa_out *sa, struct split *s)
 {
 	struct ep *ep = atomic_load_explicit(&sa->peer->ep, memory_order_acquire);
-	size_t inner = split_bytes(s), outer = inner + s->count * (size_t)(ESP_OVERHEAD + 3);
+	const struct esp_shape *h = &sa->key.shape;
+	size_t inner = split_bytes(s),
+	       outer = inner + s->count * ((size_t)h->head_len + 2 + h->align - 1 + h->icv_len);
 	enum dp_verdict v;
 	uint64_t seq;
 
@@ -210,8 +212,8 @@ void tun_send_dummy(struct worker *w, const struct cmd *c)
 	struct peer *p = atomic_load_explicit(&w->dp->peers[c->peer], memory_order_acquire);
 	struct sa_out *sa = p ? atomic_load_explicit(&p->out, memory_order_acquire) : NULL;
 	struct ep *ep = p ? atomic_load_explicit(&p->ep, memory_order_acquire) : NULL, via = { 0 };
-	size_t len = probe_build(c->token, c->token_len, c->udp_bytes, w->scratch, DUMMY_MAX);
 	enum dp_verdict v;
+	size_t len, total;
 	uint8_t *to;
 	uint64_t seq;
 
@@ -226,7 +228,10 @@ void tun_send_dummy(struct worker *w, const struct cmd *c)
 		worker_count(w, sa ? DP_DROP_NO_ENDPOINT : DP_DROP_NO_SA);
 		return;
 	}
-	if (!ep_may_send(ep, esp_len(len))) {
+	len = probe_build(&sa->key.shape, c->token, c->token_len, c->udp_bytes, w->scratch,
+			  DUMMY_MAX);
+	total = esp_len(&sa->key.shape, len);
+	if (!ep_may_send(ep, total)) {
 		worker_count(w, DP_DROP_BUDGET);
 		return;
 	}
@@ -237,18 +242,18 @@ void tun_send_dummy(struct worker *w, const struct cmd *c)
 		return;
 	}
 	udp_flush(w);
-	to = udp_room(w, ep, 0, esp_len(len));
+	to = udp_room(w, ep, 0, total);
 	if (!to)
 		return;
 	if (esp_seal(&sa->key, seq, ESP_NH_DUMMY, w->scratch, len, to)) {
 		worker_count(w, DP_DROP_SEAL);
 		return;
 	}
-	udp_queue(w, esp_len(len));
+	udp_queue(w, total);
 	udp_flush(w); /* also because @via does not outlive this call */
 	if (!c->has_via) {
 		peer_stamp(&p->tx_any_ms, w->now_ms);
-		worker_add(w, &ep->tx_bytes, esp_len(len));
+		worker_add(w, &ep->tx_bytes, total);
 	}
 	worker_count(w, DP_OUT_DUMMY);
 }

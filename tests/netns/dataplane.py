@@ -177,6 +177,7 @@ def main():
             ("no merging, no ESN, ChaCha20", ["--without", "merge_tcp,merge_udp", "--no-esn", "--cipher", "2"], True),
             ("no virtio-net header at all", ["--without", "udp_gso,udp_gro"], False),
             ("two workers, AES-256", ["--workers", "2", "--cipher", "1"], True),
+            ("AES-256-CBC with HMAC-SHA2-512", ["--cipher", "8"], True),
         ] + ([("single shots", ["--without", "recv_multi,read_multi,defer"], True)] if io == "io_uring" else []):
             r = rung(lab, home, nat, vps, f"{io}: {name}", ["--io", io] + extra, port, vnet)
             if r and name == "all offloads":

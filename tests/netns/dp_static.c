@@ -164,9 +164,9 @@ static void parse(int argc, char **argv, struct options *o)
 		exit(2);
 }
 
-static void make_key(uint32_t spi, uint8_t key[36])
+static void make_key(uint32_t spi, uint8_t key[DP_CIPHER_KEY_LEN_MAX])
 {
-	for (int i = 0; i < 36; i++)
+	for (int i = 0; i < DP_CIPHER_KEY_LEN_MAX; i++)
 		key[i] = (uint8_t)(spi * 2654435761u >> (i % 4 * 8)) ^ (uint8_t)i;
 }
 
@@ -182,7 +182,7 @@ static void install(struct dp *dp, const struct options *o)
 			    255, 255 } },
 		  .port_to = 65535 },
 	};
-	uint8_t key[36];
+	uint8_t key[DP_CIPHER_KEY_LEN_MAX];
 	struct dp_sa sa = { .peer = 0,
 			    .generation = 1,
 			    .cipher = o->cipher,

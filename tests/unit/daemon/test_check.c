@@ -181,7 +181,7 @@ static void the_view_speaks_the_engines_language(void **state)
 	assert_true(v->peer.request_v4 && v->peer.local_ts_count == 1 &&
 		    v->peer.local_ts[0].proto == 6);
 	assert_int_equal(v->peer.local_ts[0].port_lo, 25);
-	assert_int_equal(esp.count, 1);
+	assert_int_equal(esp.count, 2);
 	view_free(v);
 	config_free(cfg);
 }

@@ -309,16 +309,15 @@ static void a_replayed_packet_is_dropped(void **state)
 	struct world *w = *state;
 	uint8_t pkt[200], text[64] = { 0 }, got[65536];
 	struct sockaddr_storage to;
-	struct esp_key k = { .aead = aead_new(DP_AES_256_GCM_16, key[0], 1), .esn = true };
+	struct esp_key k;
 	socklen_t len = endpoint_to_sockaddr(&w->e[1].at, AF_INET, &to);
 	struct dp_event ev;
 	size_t n = make_packet(&inner, text, 10);
 	int fd;
 
-	memcpy(k.salt, key[0] + 32, 4);
-	k.spi = w->e[1].spi;
+	assert_int_equal(esp_key_init(&k, DP_AES_256_GCM_16, key[0], w->e[1].spi, true, true), 0);
 	assert_int_equal(esp_seal(&k, 5, ESP_NH_IPV4, text, n, pkt), 0);
-	n = esp_len(n);
+	n = esp_len(&k.shape, n);
 	fd = socket(AF_INET, SOCK_DGRAM, 0);
 	sendto(fd, pkt, n, 0, (struct sockaddr *)&to, len);
 	assert_int_equal(tun_read(w, &w->e[1], got, 2000), 38);
@@ -335,31 +334,30 @@ static void a_replayed_packet_is_dropped(void **state)
 	n = make_packet(&inner, text, 10);
 	assert_int_equal(esp_seal(&k, 4, ESP_NH_IPV4, text, n, pkt), 0);
 	usleep(100000);
-	sendto(fd, pkt, esp_len(n), 0, (struct sockaddr *)&to, len);
+	sendto(fd, pkt, esp_len(&k.shape, n), 0, (struct sockaddr *)&to, len);
 	assert_int_equal(tun_read(w, &w->e[1], got, 2000), 38);
 	assert_false(dp_event_next(w->e[1].dp, &ev) && ev.kind == DP_EV_ENDPOINT);
 	close(fd);
-	aead_free(k.aead);
+	esp_key_clear(&k);
 }
 
 /* One sealed packet from a stranger's socket, with an outer TOS. */
 static void inject_at(const struct endpoint *at, uint32_t spi, uint64_t seq, uint8_t nh,
 		      const uint8_t *text, size_t n, int tos)
 {
-	struct esp_key k = { .aead = aead_new(DP_AES_256_GCM_16, key[0], 1), .esn = true };
+	struct esp_key k;
 	struct sockaddr_storage to;
 	socklen_t len = endpoint_to_sockaddr(at, AF_INET, &to);
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 	uint8_t in[2000], out[2000];
 
 	memcpy(in, text, n);
-	memcpy(k.salt, key[0] + 32, 4);
-	k.spi = spi;
+	assert_int_equal(esp_key_init(&k, DP_AES_256_GCM_16, key[0], spi, true, true), 0);
 	assert_int_equal(esp_seal(&k, seq, nh, in, n, out), 0);
 	assert_int_equal(setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos)), 0);
-	assert_true(sendto(fd, out, esp_len(n), 0, (struct sockaddr *)&to, len) > 0);
+	assert_true(sendto(fd, out, esp_len(&k.shape, n), 0, (struct sockaddr *)&to, len) > 0);
 	close(fd);
-	aead_free(k.aead);
+	esp_key_clear(&k);
 }
 
 static void inject(struct world *w, uint64_t seq, uint8_t nh, const uint8_t *text, size_t n,
