@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,56 +85,72 @@ static struct prefix host_prefix(const struct addr *a)
 	return (struct prefix){ .addr = *a, .len = (uint8_t)addr_bits(a) };
 }
 
+static void assigned_ts(struct config_ts *list, size_t *count, int family)
+{
+	list[(*count)++] = (struct config_ts){ .assigned = true,
+					       .prefix = { .addr = { .family = (uint8_t)family } },
+					       .port_hi = 65535 };
+}
+
 static int take_written_ts(const struct conf_section *s, const char *key, struct config_ts **list,
 			   size_t *count)
 {
 	const struct conf_entry *e = conf_get(s, key);
 	char why[CONF_WHY_MAX];
 
-	*list = list_of(s, key, sizeof(**list), count);
-	for (size_t i = 0; *list && i < e->count; i++)
-		(void)config_ts_parse(e->values[i].text, &(*list)[i], why, sizeof(why));
+	*list = calloc(2 * e->count + 1, sizeof(**list));
+	for (size_t i = 0; *list && i < e->count; i++) {
+		struct config_ts *ts = &(*list)[(*count)++];
+
+		(void)config_ts_parse(e->values[i].text, ts, why, sizeof(why));
+		/* The word means both families, where the protocol does not name one. */
+		if (!ts->assigned || ts->proto == IPPROTO_ICMP)
+			continue;
+		if (ts->proto != IPPROTO_ICMPV6) {
+			ts[1] = ts[0];
+			++*count;
+			ts++;
+		}
+		ts->prefix.addr.family = AF_INET6;
+	}
 	return *list ? 0 : -ENOMEM;
 }
 
-static int take_local_ts(struct config *cfg, struct config_peer *p, const struct conf_section *s)
+static int take_local_ts(const struct config *cfg, const struct config_peer *p,
+			 struct config_child *c)
 {
-	struct prefix any[2] = { { .addr = { .family = AF_INET } },
-				 { .addr = { .family = AF_INET6 } } };
-	struct config_ts *list;
-
-	if (conf_is_set(s, "local-ts"))
-		return take_written_ts(s, "local-ts", &p->local_ts, &p->local_ts_count);
-	p->local_ts = list = calloc(cfg->tunnel_address_count + 2, sizeof(*list));
-	if (!list)
+	c->local_ts = calloc(cfg->tunnel_address_count + 2, sizeof(*c->local_ts));
+	if (!c->local_ts)
 		return -ENOMEM;
 	for (size_t i = 0; i < cfg->tunnel_address_count; i++) {
 		struct prefix own = host_prefix(&cfg->tunnel_address[i]);
 
-		list[p->local_ts_count++] = ts_of(&own);
+		c->local_ts[c->local_ts_count++] = ts_of(&own);
 	}
-	/* Nothing of our own: all is offered, and the peer narrows it to what it assigns. */
-	for (size_t i = 0; !cfg->tunnel_address_count && i < 2; i++)
-		list[p->local_ts_count++] = ts_of(&any[i]);
+	if (p->request_address) {
+		assigned_ts(c->local_ts, &c->local_ts_count, AF_INET);
+		assigned_ts(c->local_ts, &c->local_ts_count, AF_INET6);
+	}
 	return 0;
 }
 
-static int take_remote_ts(struct config_peer *p, const struct conf_section *s)
+static int take_remote_ts(const struct config_peer *p, struct config_child *c)
 {
-	struct config_ts *list;
+	bool v4 = false, v6 = false;
 
-	if (conf_is_set(s, "remote-ts"))
-		return take_written_ts(s, "remote-ts", &p->remote_ts, &p->remote_ts_count);
-	p->remote_ts = list = calloc(p->network_count + p->assign_count + 1, sizeof(*list));
-	if (!list)
+	c->remote_ts = calloc(p->network_count + 2, sizeof(*c->remote_ts));
+	if (!c->remote_ts)
 		return -ENOMEM;
-	for (size_t i = 0; i < p->network_count; i++)
-		list[p->remote_ts_count++] = ts_of(&p->networks[i]);
 	for (size_t i = 0; i < p->assign_count; i++) {
-		struct prefix host = host_prefix(&p->assign[i]);
-
-		list[p->remote_ts_count++] = ts_of(&host);
+		v4 |= p->assign[i].family == AF_INET;
+		v6 |= p->assign[i].family == AF_INET6;
 	}
+	if (v4)
+		assigned_ts(c->remote_ts, &c->remote_ts_count, AF_INET);
+	if (v6)
+		assigned_ts(c->remote_ts, &c->remote_ts_count, AF_INET6);
+	for (size_t i = 0; i < p->network_count; i++)
+		c->remote_ts[c->remote_ts_count++] = ts_of(&p->networks[i]);
 	return 0;
 }
 
@@ -188,6 +205,108 @@ static int take_proposals(struct config *cfg, const struct conf_section *s, cons
 
 /* ---- sections ---- */
 
+/* Where a key of a CHILD SA stands: in its own section, or for all of them in that of the peer. */
+static const struct conf_section *where(const struct conf_section *s, const char *key,
+					const struct conf_section *peer)
+{
+	return s && conf_is_set(s, key) ? s : peer;
+}
+
+/* @s: its section, NULL: the peer's one CHILD SA has none. */
+static int take_child(struct config *cfg, const struct config_peer *p,
+		      const struct conf_section *s, const struct conf_section *peer,
+		      struct config_child *c)
+{
+	const struct conf_section *local = where(s, "local-ts", peer);
+	const struct conf_section *remote = where(s, "remote-ts", peer);
+	int rc;
+
+	c->id = (uint32_t)(c - p->child) + 1;
+	c->name = s ? s->name : p->name;
+	c->line = s ? s->line : p->line;
+	c->lifetime_s = (uint32_t)(conf_uint(where(s, "lifetime", peer), "lifetime") / 1000);
+	c->lifetime_bytes = conf_uint(where(s, "lifetime-bytes", peer), "lifetime-bytes");
+	c->lifetime_pkts = conf_uint(where(s, "lifetime-packets", peer), "lifetime-packets");
+	rc = take_proposals(cfg, s ? s : peer, "esp-proposals", PROTO_ESP, p->esp_proposals,
+			    &c->esp_proposals);
+	if (rc)
+		return rc;
+	rc = conf_is_set(local, "local-ts")
+		 ? take_written_ts(local, "local-ts", &c->local_ts, &c->local_ts_count)
+		 : take_local_ts(cfg, p, c);
+	if (rc)
+		return rc;
+	return conf_is_set(remote, "remote-ts")
+		   ? take_written_ts(remote, "remote-ts", &c->remote_ts, &c->remote_ts_count)
+		   : take_remote_ts(p, c);
+}
+
+/* A section [child NAME] by the peer that it names; @order keeps those of one peer in file order. */
+struct child_of {
+	const char *peer;
+	const struct conf_section *s;
+	size_t order;
+};
+
+static int by_peer(const void *x, const void *y)
+{
+	const struct child_of *a = x, *b = y;
+	int d = strcmp(a->peer, b->peer);
+
+	return d ? d : (a->order > b->order) - (a->order < b->order);
+}
+
+static struct child_of *child_sections(const struct conf *c, size_t *count)
+{
+	const struct conf_section *s = NULL;
+	struct child_of *list;
+
+	*count = 0;
+	while ((s = conf_next(c, "child", s)))
+		++*count;
+	list = calloc(*count + 1, sizeof(*list));
+	for (size_t i = 0; list && i < *count; i++) {
+		s = conf_next(c, "child", s);
+		list[i] = (struct child_of){ conf_text(s, "peer"), s, i };
+	}
+	if (list)
+		qsort(list, *count, sizeof(*list), by_peer);
+	return list;
+}
+
+/* The first of the peer's sections in a list by_peer(). */
+static size_t first_of(const struct child_of *list, size_t count, const char *peer)
+{
+	size_t lo = 0, hi = count;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (strcmp(list[mid].peer, peer) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static int take_children(struct config *cfg, struct config_peer *p, const struct conf_section *peer,
+			 const struct child_of *list, size_t count)
+{
+	size_t at = first_of(list, count, p->name), n = 0;
+	int rc = 0;
+
+	while (at + n < count && !strcmp(list[at + n].peer, p->name))
+		n++;
+	p->child = calloc(n ? n : 1, sizeof(*p->child));
+	if (!p->child)
+		return -ENOMEM;
+	p->child_count = n ? n : 1;
+	for (size_t i = 0; i < p->child_count && !rc; i++)
+		rc = take_child(cfg, p, n ? list[at + i].s : NULL, peer, &p->child[i]);
+	return rc;
+}
+
 static int take_peer(struct config *cfg, struct config_peer *p, const struct conf_section *s)
 {
 	p->id = (uint32_t)(p - cfg->peers) + 1;
@@ -211,7 +330,6 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	p->request_address = conf_is_set(s, "request-address")
 				 ? conf_bool(s, "request-address")
 				 : p->start != CONFIG_START_NO && !cfg->tunnel_address_count;
-	p->child_lifetime_s = (uint32_t)(conf_uint(s, "lifetime") / 1000);
 	p->ike_lifetime_s = (uint32_t)(conf_uint(s, "ike-lifetime") / 1000);
 	p->childless = (enum config_childless)conf_uint(s, "childless");
 	p->retry_max_ms = conf_uint(s, "retry-max");
@@ -220,7 +338,6 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	    take_prefixes(s, "networks", &p->networks, &p->network_count) ||
 	    take_prefixes(s, "from", &p->from, &p->from_count) ||
 	    take_prefixes(s, "accept-assigned", &p->accept_assigned, &p->accept_assigned_count) ||
-	    take_local_ts(cfg, p, s) || take_remote_ts(p, s) ||
 	    take_proposals(cfg, s, "ike-proposals", PROTO_IKE, cfg->ike_proposals,
 			   &p->ike_proposals) ||
 	    take_proposals(cfg, s, "esp-proposals", PROTO_ESP, cfg->esp_proposals,
@@ -261,7 +378,8 @@ struct config *config_make(struct conf *c)
 {
 	struct config *cfg = calloc(1, sizeof(*cfg));
 	const struct conf_section *s = NULL;
-	size_t n = 0;
+	struct child_of *children = NULL;
+	size_t n = 0, child_count = 0;
 
 	if (!c || !cfg) {
 		conf_free(c);
@@ -277,18 +395,24 @@ struct config *config_make(struct conf *c)
 		n++;
 	cfg->peers = calloc(n + 1, sizeof(*cfg->peers));
 	cfg->peer_count = cfg->peers ? n : 0;
+	children = child_sections(c, &child_count);
 	n = 0;
-	while (cfg->peers && (s = conf_next(c, "peer", s)))
-		if (take_peer(cfg, &cfg->peers[n++], s))
-			goto nomem;
-	if (!cfg->peers)
+	if (!cfg->peers || !children)
 		goto nomem;
+	while ((s = conf_next(c, "peer", s))) {
+		struct config_peer *p = &cfg->peers[n++];
+
+		if (take_peer(cfg, p, s) || take_children(cfg, p, s, children, child_count))
+			goto nomem;
+	}
+	free(children);
 	config_check(cfg);
 	if (!cfg->port && config_waits(cfg))
 		cfg->port = CONFIG_PORT_ESP;
 	cfg->port_500 = cfg->port_500 && config_waits(cfg);
 	return cfg;
 nomem:
+	free(children);
 	config_free(cfg);
 	return NULL;
 }
@@ -318,8 +442,11 @@ void config_free(struct config *cfg)
 		free(p->assign);
 		free(p->accept_assigned);
 		free(p->from);
-		free(p->local_ts);
-		free(p->remote_ts);
+		for (size_t k = 0; k < p->child_count; k++) {
+			free(p->child[k].local_ts);
+			free(p->child[k].remote_ts);
+		}
+		free(p->child);
 	}
 	while ((l = cfg->proposal_lists)) {
 		cfg->proposal_lists = l->next;
@@ -399,6 +526,23 @@ bool config_reloadable(const struct config *old, struct config *cfg)
 	return ok;
 }
 
+/* Children of the same name keep their number, new ones get one that no child of @was had. */
+static void adopt_children(struct config_peer *p, const struct config_peer *was)
+{
+	uint32_t next = 1;
+
+	for (size_t k = 0; k < was->child_count; k++)
+		next = was->child[k].id >= next ? was->child[k].id + 1 : next;
+	for (size_t i = 0; i < p->child_count; i++) {
+		p->child[i].id = 0;
+		for (size_t k = 0; k < was->child_count && !p->child[i].id; k++)
+			if (!strcmp(p->child[i].name, was->child[k].name))
+				p->child[i].id = was->child[k].id;
+		if (!p->child[i].id)
+			p->child[i].id = next++;
+	}
+}
+
 void config_adopt_ids(struct config *cfg, const struct config *old)
 {
 	uint32_t next = 1;
@@ -407,6 +551,8 @@ void config_adopt_ids(struct config *cfg, const struct config *old)
 		const struct config_peer *p = config_peer_find(old, cfg->peers[i].name);
 
 		cfg->peers[i].id = p ? p->id : 0;
+		if (p)
+			adopt_children(&cfg->peers[i], p);
 	}
 	for (size_t i = 0; i < cfg->peer_count; i++) {
 		if (cfg->peers[i].id)
@@ -442,9 +588,27 @@ static bool same_ts(const struct config_ts *a, size_t na, const struct config_ts
 	bool same = na == nb;
 
 	for (size_t i = 0; same && i < na; i++)
-		same = same_prefixes(&a[i].prefix, 1, &b[i].prefix, 1) &&
+		same = a[i].assigned == b[i].assigned &&
+		       same_prefixes(&a[i].prefix, 1, &b[i].prefix, 1) &&
 		       a[i].proto == b[i].proto && a[i].port_lo == b[i].port_lo &&
 		       a[i].port_hi == b[i].port_hi;
+	return same;
+}
+
+static bool same_children(const struct config_peer *a, const struct config_peer *b)
+{
+	bool same = a->child_count == b->child_count;
+
+	for (size_t i = 0; same && i < a->child_count; i++) {
+		const struct config_child *x = &a->child[i], *y = &b->child[i];
+
+		same = !strcmp(x->name, y->name) && x->lifetime_s == y->lifetime_s &&
+		       x->lifetime_bytes == y->lifetime_bytes &&
+		       x->lifetime_pkts == y->lifetime_pkts &&
+		       proposals_equal(x->esp_proposals, y->esp_proposals) &&
+		       same_ts(x->local_ts, x->local_ts_count, y->local_ts, y->local_ts_count) &&
+		       same_ts(x->remote_ts, x->remote_ts_count, y->remote_ts, y->remote_ts_count);
+	}
 	return same;
 }
 
@@ -460,12 +624,10 @@ unsigned config_peer_diff(const struct config_peer *a, const struct config_peer 
 	    !same_text(a->psk, b->psk) || !same_text(a->private_key, b->private_key) ||
 	    !same_text(a->certificate, b->certificate) || !same_text(a->ca, b->ca) ||
 	    a->request_address != b->request_address || a->childless != b->childless ||
-	    a->child_lifetime_s != b->child_lifetime_s || a->ike_lifetime_s != b->ike_lifetime_s ||
+	    a->ike_lifetime_s != b->ike_lifetime_s ||
 	    !proposals_equal(a->ike_proposals, b->ike_proposals) ||
 	    !proposals_equal(a->esp_proposals, b->esp_proposals) ||
-	    !same_prefixes(a->from, a->from_count, b->from, b->from_count) ||
-	    !same_ts(a->local_ts, a->local_ts_count, b->local_ts, b->local_ts_count) ||
-	    !same_ts(a->remote_ts, a->remote_ts_count, b->remote_ts, b->remote_ts_count))
+	    !same_prefixes(a->from, a->from_count, b->from, b->from_count) || !same_children(a, b))
 		diff |= CONFIG_DIFF_POLICY;
 	if (!same_prefixes(a->networks, a->network_count, b->networks, b->network_count) ||
 	    !same_array(a->assign, a->assign_count, b->assign, b->assign_count, sizeof(*a->assign)))

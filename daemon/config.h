@@ -23,6 +23,8 @@
 #define CONFIG_WORKERS_MAX  16
 #define CONFIG_ADDRS_MAX    8 /* tunnel addresses of our own; addresses assigned to a peer */
 #define CONFIG_PEERS_MAX    20000
+#define CONFIG_CHILDREN_MAX 16	 /* [child] sections of one peer */
+#define CONFIG_TS_MAX	    32	 /* selectors on one side of a CHILD SA */
 #define CONFIG_PORT_ESP	    4500 /* RFC 3948 */
 #define CONFIG_PORT_IKE	    500
 
@@ -50,12 +52,29 @@ struct config_host {
 
 /* One selector: "10.99.0.1[tcp/25]". */
 struct config_ts {
+	/*
+	 * "assigned[tcp/25]": the addresses that the configuration payload gives; .prefix is all of
+	 * one family then (the word makes two, one for each family).
+	 */
+	bool assigned;
 	struct prefix prefix;
 	uint8_t proto;		   /* 0: any */
-	uint16_t port_lo, port_hi; /* ICMP: type << 8 | code; 0..65535: any */
+	uint16_t port_lo, port_hi; /* ICMP: type << 8 | code; 0..65535: any; 65535..0: opaque */
 };
 
 struct proposals;
+
+/* A CHILD SA: a section [child NAME], or without any the one of [peer NAME] itself. */
+struct config_child {
+	uint32_t id;	  /* 1.., in its peer; stable over reloads as long as the name is */
+	const char *name; /* of its section; that of the peer when there is none */
+	unsigned line;
+	struct config_ts *local_ts, *remote_ts; /* as they are negotiated, never empty */
+	size_t local_ts_count, remote_ts_count;
+	const struct proposals *esp_proposals; /* as in the peer */
+	uint32_t lifetime_s;
+	uint64_t lifetime_bytes, lifetime_pkts; /* 0: none */
+};
 
 struct config_peer {
 	uint32_t
@@ -88,12 +107,12 @@ struct config_peer {
 	struct prefix *from;  /* waiting side: from where it may come; none: from anywhere */
 	size_t from_count;
 
-	struct config_ts *local_ts, *remote_ts; /* as they are negotiated, never empty */
-	size_t local_ts_count, remote_ts_count;
+	struct config_child *child; /* in file order */
+	size_t child_count;	    /* 1 .. CONFIG_CHILDREN_MAX */
 
 	/* Its own, or those of [posternd]; NULL: what this CPU does best. Owned by struct config. */
 	const struct proposals *ike_proposals, *esp_proposals;
-	uint32_t child_lifetime_s, ike_lifetime_s;
+	uint32_t ike_lifetime_s;
 	enum config_childless childless;
 	uint64_t retry_max_ms; /* longest pause between attempts in the first day */
 	uint64_t keepalive_ms;

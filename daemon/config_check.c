@@ -71,27 +71,110 @@ static void check_call(struct config *cfg, const struct config_peer *p,
 			   "request-address = yes: [peer %s] calls us; only who calls can ask for "
 			   "addresses",
 			   p->name);
-	if (p->ike_lifetime_s <= p->child_lifetime_s)
+	for (size_t i = 0; i < p->child_count; i++) {
+		if (p->ike_lifetime_s > p->child[i].lifetime_s)
+			continue;
 		conf_error(c, conf_line(s, "ike-lifetime"),
 			   "ike-lifetime of [peer %s] must be longer than lifetime", p->name);
+		break;
+	}
 }
 
-static void check_selectors(struct config *cfg, const struct config_peer *p,
-			    const struct conf_section *s)
+static bool any_assigned(const struct config_ts *ts, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (ts[i].assigned)
+			return true;
+	return false;
+}
+
+/* Is there any packet that both sides of it fit? */
+static bool carries(const struct config_child *c)
+{
+	for (size_t i = 0; i < c->local_ts_count; i++)
+		for (size_t k = 0; k < c->remote_ts_count; k++) {
+			const struct config_ts *a = &c->local_ts[i], *b = &c->remote_ts[k];
+
+			if (a->prefix.addr.family == b->prefix.addr.family &&
+			    (!a->proto || !b->proto || a->proto == b->proto))
+				return true;
+		}
+	return false;
+}
+
+static void check_child(struct config *cfg, const struct config_peer *p,
+			const struct config_child *ch, const char *kind)
 {
 	struct conf *c = cfg->conf;
 
-	if (!p->remote_ts_count)
+	if (ch->local_ts_count > CONFIG_TS_MAX || ch->remote_ts_count > CONFIG_TS_MAX)
 		conf_error(
-		    c, p->line,
-		    "[peer %s] has nothing to send to; it needs networks, assign or remote-ts",
-		    p->name);
-	if (!p->request_address && !cfg->tunnel_address_count && !conf_is_set(s, "local-ts"))
+		    c, ch->line,
+		    "[%s %s] has %zu selectors on our side and %zu on the other; allowed: up to "
+		    "%d on each; put some into another [child]",
+		    kind, ch->name, ch->local_ts_count, ch->remote_ts_count, CONFIG_TS_MAX);
+	if (any_assigned(ch->local_ts, ch->local_ts_count) && !p->request_address)
 		conf_error(
-		    c, p->line,
-		    "[peer %s] meets no address of ours; [posternd] needs tunnel-address, or this "
-		    "section local-ts or request-address = yes",
-		    p->name);
+		    c, ch->line,
+		    "[%s %s] has the word assigned on our side, but no address is asked for; "
+		    "[peer %s] needs request-address = yes",
+		    kind, ch->name, p->name);
+	if (any_assigned(ch->remote_ts, ch->remote_ts_count) && !p->assign_count)
+		conf_error(c, ch->line,
+			   "[%s %s] has the word assigned on the peer's side, but it is given no "
+			   "address; [peer %s] needs assign",
+			   kind, ch->name, p->name);
+	if (ch->local_ts_count && ch->remote_ts_count && !carries(ch))
+		conf_error(c, ch->line,
+			   "[%s %s] can carry nothing: no selector of local-ts has family and "
+			   "protocol of one of remote-ts",
+			   kind, ch->name);
+}
+
+static void check_selectors(struct config *cfg, const struct config_peer *p)
+{
+	struct conf *c = cfg->conf;
+	bool section = p->child->line != p->line;
+	const char *kind = section ? "child" : "peer";
+
+	if (p->child_count > CONFIG_CHILDREN_MAX)
+		conf_error(c, p->child[CONFIG_CHILDREN_MAX].line,
+			   "%zu [child] sections for [peer %s]; allowed: up to %d", p->child_count,
+			   p->name, CONFIG_CHILDREN_MAX);
+	for (size_t i = 0; i < p->child_count; i++) {
+		const struct config_child *ch = &p->child[i];
+
+		if (!ch->remote_ts_count)
+			conf_error(c, ch->line,
+				   "[%s %s] has nothing to send to; it needs networks, assign or "
+				   "remote-ts",
+				   kind, ch->name);
+		if (!ch->local_ts_count)
+			conf_error(
+			    c, ch->line,
+			    "[%s %s] meets no address of ours; [posternd] needs tunnel-address, or "
+			    "this section local-ts or request-address = yes",
+			    kind, ch->name);
+		check_child(cfg, p, ch, kind);
+	}
+}
+
+static void check_owners(struct config *cfg)
+{
+	const struct conf_section *s = NULL;
+	size_t owned = 0, all = 0;
+
+	for (size_t i = 0; i < cfg->peer_count; i++)
+		if (cfg->peers[i].child->line != cfg->peers[i].line)
+			owned += cfg->peers[i].child_count;
+	while ((s = conf_next(cfg->conf, "child", s)))
+		all++;
+	/* Looked up one by one only where it has to be told: there may be tens of thousands. */
+	while (all > owned && (s = conf_next(cfg->conf, "child", s)))
+		if (!conf_find(cfg->conf, "peer", conf_text(s, "peer")))
+			conf_error(cfg->conf, conf_line(s, "peer"),
+				   "peer = %s: there is no section [peer %s]", conf_text(s, "peer"),
+				   conf_text(s, "peer"));
 }
 
 /* ---- addresses ---- */
@@ -282,12 +365,13 @@ void config_check(struct config *cfg)
 		s = conf_next(cfg->conf, "peer", s);
 		check_auth(cfg, p, s);
 		check_call(cfg, p, s);
-		check_selectors(cfg, p, s);
+		check_selectors(cfg, p);
 		if (p->assign_count > CONFIG_ADDRS_MAX)
 			conf_error(cfg->conf, conf_line(s, "assign"),
 				   "%zu addresses for [peer %s]; allowed: up to %d",
 				   p->assign_count, p->name, CONFIG_ADDRS_MAX);
 	}
+	check_owners(cfg);
 	check_addresses(cfg);
 	check_identities(cfg);
 }

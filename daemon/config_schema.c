@@ -244,7 +244,7 @@ static const struct conf_key peer_keys[] = {
 	  .type = CONF_STRING,
 	  .flags = CONF_LIST,
 	  .check = check_ts,
-	  .help = "selectors of our side: PREFIX, PREFIX[tcp], PREFIX[tcp/25], PREFIX[udp/1-9]" },
+	  .help = "selectors of our side: PREFIX, PREFIX[tcp/25], PREFIX[icmp/8], assigned[udp]" },
 	{ .name = "remote-ts",
 	  .type = CONF_STRING,
 	  .flags = CONF_LIST,
@@ -258,6 +258,16 @@ static const struct conf_key peer_keys[] = {
 	  .max = 86400000,
 	  .dflt = "1h",
 	  .help = "of the keys of data" },
+	{ .name = "lifetime-bytes",
+	  .type = CONF_SIZE,
+	  .min = 1 << 20,
+	  .max = 1ull << 60,
+	  .help = "of the keys of data, in bytes that one direction carries; no such limit" },
+	{ .name = "lifetime-packets",
+	  .type = CONF_SIZE,
+	  .min = 1000,
+	  .max = 1ull << 60,
+	  .help = "of the keys of data, in packets of one direction; no such limit" },
 	{ .name = "ike-lifetime",
 	  .type = CONF_DURATION,
 	  .min = 120000,
@@ -283,11 +293,46 @@ static const struct conf_key peer_keys[] = {
 	  .help = "how often a NAT on the way is reminded of us" },
 };
 
+static const struct conf_key child_keys[] = {
+	{ .name = "peer",
+	  .type = CONF_STRING,
+	  .flags = CONF_REQUIRED,
+	  .help = "whose CHILD SA it is: the NAME of a section [peer NAME]" },
+	{ .name = "local-ts",
+	  .type = CONF_STRING,
+	  .flags = CONF_LIST,
+	  .check = check_ts,
+	  .help = "selectors of our side, if not those of the peer's section" },
+	{ .name = "remote-ts",
+	  .type = CONF_STRING,
+	  .flags = CONF_LIST,
+	  .check = check_ts,
+	  .help = "selectors of its side, if not those of the peer's section" },
+	ESP_PROPOSALS("for its data, if not those of the peer's section"),
+	{ .name = "lifetime",
+	  .type = CONF_DURATION,
+	  .min = 60000,
+	  .max = 86400000,
+	  .help = "as in the peer's section, for this CHILD SA alone" },
+	{ .name = "lifetime-bytes",
+	  .type = CONF_SIZE,
+	  .min = 1 << 20,
+	  .max = 1ull << 60,
+	  .help = "as in the peer's section, for this CHILD SA alone" },
+	{ .name = "lifetime-packets",
+	  .type = CONF_SIZE,
+	  .min = 1000,
+	  .max = 1ull << 60,
+	  .help = "as in the peer's section, for this CHILD SA alone" },
+};
+
 static const struct conf_kind kinds[] = {
 	{ "posternd", CONF_NEEDED, CONF_STRING, posternd_keys, CONF_COUNT(posternd_keys),
 	  "The daemon itself." },
 	{ "peer", CONF_NAMED, CONF_STRING, peer_keys, CONF_COUNT(peer_keys),
 	  "One for each machine at the other end of a tunnel." },
+	{ "child", CONF_NAMED, CONF_STRING, child_keys, CONF_COUNT(child_keys),
+	  "One for each CHILD SA with a peer that has several." },
 };
 
 const struct conf_schema config_schema = { kinds, CONF_COUNT(kinds) };
@@ -299,9 +344,9 @@ static const struct {
 	uint8_t proto;
 	bool ports;
 } protos[] = {
-	{ "tcp", IPPROTO_TCP, true },	     { "udp", IPPROTO_UDP, true },
-	{ "sctp", IPPROTO_SCTP, true },	     { "icmp", IPPROTO_ICMP, false },
-	{ "icmpv6", IPPROTO_ICMPV6, false }, { "gre", IPPROTO_GRE, false },
+	{ "tcp", IPPROTO_TCP, true },	    { "udp", IPPROTO_UDP, true },
+	{ "sctp", IPPROTO_SCTP, true },	    { "icmp", IPPROTO_ICMP, true },
+	{ "icmpv6", IPPROTO_ICMPV6, true }, { "gre", IPPROTO_GRE, false },
 };
 
 static int number(const char **p, unsigned max)
@@ -316,13 +361,48 @@ static int number(const char **p, unsigned max)
 	return n > max ? -1 : (int)n;
 }
 
-/* "tcp/25", "udp/1-9", "icmp", "47", up to the ']' */
+/* "25", "1-9", "opaque" behind the slash; for ICMP "TYPE" or "TYPE/CODE" (RFC 7296 s3.13.1) */
+static int parse_ports(const char **s, struct config_ts *ts)
+{
+	bool icmp = ts->proto == IPPROTO_ICMP || ts->proto == IPPROTO_ICMPV6;
+	int lo, hi;
+
+	if (!strncmp(*s, "opaque", 6)) {
+		*s += 6;
+		ts->port_lo = 65535;
+		ts->port_hi = 0;
+		return 0;
+	}
+	lo = hi = number(s, icmp ? 255 : 65535);
+	if (icmp && **s == '/') {
+		++*s;
+		hi = number(s, 255);
+		if (lo < 0 || hi < 0)
+			return -EINVAL;
+		lo = hi = lo << 8 | hi;
+	} else {
+		if (**s == '-') {
+			++*s;
+			hi = number(s, icmp ? 255 : 65535);
+		}
+		if (lo < 0 || hi < lo)
+			return -EINVAL;
+		if (icmp) {
+			lo <<= 8;
+			hi = hi << 8 | 255;
+		}
+	}
+	ts->port_lo = (uint16_t)lo;
+	ts->port_hi = (uint16_t)hi;
+	return 0;
+}
+
+/* "tcp/25", "udp/1-9", "icmp/8", "icmp/3/4", "47", up to the ']' */
 static int parse_proto(const char *s, struct config_ts *ts)
 {
 	char word[16];
 	size_t n = strcspn(s, "/]");
 	bool ports = true;
-	int lo, hi;
 
 	if (n >= sizeof(word))
 		return -EINVAL;
@@ -342,19 +422,14 @@ static int parse_proto(const char *s, struct config_ts *ts)
 		if (v <= 0 || *p)
 			return -EINVAL;
 		ts->proto = (uint8_t)v;
-		ports = v == IPPROTO_TCP || v == IPPROTO_UDP || v == IPPROTO_SCTP;
+		ports = false;
+		for (size_t i = 0; i < CONF_COUNT(protos); i++)
+			ports |= protos[i].proto == v && protos[i].ports;
 	}
 	if (*s == '/') {
 		s++;
-		lo = hi = number(&s, 65535);
-		if (*s == '-') {
-			s++;
-			hi = number(&s, 65535);
-		}
-		if (!ports || lo < 0 || hi < lo)
+		if (!ports || parse_ports(&s, ts))
 			return -EINVAL;
-		ts->port_lo = (uint16_t)lo;
-		ts->port_hi = (uint16_t)hi;
 	}
 	return *s == ']' && !s[1] ? 0 : -EINVAL;
 }
@@ -370,12 +445,19 @@ int config_ts_parse(const char *text, struct config_ts *ts, char *why, size_t ca
 		goto bad;
 	memcpy(prefix, text, n);
 	prefix[n] = '\0';
-	if (prefix_parse(prefix, &ts->prefix) || (open && parse_proto(open + 1, ts)))
+	if (!strcmp(prefix, "assigned")) {
+		ts->assigned = true;
+		ts->prefix.addr.family = AF_INET;
+	} else if (prefix_parse(prefix, &ts->prefix)) {
+		goto bad;
+	}
+	if (open && parse_proto(open + 1, ts))
 		goto bad;
 	return 0;
 bad:
 	snprintf(why, cap,
-		 "not a selector; written as PREFIX, PREFIX[PROTO], PREFIX[PROTO/PORT] or "
-		 "PREFIX[PROTO/PORT-PORT]");
+		 "not a selector; written as PREFIX, PREFIX[PROTO], PREFIX[PROTO/PORT], "
+		 "PREFIX[PROTO/PORT-PORT], PREFIX[icmp/TYPE] or PREFIX[icmp/TYPE/CODE], "
+		 "where PREFIX may be the word assigned");
 	return -EINVAL;
 }

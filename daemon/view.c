@@ -17,17 +17,49 @@ static struct engine_id id_of(const struct config_id *id, uint8_t bytes[static 1
 				   (const uint8_t *)id->text, strlen(id->text) };
 }
 
-static struct ts *ts_list(const struct config_ts *from, size_t count)
+static struct engine_ts *ts_list(const struct config_ts *from, size_t count)
 {
-	struct ts *list = calloc(count + 1, sizeof(*list));
+	struct engine_ts *list = calloc(count + 1, sizeof(*list));
 
 	for (size_t i = 0; list && i < count; i++) {
-		list[i] = ts_from_prefix(&from[i].prefix);
-		list[i].proto = from[i].proto;
-		list[i].port_lo = from[i].port_lo;
-		list[i].port_hi = from[i].port_hi;
+		struct ts *t = &list[i].ts;
+
+		*t = ts_from_prefix(&from[i].prefix);
+		t->proto = from[i].proto;
+		t->port_lo = from[i].port_lo;
+		t->port_hi = from[i].port_hi;
+		list[i].assigned = from[i].assigned;
 	}
 	return list;
+}
+
+static int fill_children(struct view *v, const struct config_peer *p)
+{
+	v->child = calloc(p->child_count, sizeof(*v->child));
+	if (!v->child)
+		return -ENOMEM;
+	v->peer.child = v->child;
+	for (size_t i = 0; i < p->child_count; i++) {
+		const struct config_child *c = &p->child[i];
+		struct engine_ts *local = ts_list(c->local_ts, c->local_ts_count);
+		struct engine_ts *remote = ts_list(c->remote_ts, c->remote_ts_count);
+
+		v->child[v->peer.child_count++] = (struct engine_child_conf){
+			.id = c->id,
+			.name = c->name,
+			.local_ts = local,
+			.local_ts_count = c->local_ts_count,
+			.remote_ts = remote,
+			.remote_ts_count = c->remote_ts_count,
+			.esp = c->esp_proposals,
+			.lifetime_s = c->lifetime_s,
+			.lifetime_bytes = c->lifetime_bytes,
+			.lifetime_pkts = c->lifetime_pkts,
+		};
+		if (!local || !remote)
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 /* The text of a file that the configuration names; NULL with @why. */
@@ -133,15 +165,12 @@ struct view *view_new(const struct config_peer *p, const struct conf_files *file
 		      char *why, size_t cap)
 {
 	struct view *v = calloc(1, sizeof(*v));
-	int rc = -ENOMEM;
+	int rc;
 
 	snprintf(why, cap, "out of memory");
 	if (!v)
 		return NULL;
-	v->local_ts = ts_list(p->local_ts, p->local_ts_count);
-	v->remote_ts = ts_list(p->remote_ts, p->remote_ts_count);
-	if (v->local_ts && v->remote_ts)
-		rc = 0;
+	rc = fill_children(v, p);
 	if (!rc && files && p->auth == CONFIG_AUTH_RAW)
 		rc = load_keys(v, p, files, why, cap);
 	if (!rc && files && p->auth == CONFIG_AUTH_CERT)
@@ -157,14 +186,10 @@ struct view *view_new(const struct config_peer *p, const struct conf_files *file
 	v->peer.remote_id = id_of(&p->remote_id, v->id_bytes[1]);
 	v->peer.ike = p->ike_proposals ? p->ike_proposals : ike;
 	v->peer.esp = p->esp_proposals ? p->esp_proposals : esp;
-	v->peer.local_ts = v->local_ts;
-	v->peer.local_ts_count = p->local_ts_count;
-	v->peer.remote_ts = v->remote_ts;
-	v->peer.remote_ts_count = p->remote_ts_count;
 	v->peer.request_v4 = v->peer.request_v6 = p->request_address;
 	v->peer.assign = p->assign;
 	v->peer.assign_count = p->assign_count;
-	v->peer.lifetime = (struct engine_lifetime){ p->child_lifetime_s, p->ike_lifetime_s };
+	v->peer.lifetime = (struct engine_lifetime){ p->ike_lifetime_s };
 	v->peer.childless = childless_of(p->childless);
 	v->peer.from = p->from;
 	v->peer.from_count = p->from_count;
@@ -182,8 +207,11 @@ void view_free(struct view *v)
 		cert_free(v->chain[i]);
 	ca_store_free(v->ca);
 	free(v->public_key);
-	free(v->local_ts);
-	free(v->remote_ts);
+	for (size_t i = 0; i < v->peer.child_count; i++) {
+		free((void *)(uintptr_t)v->child[i].local_ts);
+		free((void *)(uintptr_t)v->child[i].remote_ts);
+	}
+	free(v->child);
 	free(v);
 }
 

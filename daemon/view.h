@@ -19,8 +19,8 @@ struct view {
 	struct cert *chain[CERT_CHAIN_MAX];
 	size_t chain_count;
 	struct ca_store *ca;
-	struct ts *local_ts, *remote_ts;
-	uint8_t id_bytes[2][16]; /* of identities that are addresses */
+	struct engine_child_conf *child; /* and their selectors */
+	uint8_t id_bytes[2][16];	 /* of identities that are addresses */
 };
 
 /**

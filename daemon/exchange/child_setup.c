@@ -11,12 +11,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-void child_offer(const struct peer_entry *pe, bool no_ke, uint32_t spi, struct proposals *out)
+const struct engine_child_conf *child_conf(const struct ike_sa *sa, uint32_t id)
 {
-	uint8_t wire[4] = { (uint8_t)(spi >> 24), (uint8_t)(spi >> 16), (uint8_t)(spi >> 8),
-			    (uint8_t)spi };
+	const struct engine_peer *p = sa->peer->p;
 
-	*out = *pe->p->esp;
+	for (size_t i = 0; i < p->child_count; i++)
+		if (p->child[i].id == id)
+			return &p->child[i];
+	return NULL;
+}
+
+const struct proposals *child_esp(const struct ike_sa *sa, uint32_t id)
+{
+	const struct engine_child_conf *cc = child_conf(sa, id);
+
+	return cc && cc->esp ? cc->esp : sa->peer->p->esp;
+}
+
+void child_offer(const struct child_sa *c, bool no_ke, struct proposals *out)
+{
+	uint8_t wire[4] = { (uint8_t)(c->spi_in >> 24), (uint8_t)(c->spi_in >> 16),
+			    (uint8_t)(c->spi_in >> 8), (uint8_t)c->spi_in };
+
+	*out = *child_esp(c->sa, c->conf);
 	for (unsigned i = 0; no_ke && i < out->count; i++) {
 		struct proposal *p = &out->p[i];
 		uint8_t n = 0;
@@ -29,7 +46,7 @@ void child_offer(const struct peer_entry *pe, bool no_ke, uint32_t spi, struct p
 	proposals_set_spi(out, wire, sizeof(wire));
 }
 
-struct child_sa *child_start(struct engine *e, struct ike_sa *sa)
+struct child_sa *child_start(struct engine *e, struct ike_sa *sa, uint32_t conf)
 {
 	struct child_sa *c;
 	uint32_t spi;
@@ -44,6 +61,7 @@ struct child_sa *child_start(struct engine *e, struct ike_sa *sa)
 		return NULL;
 	}
 	c->spi_in = spi;
+	c->conf = conf;
 	c->life.fire = on_child_life;
 	c->life.arg = c;
 	if (hash_insert(&e->by_child, &c->by_spi, hash_bytes(&spi, sizeof(spi)))) {
@@ -59,57 +77,65 @@ struct child_sa *child_start(struct engine *e, struct ike_sa *sa)
 	return c;
 }
 
-static void append_any(struct ts_list *l, int family)
+static void append_host(struct ts_list *l, const struct addr *a, const struct ts *like)
 {
-	struct prefix p = { .addr = { .family = (uint8_t)family } };
-	struct ts t = ts_from_prefix(&p);
+	struct prefix host = { .addr = *a, .len = (uint8_t)addr_bits(a) };
+	struct ts t = ts_from_prefix(&host);
 
-	ts_append(l, &t);
+	t.proto = like->proto;
+	t.port_lo = like->port_lo;
+	t.port_hi = like->port_hi;
+	if (a->family == like->lo.family && l->count < ENGINE_TS_MAX)
+		ts_append(l, &t);
 }
 
-static void append_policy(struct ts_list *l, const struct ts *ts, size_t n)
+static void append_any(struct ts_list *l, const struct ts *like)
 {
-	for (size_t i = 0; i < n && l->count < ENGINE_TS_MAX; i++)
-		ts_append(l, &ts[i]);
-}
+	struct prefix all = { .addr = { .family = like->lo.family } };
+	struct ts t = ts_from_prefix(&all);
 
-static void append_addr(struct ts_list *l, const struct addr *a)
-{
-	struct prefix x = { .addr = *a, .len = (uint8_t)addr_bits(a) };
-	struct ts t = ts_from_prefix(&x);
-
-	if (a->family && l->count < ENGINE_TS_MAX)
+	t.proto = like->proto;
+	t.port_lo = like->port_lo;
+	t.port_hi = like->port_hi;
+	if (l->count < ENGINE_TS_MAX)
 		ts_append(l, &t);
 }
 
 /*
- * What lies on both sides, from our point of view. A side that asks for its address knows it only after
- * the first answer: until then it may @wish for any, but holds only what it was given; else whoever
- * gives the address could have our whole network behind it.
+ * What lies on both sides by this configuration, from our point of view. A side that asks for its
+ * address knows it only after the first answer: until then it may @wish for any, but holds only what it
+ * was given; else whoever gives the address could have our whole network behind it.
  */
-static void policy(const struct ike_sa *sa, bool wish, struct ts_list *mine, struct ts_list *theirs)
+static void policy(const struct ike_sa *sa, const struct engine_child_conf *cc, bool wish,
+		   struct ts_list *mine, struct ts_list *theirs)
 {
 	const struct engine_peer *p = sa->peer->p;
-	bool known = sa->peer->v4.family || sa->peer->v6.family;
-	bool any = wish && sa->series_initiator && (sa->auth || !known);
+	const struct peer_entry *pe = sa->peer;
+	bool any = wish && sa->series_initiator && (sa->auth || (!pe->v4.family && !pe->v6.family));
 
 	memset(mine, 0, sizeof(*mine));
 	memset(theirs, 0, sizeof(*theirs));
-	if (any && p->request_v4)
-		append_any(mine, AF_INET);
-	else if (p->request_v4)
-		append_addr(mine, &sa->peer->v4);
-	if (any && p->request_v6)
-		append_any(mine, AF_INET6);
-	else if (p->request_v6)
-		append_addr(mine, &sa->peer->v6);
-	append_policy(mine, p->local_ts, p->local_ts_count);
-	for (size_t i = 0; i < p->assign_count; i++)
-		append_addr(theirs, &p->assign[i]);
-	append_policy(theirs, p->remote_ts, p->remote_ts_count);
+	for (size_t i = 0; cc && i < cc->local_ts_count; i++) {
+		const struct engine_ts *t = &cc->local_ts[i];
+
+		if (!t->assigned && mine->count < ENGINE_TS_MAX)
+			ts_append(mine, &t->ts);
+		else if (t->assigned && any)
+			append_any(mine, &t->ts);
+		else if (t->assigned)
+			append_host(mine, t->ts.lo.family == AF_INET ? &pe->v4 : &pe->v6, &t->ts);
+	}
+	for (size_t i = 0; cc && i < cc->remote_ts_count; i++) {
+		const struct engine_ts *t = &cc->remote_ts[i];
+
+		for (size_t k = 0; t->assigned && k < p->assign_count; k++)
+			append_host(theirs, &p->assign[k], &t->ts);
+		if (!t->assigned && theirs->count < ENGINE_TS_MAX)
+			ts_append(theirs, &t->ts);
+	}
 }
 
-void child_wish(const struct ike_sa *sa, const struct child_sa *old, struct ts_list *tsi,
+void child_wish(const struct child_sa *c, const struct child_sa *old, struct ts_list *tsi,
 		struct ts_list *tsr)
 {
 	if (old) {
@@ -117,7 +143,7 @@ void child_wish(const struct ike_sa *sa, const struct child_sa *old, struct ts_l
 		*tsr = *old->remote_ts;
 		return;
 	}
-	policy(sa, true, tsi, tsr);
+	policy(c->sa, child_conf(c->sa, c->conf), true, tsi, tsr);
 }
 
 static void cut(struct ts_list *l)
@@ -180,7 +206,8 @@ int child_switch_out(struct engine *e, struct child_sa *c)
 
 static void child_rekey_at(struct engine *e, struct child_sa *c)
 {
-	uint64_t life = c->sa->peer->p->lifetime.child_s * 1000ull;
+	const struct engine_child_conf *cc = child_conf(c->sa, c->conf);
+	uint64_t life = cc ? cc->lifetime_s * 1000ull : 0;
 
 	if (!life)
 		return;
@@ -354,8 +381,9 @@ static uint32_t spi_of(const struct sa_choice *c)
 }
 
 /* What both want: proposal and selectors. 0 or the notify type. */
-static uint16_t agree(struct ike_sa *sa, const struct ike_msg *m, struct child_sa *old, bool first,
-		      struct sa_choice *choice, struct ts_list ts[static 4], uint16_t *group)
+static uint16_t agree(struct ike_sa *sa, const struct ike_msg *m, struct child_sa *old,
+		      const struct engine_child_conf *cc, bool first, struct sa_choice *choice,
+		      struct ts_list ts[static 4], uint16_t *group)
 {
 	struct proposals *offer = calloc(1, sizeof(*offer));
 	uint16_t hint = first ? 0 : m->ke.group;
@@ -367,7 +395,7 @@ static uint16_t agree(struct ike_sa *sa, const struct ike_msg *m, struct child_s
 	if (!m->sa.p || !m->tsi.p || !m->tsr.p || sa_parse(m->sa, offer) ||
 	    ts_parse(m->tsi, &ts[2]) || ts_parse(m->tsr, &ts[3]))
 		notify = INVALID_SYNTAX;
-	else if (sa_choose(sa->peer->p->esp, offer, hint, first, choice) ||
+	else if (sa_choose(child_esp(sa, cc->id), offer, hint, first, choice) ||
 		 choice->proto != PROTO_ESP || choice->spi_len != 4 || spi_of(choice) < 256)
 		notify = NO_PROPOSAL_CHOSEN;
 	else if (!first && choice->ke != KE_NONE && choice->ke != m->ke.group)
@@ -380,7 +408,7 @@ static uint16_t agree(struct ike_sa *sa, const struct ike_msg *m, struct child_s
 		*mine = *old->local_ts;
 		*theirs = *old->remote_ts;
 	} else {
-		policy(sa, false, mine, theirs);
+		policy(sa, cc, false, mine, theirs);
 	}
 	return 0;
 }
@@ -417,6 +445,7 @@ uint16_t child_respond(struct engine *e, struct ike_sa *sa, const struct ike_msg
 		       const struct nonce *ni, const struct nonce *nr, uint16_t *group,
 		       struct child_sa **out)
 {
+	const struct engine_child_conf *cc = old ? child_conf(sa, old->conf) : sa->peer->p->child;
 	struct ts_list *ts = calloc(4, sizeof(*ts)); /* ours, theirs, TSi, TSr */
 	struct child_keys k = { 0 };
 	struct secret shared = { 0 };
@@ -427,13 +456,15 @@ uint16_t child_respond(struct engine *e, struct ike_sa *sa, const struct ike_msg
 	int err;
 
 	*out = NULL;
-	if (!ts)
-		return TEMPORARY_FAILURE;
-	notify = agree(sa, m, old, first, &choice, ts, group);
+	if (!ts || !cc) {
+		free(ts);
+		return ts ? TS_UNACCEPTABLE : TEMPORARY_FAILURE;
+	}
+	notify = agree(sa, m, old, cc, first, &choice, ts, group);
 	if (notify)
 		goto out;
 	notify = NO_ADDITIONAL_SAS;
-	c = child_start(e, sa);
+	c = child_start(e, sa, old ? old->conf : cc->id);
 	if (!c)
 		goto out;
 	notify = TS_UNACCEPTABLE;
@@ -471,23 +502,22 @@ out:
 /* ---- initiator ---- */
 
 /* Of an answer to a wish for any address only what the peer gave us, and what is ours anyway. */
-static int keep_own(const struct ike_sa *sa, struct ts_list *local)
+static int keep_own(const struct child_sa *c, struct ts_list *local)
 {
 	struct ts_list *l = calloc(3, sizeof(*l));
 	int err;
 
 	if (!l)
 		return -ENOMEM;
-	policy(sa, false, &l[0], &l[1]);
+	policy(c->sa, child_conf(c->sa, c->conf), false, &l[0], &l[1]);
 	l[2] = *local;
 	err = ts_narrow(&l[2], &l[0], local);
 	free(l);
 	return err;
 }
 
-static int answer_agrees(struct ike_sa *sa, struct child_sa *c, const struct ike_msg *m,
-			 const struct child_sa *old, bool first, struct sa_choice *choice,
-			 char *why, size_t cap)
+static int answer_agrees(struct child_sa *c, const struct ike_msg *m, const struct child_sa *old,
+			 bool first, struct sa_choice *choice, char *why, size_t cap)
 {
 	struct proposals *ps = calloc(2, sizeof(*ps)); /* offer, reply */
 	struct ts_list *ts = calloc(2, sizeof(*ts));
@@ -496,8 +526,8 @@ static int answer_agrees(struct ike_sa *sa, struct child_sa *c, const struct ike
 	snprintf(why, cap, "out of memory");
 	if (!ps || !ts)
 		goto out;
-	child_offer(sa->peer, first, c->spi_in, &ps[0]);
-	child_wish(sa, old, &ts[0], &ts[1]);
+	child_offer(c, first, &ps[0]);
+	child_wish(c, old, &ts[0], &ts[1]);
 	snprintf(why, cap, "its answer's proposal is not one that we sent");
 	err = -EPROTO;
 	if (sa_parse(m->sa, &ps[1]) || sa_check_reply(&ps[0], &ps[1], first, choice) ||
@@ -512,7 +542,7 @@ static int answer_agrees(struct ike_sa *sa, struct child_sa *c, const struct ike
 	    !ts_list_covers(&ts[0], c->local_ts) || !ts_list_covers(&ts[1], c->remote_ts))
 		goto out;
 	snprintf(why, cap, "its answer's selectors hold no address that it gave us");
-	if (!old && keep_own(sa, c->local_ts))
+	if (!old && keep_own(c, c->local_ts))
 		goto out;
 	cut(c->local_ts);
 	cut(c->remote_ts);
@@ -534,7 +564,7 @@ int child_complete(struct engine *e, struct ike_sa *sa, struct child_sa *c, cons
 	int err;
 
 	c->exch_initiator = true;
-	err = answer_agrees(sa, c, m, old, first, &choice, why, cap);
+	err = answer_agrees(c, m, old, first, &choice, why, cap);
 	if (err)
 		return err;
 	pfs = !first && choice.ke != KE_NONE;

@@ -45,7 +45,9 @@ int create_child_send(struct engine *e, struct ike_sa *sa, struct task *t)
 	}
 	if (t->if_none && ike_sa_children_up(sa))
 		return -EALREADY;
-	c = child_start(e, sa);
+	if (!old && !sa->peer->p->child_count)
+		return -EALREADY;
+	c = child_start(e, sa, old ? old->conf : sa->peer->p->child->id);
 	if (!c)
 		return -ENOMEM;
 	c->replaces = old ? old->spi_in : 0;
@@ -53,7 +55,7 @@ int create_child_send(struct engine *e, struct ike_sa *sa, struct task *t)
 	esp = calloc(1, sizeof(*esp));
 	if (!ts || !esp)
 		goto fail;
-	group = t->group ? t->group : first_group(sa->peer->p->esp);
+	group = t->group ? t->group : first_group(child_esp(sa, c->conf));
 	if (group && dh_new(group, &sa->out.dh))
 		goto fail;
 	sa->out.ni.len = NONCE_LEN;
@@ -61,12 +63,12 @@ int create_child_send(struct engine *e, struct ike_sa *sa, struct task *t)
 	b = inner_begin(e);
 	if (old)
 		pld_notify_add_spi(b, REKEY_SA, PROTO_ESP, old->spi_in, (struct span){ NULL, 0 });
-	child_offer(sa->peer, false, c->spi_in, esp);
+	child_offer(c, false, esp);
 	sa_add(b, esp);
 	pld_nonce_add(b, nonce_span(&sa->out.ni));
 	if (group)
 		pld_ke_add(b, group, dh_public(sa->out.dh));
-	child_wish(sa, old, &ts[0], &ts[1]);
+	child_wish(c, old, &ts[0], &ts[1]);
 	ts_add(b, PLD_TSI, &ts[0]);
 	ts_add(b, PLD_TSR, &ts[1]);
 	err = request_send(e, sa, CREATE_CHILD_SA, t);

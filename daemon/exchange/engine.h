@@ -44,7 +44,7 @@
 
 struct engine;
 
-#define ENGINE_TS_MAX	8 /* selectors per direction and CHILD that we negotiate */
+#define ENGINE_TS_MAX	32 /* selectors per direction and CHILD that we negotiate */
 #define ENGINE_TEXT_MAX 480
 #define ENGINE_MSG_MAX	16384 /* largest IKE message, whole or joined */
 

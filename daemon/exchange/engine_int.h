@@ -242,12 +242,16 @@ size_t id_body(const struct engine_id *id, uint8_t out[static 260]);
 struct span id_span(const struct engine_id *id);
 
 /* child_setup.c */
-/** child_offer() - The peer's ESP proposals with @spi; @no_ke: without KE transforms. */
-void child_offer(const struct peer_entry *pe, bool no_ke, uint32_t spi, struct proposals *out);
-/** child_start() - A CHILD_NEW with a fresh SPI in @sa's list; NULL on failure. */
-struct child_sa *child_start(struct engine *e, struct ike_sa *sa);
-/** child_wish() - What an initiator asks for: TSi and TSr of policy, or of @old. */
-void child_wish(const struct ike_sa *sa, const struct child_sa *old, struct ts_list *tsi,
+/** child_conf() - The peer's configuration of that id, or NULL: a reload has taken it away. */
+const struct engine_child_conf *child_conf(const struct ike_sa *sa, uint32_t id);
+/** child_esp() - Its proposals, or the peer's. */
+const struct proposals *child_esp(const struct ike_sa *sa, uint32_t id);
+/** child_offer() - ESP proposals of @c's configuration with its SPI; @no_ke: without KE transforms. */
+void child_offer(const struct child_sa *c, bool no_ke, struct proposals *out);
+/** child_start() - A CHILD_NEW with a fresh SPI in @sa's list, of that configuration; NULL on failure. */
+struct child_sa *child_start(struct engine *e, struct ike_sa *sa, uint32_t conf);
+/** child_wish() - What an initiator asks for: TSi and TSr of @c's configuration, or of @old. */
+void child_wish(const struct child_sa *c, const struct child_sa *old, struct ts_list *tsi,
 		struct ts_list *tsr);
 /**
  * child_respond() - Make the CHILD SA that @m asks for and append SA[, Nr, KEr], TSi, TSr.

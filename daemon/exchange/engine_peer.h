@@ -20,6 +20,8 @@
 #include "selector.h"
 #include "sign.h"
 
+#define ENGINE_CHILDREN_MAX 16 /* CHILD SAs that one peer can be configured with */
+
 /* RFC 7296 s3.5. IPv4/IPv6 addresses in network order; text without a terminating zero. */
 struct engine_id {
 	uint8_t type; /* enum id_type; 0: none */
@@ -62,8 +64,41 @@ enum engine_childless {
 };
 
 struct engine_lifetime {
-	uint32_t child_s; /* default 3600: the series' initiator rekeys at 90-100 % of it */
-	uint32_t ike_s;	  /* default 14400; the other side acts only at 1.1 x */
+	uint32_t
+	    ike_s; /* 0: for ever; the series' initiator rekeys at 90-100 % of it, the other side
+			   acts only at 1.1 x */
+};
+
+/* One selector of the configuration. */
+struct engine_ts {
+	struct ts ts;
+	/*
+	 * Its addresses are those that the configuration payload gave, of the family of ts.lo: on
+	 * our side what the peer gave us (until it has: any), on its side what it is given. ts.lo
+	 * and ts.hi say no more than the family.
+	 */
+	bool assigned;
+};
+
+/*
+ * One CHILD SA that is to be up. The series' initiator makes and keeps each of them; the other side
+ * narrows a wish against all of them and takes the one that fits best.
+ */
+struct engine_child_conf {
+	uint32_t id; /* never 0, unique in its peer, stable over reloads as long as the name is */
+	const char *name;		  /* of the configuration section, for logs; never NULL */
+	const struct engine_ts *local_ts; /* what lies on our side, each count >= 1 */
+	size_t local_ts_count;
+	const struct engine_ts *remote_ts; /* and on theirs */
+	size_t remote_ts_count;
+	/*
+	 * What we offer and accept, without SPIs, in order of preference; may be shared. KE transforms
+	 * are the PFS groups of a rekey; KE_NONE among them makes PFS optional. NULL: the peer's.
+	 */
+	const struct proposals *esp;
+	/* The series' initiator rekeys at 90-100 % of each, the other side at 1.1 x. 0: no such limit. */
+	uint32_t lifetime_s;
+	uint64_t lifetime_bytes, lifetime_pkts; /* in either direction; at 1.25 x nothing is sent */
 };
 
 struct engine_peer {
@@ -80,16 +115,14 @@ struct engine_peer {
 	const struct proposals *ike;
 	const struct proposals *esp;
 
-	/* What lies on our side and what on theirs. The responder narrows a peer's wish against all. */
-	const struct ts *local_ts;
-	size_t local_ts_count;
-	const struct ts *remote_ts;
-	size_t remote_ts_count;
+	const struct engine_child_conf
+	    *child;	    /* in order of preference; the first goes into IKE_AUTH */
+	size_t child_count; /* 1 .. ENGINE_CHILDREN_MAX */
 
-	/* Configuration payload. A requested address replaces local_ts for this peer. */
+	/* Configuration payload. */
 	bool request_v4, request_v6; /* initiator: ask for an internal address */
 	const struct addr
-	    *assign;	     /* responder: given to exactly this identity; also its remote_ts */
+	    *assign;	     /* responder: given to exactly this identity; see engine_ts.assigned */
 	size_t assign_count; /* at most one of each family is handed out, all are allowed */
 
 	struct engine_lifetime lifetime;

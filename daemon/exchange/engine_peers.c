@@ -237,32 +237,47 @@ static bool same_trust(const struct engine_peer *a, const struct engine_peer *b)
 	       a->request_v6 == b->request_v6;
 }
 
-static bool covered(const struct ts_list *l, const struct ts *by, size_t n, const struct addr *also,
-		    size_t also_count, bool any)
+/* Is @t within one of these, where @assigned stands for addresses that CP gave? */
+static bool covered(const struct ts *t, const struct engine_ts *by, size_t n,
+		    const struct addr *assigned, size_t assigned_count)
 {
-	for (unsigned i = 0; i < l->count; i++) {
-		bool ok = any;
+	for (size_t i = 0; i < n; i++) {
+		struct ts x = by[i].ts;
 
-		for (size_t k = 0; k < n && !ok; k++)
-			ok = ts_covers(&by[k], &l->ts[i]);
-		for (size_t k = 0; k < also_count && !ok; k++)
-			ok = addr_eq(&l->ts[i].lo, &also[k]) && addr_eq(&l->ts[i].hi, &also[k]);
-		if (!ok)
-			return false;
+		if (!by[i].assigned && ts_covers(&x, t))
+			return true;
+		for (size_t k = 0; by[i].assigned && k < assigned_count; k++) {
+			x.lo = x.hi = assigned[k];
+			if (ts_covers(&x, t))
+				return true;
+		}
 	}
+	return false;
+}
+
+static bool child_allowed(const struct child_sa *c, const struct engine_peer *p,
+			  const struct engine_child_conf *cc)
+{
+	const struct addr ours[2] = { c->sa->peer->v4, c->sa->peer->v6 };
+
+	for (unsigned i = 0; i < c->local_ts->count; i++)
+		if (!covered(&c->local_ts->ts[i], cc->local_ts, cc->local_ts_count, ours, 2))
+			return false;
+	for (unsigned i = 0; i < c->remote_ts->count; i++)
+		if (!covered(&c->remote_ts->ts[i], cc->remote_ts, cc->remote_ts_count, p->assign,
+			     p->assign_count))
+			return false;
 	return true;
 }
 
 static bool still_allowed(const struct ike_sa *sa, const struct engine_peer *p)
 {
-	bool asked = sa->series_initiator && (p->request_v4 || p->request_v6);
-
 	for (const struct child_sa *c = sa->children; c; c = c->next) {
-		if (c->state == CHILD_NEW || c->state == CHILD_LINGER)
-			continue;
-		if (!covered(c->local_ts, p->local_ts, p->local_ts_count, NULL, 0, asked) ||
-		    !covered(c->remote_ts, p->remote_ts, p->remote_ts_count, p->assign,
-			     p->assign_count, false))
+		bool ok = c->state == CHILD_NEW || c->state == CHILD_LINGER;
+
+		for (size_t i = 0; i < p->child_count && !ok; i++)
+			ok = child_allowed(c, p, &p->child[i]);
+		if (!ok)
 			return false;
 	}
 	return true;
@@ -299,10 +314,11 @@ void engine_address_refused(struct engine *e, uint64_t now_ms, uint32_t peer, co
 		next = sa->peer_next;
 		if (!sa->was_up || !sa->series_initiator)
 			continue;
-		explain(e, pe, sa, &sa->path, ENGINE_WHY_ADDRESS, false,
-			"it gave us the address %s, which may not be ours: compare its `assign` with "
-			"`accept-assigned` here and with the local networks",
-			addr_str(a, text));
+		explain(
+		    e, pe, sa, &sa->path, ENGINE_WHY_ADDRESS, false,
+		    "it gave us the address %s, which may not be ours: compare its `assign` with "
+		    "`accept-assigned` here and with the local networks",
+		    addr_str(a, text));
 		goodbye(e, sa, ENGINE_WHY_ADDRESS);
 	}
 	if (addr_eq(&pe->v4, a))
@@ -383,7 +399,8 @@ int engine_peer_update(struct engine *e, uint64_t now_ms, const struct engine_pe
 	int err;
 
 	if (!peer->id || !peer->name || !peer->ike || !peer->esp || !rid.type || !lid.type ||
-	    rid.len > 255 || lid.len > 255)
+	    rid.len > 255 || lid.len > 255 || !peer->child_count ||
+	    peer->child_count > ENGINE_CHILDREN_MAX)
 		return -EINVAL;
 	twin = peer_by_identity(e, &rid, &lid);
 	if (twin && twin != pe)

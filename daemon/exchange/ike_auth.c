@@ -129,13 +129,14 @@ static int request_child(struct engine *e, struct ike_sa *sa, struct ike_build *
 {
 	struct ts_list *tsi = calloc(2, sizeof(*tsi));
 	struct proposals *esp = calloc(1, sizeof(*esp));
-	struct child_sa *c = child_start(e, sa);
+	const struct engine_peer *p = sa->peer->p;
+	struct child_sa *c = p->child_count ? child_start(e, sa, p->child->id) : NULL;
 	int err = tsi && esp && c ? 0 : -ENOMEM;
 
 	if (!err) {
-		child_offer(sa->peer, true, c->spi_in, esp);
+		child_offer(c, true, esp);
 		sa_add(b, esp);
-		child_wish(sa, NULL, &tsi[0], &tsi[1]);
+		child_wish(c, NULL, &tsi[0], &tsi[1]);
 		ts_add(b, PLD_TSI, &tsi[0]);
 		ts_add(b, PLD_TSR, &tsi[1]);
 	}

@@ -39,6 +39,7 @@ struct child_sa {
 	struct ike_sa *sa;
 	enum child_state state;
 	uint32_t spi_in, spi_out; /* host order values */
+	uint32_t conf;		  /* engine_child_conf.id */
 	struct esp_suite suite;
 	struct ts_list *local_ts, *remote_ts; /* owned */
 	uint32_t replaces;		      /* spi_in of the one that this rekeys, 0 */

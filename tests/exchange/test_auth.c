@@ -311,8 +311,8 @@ static void child_refused_for_its_selectors_keeps_the_ike_sa(void **s)
 	struct world *w = world_new(16, STYLE_PSK);
 
 	(void)s;
-	w->host[HOME].remote_ts[0].lo.b[3] = w->host[HOME].remote_ts[0].hi.b[3] = 77;
-	w->host[HOME].peer.remote_ts_count = 1;
+	w->host[HOME].remote_ts[0].ts.lo.b[3] = w->host[HOME].remote_ts[0].ts.hi.b[3] = 77;
+	w->host[HOME].conf[0].remote_ts_count = 1;
 	run_call(w);
 	EACH_HOST(a)
 	{
@@ -365,9 +365,9 @@ static void selectors_are_narrowed_with_protocol_and_port(void **s)
 
 	(void)s;
 	/* The VPS allows SMTP alone, home asks for everything there. */
-	w->host[VPS].local_ts[0].proto = 6;
-	w->host[VPS].local_ts[0].port_lo = w->host[VPS].local_ts[0].port_hi = 25;
-	w->host[VPS].peer.local_ts_count = 1;
+	w->host[VPS].local_ts[0].ts.proto = 6;
+	w->host[VPS].local_ts[0].ts.port_lo = w->host[VPS].local_ts[0].ts.port_hi = 25;
+	w->host[VPS].conf[0].local_ts_count = 1;
 	world_up(w);
 	assert_string_equal("10.99.0.1/32[tcp/25]",
 			    ts_list_str(&w->host[HOME].child[0].remote, t, sizeof(t)));

@@ -94,8 +94,8 @@ static void expect_local(struct world *w, int host, const char *want)
 
 	for (int i = 0; i < CHILDREN_MAX; i++)
 		if (w->host[host].child[i].used)
-			assert_string_equal(want, ts_list_str(&w->host[host].child[i].local, text,
-							      sizeof(text)));
+			assert_string_equal(
+			    want, ts_list_str(&w->host[host].child[i].local, text, sizeof(text)));
 }
 
 static void who_gives_an_address_gets_that_address_and_not_our_network(void **s)
@@ -105,8 +105,8 @@ static void who_gives_an_address_gets_that_address_and_not_our_network(void **s)
 
 	(void)s;
 	prefix_parse("192.168.1.0/24", &lan);
-	w->host[VPS].remote_ts[0] = ts_from_prefix(&lan);
-	w->host[VPS].peer.remote_ts_count = 1;
+	w->host[VPS].remote_ts[2].ts = ts_from_prefix(&lan);
+	w->host[VPS].conf[0].remote_ts_count = 3;
 	world_start(w);
 	world_call(w, HOME);
 	world_run(w, 0);
@@ -138,8 +138,8 @@ static void a_child_that_cannot_be_used_is_deleted_on_both_sides(void **s)
 	w->host[HOME].install_error_dir = ENGINE_IN;
 	DO(w, HOME, assert_int_equal(0, engine_create_child(e, now, w->host[HOME].ike, fx)));
 	world_run(w, 30000);
-	EACH_HOST (a)
-		assert_int_equal(counters(w, a).child_sas, 1);
+	EACH_HOST(a)
+	assert_int_equal(counters(w, a).child_sas, 1);
 	world_agree(w);
 	world_no_leaks(w);
 	world_free(w);

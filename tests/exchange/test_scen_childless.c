@@ -52,10 +52,10 @@ static void fixed_addresses(struct world *w)
 		struct prefix p = { w->host[VPS].assign[i],
 				    (uint8_t)addr_bits(&w->host[VPS].assign[i]) };
 
-		w->host[HOME].local_ts[i] = w->host[VPS].remote_ts[i] = ts_from_prefix(&p);
+		w->host[HOME].local_ts[i].ts = w->host[VPS].remote_ts[i].ts = ts_from_prefix(&p);
+		w->host[HOME].local_ts[i].assigned = w->host[VPS].remote_ts[i].assigned = false;
 	}
 	home->request_v4 = home->request_v6 = false;
-	home->local_ts_count = vps->remote_ts_count = 2;
 	vps->assign_count = 0;
 }
 

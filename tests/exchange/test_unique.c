@@ -263,9 +263,9 @@ static void a_restart_of_the_vps_is_not_held_back(void **state)
 		struct prefix p = { w->host[VPS].assign[i],
 				    (uint8_t)addr_bits(&w->host[VPS].assign[i]) };
 
-		w->host[HOME].local_ts[i] = ts_from_prefix(&p);
+		w->host[HOME].local_ts[i].ts = ts_from_prefix(&p);
+		w->host[HOME].local_ts[i].assigned = false;
 	}
-	w->host[HOME].peer.local_ts_count = 2;
 	world_up(w);
 	world_restart(w, VPS);
 	world_call(w, VPS);

@@ -426,12 +426,19 @@ static struct addr address(const char *s)
 	return a;
 }
 
-static struct ts selector(const char *s)
+static struct engine_ts selector(const char *s)
 {
 	struct prefix p;
 
 	assert_int_equal(0, prefix_parse(s, &p));
-	return ts_from_prefix(&p);
+	return (struct engine_ts){ .ts = ts_from_prefix(&p) };
+}
+
+static void assigned_ts(struct engine_ts ts[static 2])
+{
+	ts[0] = selector("0.0.0.0/0");
+	ts[1] = selector("::/0");
+	ts[0].assigned = ts[1].assigned = true;
 }
 
 static void set_auth(struct host *h, enum auth_style style)
@@ -481,20 +488,26 @@ static void set_host(struct world *w, int i, enum auth_style style)
 	proposals_default_esp(&h->esp_ps, true, true);
 	p->ike = &h->ike_ps;
 	p->esp = &h->esp_ps;
-	p->local_ts = h->local_ts;
-	p->remote_ts = h->remote_ts;
-	p->lifetime.child_s = 3600;
+	p->child = h->conf;
+	p->child_count = 1;
+	h->conf[0] = (struct engine_child_conf){ .id = 1,
+						 .name = p->name,
+						 .local_ts = h->local_ts,
+						 .local_ts_count = 2,
+						 .remote_ts = h->remote_ts,
+						 .remote_ts_count = 2,
+						 .lifetime_s = 3600 };
 	p->lifetime.ike_s = 14400;
 	if (i == HOME) {
 		p->request_v4 = p->request_v6 = true;
+		assigned_ts(h->local_ts);
 		h->remote_ts[0] = selector("10.99.0.1");
 		h->remote_ts[1] = selector("fd99::1");
-		p->remote_ts_count = 2;
 	} else {
 		p->accept = true;
+		assigned_ts(h->remote_ts);
 		h->local_ts[0] = selector("10.99.0.1");
 		h->local_ts[1] = selector("fd99::1");
-		p->local_ts_count = 2;
 		h->assign[0] = address("10.99.0.2");
 		h->assign[1] = address("fd99::2");
 		p->assign = h->assign;
@@ -537,7 +550,7 @@ void world_even(struct world *w)
 		h->peer.assign_count = 0;
 		h->local_ts[0] = selector(lan[i]);
 		h->remote_ts[0] = selector(lan[!i]);
-		h->peer.local_ts_count = h->peer.remote_ts_count = 1;
+		h->conf[0].local_ts_count = h->conf[0].remote_ts_count = 1;
 	}
 }
 

@@ -44,7 +44,8 @@ struct host {
 	struct pubkey *other_pub[1];
 	struct cert *chain[CERT_CHAIN_MAX];
 	struct proposals ike_ps, esp_ps;
-	struct ts local_ts[4], remote_ts[4];
+	struct engine_ts local_ts[4], remote_ts[4]; /* of conf[0] */
+	struct engine_child_conf conf[4];	    /* the peer's, of which it has one at first */
 	struct addr assign[2];
 	struct prefix from[1];
 	struct paper_child child[CHILDREN_MAX];

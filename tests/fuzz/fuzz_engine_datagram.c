@@ -26,7 +26,8 @@ static struct engine *eng[2];
 static struct fx_list fxs[2];
 static struct engine_peer peers[2];
 static struct proposals ike, esp;
-static struct ts net[2];
+static struct engine_ts net, assigned = { .assigned = true };
+static struct engine_child_conf children[2];
 static struct addr lease;
 static uint64_t now, rnd;
 static uint32_t next_spi;
@@ -184,9 +185,9 @@ static void begin(void)
 		proposals_default_esp(&esp, true, true);
 		prefix_parse("10.99.0.2", &p);
 		lease = p.addr;
-		net[0] = ts_from_prefix(&p);
+		assigned.ts = ts_from_prefix(&p);
 		prefix_parse("10.99.0.1", &p);
-		net[1] = ts_from_prefix(&p);
+		net.ts = ts_from_prefix(&p);
 	}
 	for (int i = 0; i < 2; i++) {
 		struct engine_peer *p = &peers[i];
@@ -202,14 +203,21 @@ static void begin(void)
 		p->local_auth.key_ref = p->remote_auth.psk_ref = 1;
 		p->ike = &ike;
 		p->esp = &esp;
-		p->local_ts = &net[1];
-		p->local_ts_count = i;
-		p->remote_ts = &net[1];
-		p->remote_ts_count = !i;
+		children[i] = (struct engine_child_conf){
+			.id = 1,
+			.name = "peer",
+			.local_ts = i ? &net : &assigned,
+			.local_ts_count = 1,
+			.remote_ts = i ? &assigned : &net,
+			.remote_ts_count = 1,
+			.lifetime_s = 3600,
+		};
+		p->child = &children[i];
+		p->child_count = 1;
 		p->request_v4 = !i;
 		p->assign = &lease;
 		p->assign_count = (size_t)i;
-		p->lifetime = (struct engine_lifetime){ 3600, 14400 };
+		p->lifetime.ike_s = 14400;
 		p->accept = i;
 		eng[i] = engine_new(&cfg);
 		if (!eng[i] || engine_peer_update(eng[i], now, p, &fxs[i]))

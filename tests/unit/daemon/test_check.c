@@ -177,10 +177,11 @@ static void the_view_speaks_the_engines_language(void **state)
 	assert_int_equal(v->peer.local_id.len, 4);
 	assert_int_equal(v->peer.remote_id.type, ID_RFC822_ADDR);
 	assert_int_equal(v->peer.remote_auth.public_key_count, 2);
-	assert_int_equal(v->peer.lifetime.child_s, 1800);
-	assert_true(v->peer.request_v4 && v->peer.local_ts_count == 1 &&
-		    v->peer.local_ts[0].proto == 6);
-	assert_int_equal(v->peer.local_ts[0].port_lo, 25);
+	assert_int_equal(v->peer.child_count, 1);
+	assert_int_equal(v->child[0].lifetime_s, 1800);
+	assert_true(v->peer.request_v4 && v->child[0].local_ts_count == 1 &&
+		    v->child[0].local_ts[0].ts.proto == 6);
+	assert_int_equal(v->child[0].local_ts[0].ts.port_lo, 25);
 	assert_int_equal(esp.count, 2);
 	view_free(v);
 	config_free(cfg);

@@ -69,14 +69,16 @@ static void the_examples_are_true(void **state)
 	assert_string_equal(p->address[0].name, "vps.example.net");
 	assert_true(p->request_address);
 	assert_int_equal(p->auth, CONFIG_AUTH_RAW);
-	assert_int_equal(p->local_ts_count, 2);
-	assert_int_equal(p->local_ts[0].prefix.len, 0);
-	assert_int_equal(p->remote_ts_count, 2);
+	assert_int_equal(p->child_count, 1);
+	assert_int_equal(p->child->local_ts_count, 2);
+	assert_true(p->child->local_ts[0].assigned && p->child->local_ts[1].assigned);
+	assert_int_equal(p->child->remote_ts_count, 2);
 	assert_int_equal(home->port, 0);
 	assert_false(home->port_500);
 	p = config_peer_find(vps, "home");
 	assert_int_equal(p->assign_count, 2);
-	assert_int_equal(p->remote_ts[1].prefix.len, 128);
+	assert_true(p->child->remote_ts[1].assigned);
+	assert_int_equal(p->child->remote_ts[1].prefix.addr.family, AF_INET6);
 	assert_string_equal(p->local_id.text, "vps.example.net");
 	assert_int_equal(vps->port, 4500);
 	assert_true(vps->port_500);
@@ -90,10 +92,10 @@ static void selectors_carry_protocol_and_port(void **state)
 	struct config *cfg =
 	    good(VPS HOME "local-ts = 10.99.0.1[tcp/25], 10.99.0.1[udp/1-9]\n"
 			  "local-ts = fd99::1[icmpv6], 10.0.0.0/8[47], 10.0.0.0/8\n");
-	const struct config_ts *ts = cfg->peers[0].local_ts;
+	const struct config_ts *ts = cfg->peers[0].child->local_ts;
 
 	(void)state;
-	assert_int_equal(cfg->peers[0].local_ts_count, 5);
+	assert_int_equal(cfg->peers[0].child->local_ts_count, 5);
 	assert_int_equal(ts[0].proto, 6);
 	assert_true(ts[0].port_lo == 25 && ts[0].port_hi == 25);
 	assert_true(ts[1].proto == 17 && ts[1].port_lo == 1 && ts[1].port_hi == 9);
@@ -148,6 +150,86 @@ static void a_peer_has_its_own_proposals_or_those_of_all(void **state)
 	    "11: 17 ike-proposals; allowed: up to 16");
 }
 
+static void icmp_selectors_carry_type_and_code(void **state)
+{
+	struct config *cfg = good(VPS HOME "local-ts = 10.99.0.1[icmp/8], 10.99.0.1[icmp/3/4]\n"
+					   "local-ts = fd99::1[icmpv6/128-129], fd99::1[58/1]\n"
+					   "local-ts = 10.99.0.1[tcp/opaque]\n");
+	const struct config_ts *ts = cfg->peers[0].child->local_ts;
+
+	(void)state;
+	assert_true(ts[0].port_lo == 0x0800 && ts[0].port_hi == 0x08ff);
+	assert_true(ts[1].port_lo == 0x0304 && ts[1].port_hi == 0x0304);
+	assert_true(ts[2].port_lo == 0x8000 && ts[2].port_hi == 0x81ff);
+	assert_true(ts[3].proto == 58 && ts[3].port_lo == 0x0100 && ts[3].port_hi == 0x01ff);
+	assert_true(ts[4].port_lo == 65535 && ts[4].port_hi == 0);
+	config_free(cfg);
+}
+
+static void assigned_stands_for_what_the_payload_gives(void **state)
+{
+	struct config *cfg = good(VPS HOME "remote-ts = assigned[tcp/25], assigned[icmpv6]\n"
+					   "remote-ts = assigned[icmp/8]\n");
+	const struct config_child *c = cfg->peers[0].child;
+
+	(void)state;
+	assert_int_equal(c->remote_ts_count, 4);
+	assert_true(c->remote_ts[0].assigned && c->remote_ts[0].port_lo == 25);
+	assert_int_equal(c->remote_ts[0].prefix.addr.family, AF_INET);
+	assert_int_equal(c->remote_ts[1].prefix.addr.family, AF_INET6);
+	assert_true(c->remote_ts[1].proto == 6 && c->remote_ts[1].port_hi == 25);
+	assert_int_equal(c->remote_ts[2].prefix.addr.family, AF_INET6);
+	assert_int_equal(c->remote_ts[3].prefix.addr.family, AF_INET);
+	config_free(cfg);
+	bad(VPS HOME "local-ts = assigned\n",
+	    "7: [peer home] has the word assigned on our side, but no address is asked for; "
+	    "[peer home] needs request-address = yes");
+}
+
+static void children_inherit_from_their_peer(void **state)
+{
+	struct config *cfg =
+	    good(VPS HOME "lifetime = 30m\nlifetime-bytes = 1G\n"
+			  "[child smtp]\npeer = home\nlocal-ts = 10.99.0.1[tcp/25]\n"
+			  "lifetime-packets = 1M\n"
+			  "[child rest]\npeer = home\nlifetime = 10m\nlifetime-bytes = 2G\n");
+	const struct config_peer *p = &cfg->peers[0];
+
+	(void)state;
+	assert_int_equal(p->child_count, 2);
+	assert_string_equal(p->child[0].name, "smtp");
+	assert_int_equal(p->child[0].local_ts[0].port_lo, 25);
+	assert_int_equal(p->child[0].remote_ts_count, p->child[1].remote_ts_count);
+	assert_int_equal(p->child[0].lifetime_s, 1800);
+	assert_true(p->child[0].lifetime_bytes == 1ull << 30);
+	assert_true(p->child[0].lifetime_pkts == 1 << 20);
+	assert_string_equal(p->child[1].name, "rest");
+	assert_true(p->child[1].local_ts_count && !p->child[1].local_ts[0].proto);
+	assert_int_equal(p->child[1].lifetime_s, 600);
+	assert_true(p->child[1].lifetime_bytes == 2ull << 30);
+	assert_int_equal(p->child[1].lifetime_pkts, 0);
+	config_free(cfg);
+	bad(VPS HOME "[child a]\npeer = hme\n", "12: peer = hme: there is no section [peer hme]");
+	bad(VPS HOME "[child a]\npeer = home\nlocal-ts = 10.99.0.1[tcp]\n"
+		     "remote-ts = 10.99.0.2[udp]\n",
+	    "11: [child a] can carry nothing: no selector of local-ts has family and protocol of "
+	    "one of remote-ts");
+}
+
+static void children_keep_their_numbers_over_a_reload(void **state)
+{
+	struct config *old = good(VPS HOME "[child a]\npeer = home\n[child b]\npeer = home\n");
+	struct config *new = good(VPS HOME "[child c]\npeer = home\n[child b]\npeer = home\n");
+
+	(void)state;
+	config_adopt_ids(new, old);
+	assert_int_equal(new->peers[0].child[0].id, 3);
+	assert_int_equal(new->peers[0].child[1].id, 2);
+	assert_int_equal(config_peer_diff(&old->peers[0], &new->peers[0]), CONFIG_DIFF_POLICY);
+	config_free(old);
+	config_free(new);
+}
+
 static void syntax_errors_have_exact_messages(void **state)
 {
 	(void)state;
@@ -163,10 +245,12 @@ static void syntax_errors_have_exact_messages(void **state)
 	    "allowed: always, on-demand or no");
 	bad(VPS HOME "local-ts = 10.0.0.1[tpc/25]\n",
 	    "11: local-ts = 10.0.0.1[tpc/25]: not a selector; written as PREFIX, PREFIX[PROTO], "
-	    "PREFIX[PROTO/PORT] or PREFIX[PROTO/PORT-PORT]; allowed: text");
-	bad(VPS HOME "local-ts = 10.0.0.1[icmp/25]\n",
-	    "11: local-ts = 10.0.0.1[icmp/25]: not a selector; written as PREFIX, PREFIX[PROTO], "
-	    "PREFIX[PROTO/PORT] or PREFIX[PROTO/PORT-PORT]; allowed: text");
+	    "PREFIX[PROTO/PORT], PREFIX[PROTO/PORT-PORT], PREFIX[icmp/TYPE] or "
+	    "PREFIX[icmp/TYPE/CODE], where PREFIX may be the word assigned; allowed: text");
+	bad(VPS HOME "local-ts = 10.0.0.1[icmp/256]\n",
+	    "11: local-ts = 10.0.0.1[icmp/256]: not a selector; written as PREFIX, PREFIX[PROTO], "
+	    "PREFIX[PROTO/PORT], PREFIX[PROTO/PORT-PORT], PREFIX[icmp/TYPE] or "
+	    "PREFIX[icmp/TYPE/CODE], where PREFIX may be the word assigned; allowed: text");
 	bad("[posternd]\nidentity = a b\n",
 	    "2: identity = a b: neither a name nor an address; allowed: a domain "
 	    "name, user@domain or an address");
@@ -347,6 +431,10 @@ int main(void)
 		cmocka_unit_test(the_examples_are_true),
 		cmocka_unit_test(selectors_carry_protocol_and_port),
 		cmocka_unit_test(a_peer_has_its_own_proposals_or_those_of_all),
+		cmocka_unit_test(icmp_selectors_carry_type_and_code),
+		cmocka_unit_test(assigned_stands_for_what_the_payload_gives),
+		cmocka_unit_test(children_inherit_from_their_peer),
+		cmocka_unit_test(children_keep_their_numbers_over_a_reload),
 		cmocka_unit_test(syntax_errors_have_exact_messages),
 		cmocka_unit_test(semantic_errors_have_exact_messages),
 		cmocka_unit_test(overlaps_are_refused),
