@@ -161,6 +161,21 @@ out:
 	return pkey;
 }
 
+static EVP_PKEY *pair_x25519(struct span private, struct span public)
+{
+	OSSL_PARAM params[3];
+
+	if (!public.len)
+		return EVP_PKEY_new_raw_private_key_ex(NULL, "X25519", NULL, private.p,
+						       private.len);
+	params[0] = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PRIV_KEY, (void *)private.p,
+						      private.len);
+	params[1] = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)public.p,
+						      public.len);
+	params[2] = OSSL_PARAM_construct_end();
+	return from_params("X25519", params, EVP_PKEY_KEYPAIR);
+}
+
 /* Takes @pkey. */
 static int wrap(const struct dh_group *g, EVP_PKEY *pkey, struct dh **out)
 {
@@ -200,11 +215,30 @@ int dh_restore(uint16_t group, struct span private, struct span public, struct d
 	if (!g)
 		return -ENOTSUP;
 	if (g->kind == DH_X25519)
-		pkey =
-		    EVP_PKEY_new_raw_private_key_ex(NULL, "X25519", NULL, private.p, private.len);
+		pkey = pair_x25519(private, public);
 	else
 		pkey = pair(g, private, public);
 	return wrap(g, pkey, out);
+}
+
+int dh_private(const struct dh *dh, uint8_t out[static DH_PRIVATE_MAX], size_t *len)
+{
+	BIGNUM *x = NULL;
+	int n, rc = -EIO;
+
+	*len = DH_PRIVATE_MAX;
+	if (dh->group->kind == DH_X25519) {
+		if (EVP_PKEY_get_raw_private_key(dh->pkey, out, len) == 1)
+			rc = 0;
+	} else if (EVP_PKEY_get_bn_param(dh->pkey, OSSL_PKEY_PARAM_PRIV_KEY, &x) == 1) {
+		n = BN_num_bytes(x) <= DH_PRIVATE_MAX ? BN_bn2bin(x, out) : 0;
+		*len = (size_t)n;
+		rc = n > 0 ? 0 : -EIO;
+	}
+	BN_clear_free(x);
+	if (rc)
+		ERR_clear_error();
+	return rc;
 }
 
 void dh_free(struct dh *dh)

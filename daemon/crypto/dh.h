@@ -11,7 +11,8 @@
 #include "secret.h"
 #include "suite.h"
 
-#define DH_PUBLIC_MAX 512 /* bytes, MODP-4096 */
+#define DH_PUBLIC_MAX  512 /* bytes, MODP-4096 */
+#define DH_PRIVATE_MAX 66  /* bytes, P-521; a MODP exponent is short: 225 to 325 bits */
 
 struct dh;
 
@@ -20,8 +21,15 @@ size_t dh_public_len(uint16_t group);
 /** dh_new() - A fresh ephemeral key; caller frees. 0, -ENOTSUP (group), -ENOMEM, -EIO. */
 int dh_new(uint16_t group, struct dh **out);
 /**
- * dh_restore() - A key pair from its parts: known-answer tests only.
- * @private: big-endian (X25519: little-endian, as RFC 7748 has it); @public: as on the wire.
+ * dh_private() - The private value, in at most DH_PRIVATE_MAX bytes, for dh_restore().
+ * A library key takes a kilobyte and more; who has thousands that mostly come to nothing keeps bytes. The
+ * caller wipes @out. 0, -EIO.
+ */
+int dh_private(const struct dh *dh, uint8_t out[static DH_PRIVATE_MAX], size_t *len);
+/**
+ * dh_restore() - A key pair from its parts, without computing anything.
+ * @private: big-endian (X25519: little-endian, as RFC 7748 has it); @public: as on the wire (X25519: may
+ * be empty, then it is computed). Both are believed. 0, -ENOTSUP (group), -ENOMEM, -EIO.
  */
 int dh_restore(uint16_t group, struct span private, struct span public, struct dh **out);
 /** dh_free() - Wipes the private value; NULL is allowed. */

@@ -133,22 +133,37 @@ out:
 	return rc;
 }
 
-int ike_keys_derive(const struct ike_suite *suite, struct span ni, struct span nr, uint64_t spi_i,
-		    uint64_t spi_r, const struct secret *shared, struct ike_keys *out)
+int ike_skeyseed(uint16_t prf, struct span ni, struct span nr, const struct secret *shared,
+		 uint8_t out[static PRF_LEN_MAX])
 {
-	uint8_t key[2 * NONCE_LEN_MAX], skeyseed[PRF_LEN_MAX];
 	const struct span secret = { shared->data, shared->len };
-	int rc;
+	uint8_t key[2 * NONCE_LEN_MAX];
 
-	ike_keys_clear(out);
 	if (!nonces_valid(ni, nr))
 		return -EINVAL;
 	/* A PRF with variable key length takes both nonces whole (s2.14). */
 	memcpy(key, ni.p, ni.len);
 	memcpy(key + ni.len, nr.p, nr.len);
-	rc = prf_mac(suite->prf, (struct span){ key, ni.len + nr.len }, &secret, 1, skeyseed);
-	if (!rc)
-		rc = expand_ike(suite, skeyseed, prf_len(suite->prf), ni, nr, spi_i, spi_r, out);
+	return prf_mac(prf, (struct span){ key, ni.len + nr.len }, &secret, 1, out);
+}
+
+int ike_keys_expand(const struct ike_suite *suite, const uint8_t *skeyseed, struct span ni,
+		    struct span nr, uint64_t spi_i, uint64_t spi_r, struct ike_keys *out)
+{
+	ike_keys_clear(out);
+	return expand_ike(suite, skeyseed, prf_len(suite->prf), ni, nr, spi_i, spi_r, out);
+}
+
+int ike_keys_derive(const struct ike_suite *suite, struct span ni, struct span nr, uint64_t spi_i,
+		    uint64_t spi_r, const struct secret *shared, struct ike_keys *out)
+{
+	uint8_t skeyseed[PRF_LEN_MAX];
+	int rc = ike_skeyseed(suite->prf, ni, nr, shared, skeyseed);
+
+	if (rc)
+		ike_keys_clear(out);
+	else
+		rc = ike_keys_expand(suite, skeyseed, ni, nr, spi_i, spi_r, out);
 	secret_wipe(skeyseed, sizeof(skeyseed));
 	return rc;
 }

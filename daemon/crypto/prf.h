@@ -57,6 +57,15 @@ int prf_plus(uint16_t prf, struct span key, const struct span *parts, size_t cou
 int ike_keys_derive(const struct ike_suite *suite, struct span ni, struct span nr, uint64_t spi_i,
 		    uint64_t spi_r, const struct secret *shared, struct ike_keys *out);
 /**
+ * ike_skeyseed() - The first half of ike_keys_derive(): SKEYSEED, prf_len(@prf) bytes.
+ * All that has to be kept of a DH exchange to make the keys again. The caller wipes @out.
+ */
+int ike_skeyseed(uint16_t prf, struct span ni, struct span nr, const struct secret *shared,
+		 uint8_t out[static PRF_LEN_MAX]);
+/** ike_keys_expand() - The second half; @skeyseed: prf_len(suite->prf) bytes. */
+int ike_keys_expand(const struct ike_suite *suite, const uint8_t *skeyseed, struct span ni,
+		    struct span nr, uint64_t spi_i, uint64_t spi_r, struct ike_keys *out);
+/**
  * ike_keys_rekey() - Keys of an IKE SA that replaces another (RFC 7296 s2.18).
  * @suite: of the new SA. @old_prf, @old_sk_d: of the old one.
  */

@@ -112,6 +112,34 @@ static void both_sides_agree_in_every_group(void **state)
 	}
 }
 
+static void a_key_is_the_same_when_it_comes_back_from_bytes(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < GROUPS; i++) {
+		struct secret za = { 0 }, zb = { 0 };
+		uint8_t private[DH_PRIVATE_MAX];
+		struct dh *a, *b, *again;
+		size_t len;
+
+		assert_int_equal(dh_new(groups[i], &a), 0);
+		assert_int_equal(dh_new(groups[i], &b), 0);
+		assert_int_equal(dh_private(a, private, &len), 0);
+		assert_in_range(len, 16, DH_PRIVATE_MAX);
+		assert_int_equal(dh_restore(groups[i], (struct span){ private, len }, dh_public(a),
+					    &again),
+				 0);
+		assert_memory_equal(dh_public(again).p, dh_public(a).p, dh_public(a).len);
+		assert_int_equal(dh_shared(again, dh_public(b).p, dh_public(b).len, &za), 0);
+		assert_int_equal(dh_shared(b, dh_public(a).p, dh_public(a).len, &zb), 0);
+		assert_true(secret_equal(za.data, za.len, zb.data, zb.len));
+		secret_clear(&za);
+		secret_clear(&zb);
+		dh_free(a);
+		dh_free(b);
+		dh_free(again);
+	}
+}
+
 static void wrong_lengths_are_malformed(void **state)
 {
 	(void)state;
@@ -223,6 +251,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shared_secrets_match_rfc_7748_5903_and_5114),
 		cmocka_unit_test(both_sides_agree_in_every_group),
+		cmocka_unit_test(a_key_is_the_same_when_it_comes_back_from_bytes),
 		cmocka_unit_test(wrong_lengths_are_malformed),
 		cmocka_unit_test(x25519_refuses_low_order_points),
 		cmocka_unit_test(ecp_refuses_points_off_the_curve),
