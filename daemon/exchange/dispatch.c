@@ -4,6 +4,7 @@
  * and then one row of transitions[]. Nothing of an SA moves before the message is authentic; nothing is
  * answered that the table does not name.
  *
+ *	half_open  <- IKE_AUTH request: becomes SA_R_INIT when it opens (half_open.h)
  *	SA_R_INIT  <- IKE_AUTH request          SA_I_AUTH <- IKE_AUTH response
  *	SA_UP      <- CREATE_CHILD_SA, INFORMATIONAL, both ways
  *	SA_REKEYED, SA_RETIRED <- the same (collisions, Deletes)     SA_CLOSING <- repeats only
@@ -367,6 +368,7 @@ void engine_on_datagram(struct engine *e, uint64_t now_ms, const struct engine_p
 			const uint8_t *bytes, size_t len, struct fx_list *fx)
 {
 	static struct ike_msg m; /* one thread; too large for a stack frame */
+	struct half_open *ho;
 	struct ike_sa *sa;
 	int err;
 
@@ -391,8 +393,15 @@ void engine_on_datagram(struct engine *e, uint64_t now_ms, const struct engine_p
 			e->n.in_dropped++;
 	} else {
 		sa = demux(e, &m.hdr);
+		ho = sa || m.sk.type == PLD_NONE
+			 ? NULL
+			 : half_open_by_spi(e, m.hdr.spi_i, m.hdr.spi_r);
+		if (ho)
+			sa = half_open_open(e, ho, &m, path);
 		if (m.sk.type == PLD_NONE)
 			on_unprotected(e, sa, &m, path);
+		else if (!sa && ho)
+			; /* counted there; the exchange still waits for the true IKE_AUTH */
 		else if (!sa)
 			on_unknown_spi(e, &m, path);
 		else

@@ -67,8 +67,13 @@ uint64_t engine_random_spi(struct engine *e)
 
 	do {
 		engine_random(e, &spi, sizeof(spi));
-	} while (!spi || find_spi(e, spi));
+	} while (!spi || find_spi(e, spi) || half_open_has_spi(e, spi));
 	return spi;
+}
+
+static void on_half_life(struct timer *t, uint64_t now_ms)
+{
+	half_open_expire(t->arg, now_ms, false);
 }
 
 struct engine *engine_new(const struct engine_config *cfg)
@@ -83,6 +88,9 @@ struct engine *engine_new(const struct engine_config *cfg)
 	e->half_open_max = cfg->half_open_max ? cfg->half_open_max : 4096;
 	e->per_prefix = cfg->half_open_per_prefix ? cfg->half_open_per_prefix : 64;
 	e->next_handle = 1;
+	e->half_last = &e->half_first;
+	e->half_life.fire = on_half_life;
+	e->half_life.arg = e;
 	engine_random(e, e->instance, sizeof(e->instance));
 	engine_random(e, e->cookie_secret, sizeof(e->cookie_secret));
 	if (pubkey_from_spki(dummy_spki, sizeof(dummy_spki), &e->dummy_key)) {
@@ -228,9 +236,7 @@ void half_open_gone(struct engine *e, struct ike_sa *sa)
 	if (!sa->half_open)
 		return;
 	sa->half_open = false;
-	e->n.half_open--;
-	if (sa->auth->cookie && e->prefix_half_open[sa->auth->prefix])
-		e->prefix_half_open[sa->auth->prefix]--;
+	half_open_forget(e, sa->auth->cookie, sa->auth->prefix);
 }
 
 static void drop_children(struct engine *e, struct ike_sa *sa, bool replaced)
@@ -440,6 +446,7 @@ void engine_free(struct engine *e)
 		}
 	while (e->strangers)
 		sa_end(e, e->strangers, ENGINE_WHY_ADMIN, false);
+	half_open_expire(e, e->now_ms, true);
 	while (e->peers)
 		peer_forget(e, e->peers);
 	engine_leave(e);
@@ -447,6 +454,8 @@ void engine_free(struct engine *e)
 	hash_free(&e->by_spi);
 	hash_free(&e->by_handle);
 	hash_free(&e->by_init);
+	hash_free(&e->half_by_spi);
+	hash_free(&e->half_by_init);
 	hash_free(&e->by_child);
 	hash_free(&e->peers_by_id);
 	hash_free(&e->peers_by_ident);

@@ -9,12 +9,12 @@
  */
 
 #include "engine.h"
+#include "half_open.h"
 #include "ike_sa.h"
 #include "log.h"
 #include "payload.h"
 #include "proposal_words.h"
 
-#define HALF_OPEN_MS	   30000 /* a responder's half-open SA lives so long */
 #define AFTER_REPLY_MS	   10000 /* a closed SA still repeats its last answer so long */
 #define RETIRED_MS	   30000
 #define CHILD_LOST_MS	   5000 /* the peer, whose part it is, has so long to create a CHILD SA anew */
@@ -72,7 +72,11 @@ struct engine {
 	size_t welcome_count;
 	bool welcome_ready;	  /* false: the peers have changed since */
 	bool childless;		  /* one of those who may call may do so without a CHILD SA */
-	struct ike_sa *strangers; /* half-open without peer */
+	struct hash_table half_by_spi, half_by_init;
+	struct half_open *half_first, **half_last;
+	struct timer half_life;
+	size_t half_excess;	  /* bytes by which entries exceed HALF_OPEN_BYTES */
+	struct ike_sa *strangers; /* half-open, caller has the keys, without peer */
 	struct ike_sa *graves;
 	struct timers timers;
 	uint32_t next_handle;
@@ -195,6 +199,8 @@ void call_end(struct engine *e, struct ike_sa *call, enum engine_why why);
 void ike_sa_init_request(struct engine *e, struct ike_msg *m, const struct engine_path *path);
 void ike_sa_init_response(struct engine *e, struct ike_sa *call, struct ike_msg *m,
 			  const struct engine_path *path);
+/** auth_keep_messages() - Copies of both IKE_SA_INIT messages; 0 or -ENOMEM. */
+int auth_keep_messages(struct auth_ctx *a, struct span i, struct span r);
 
 /* cookie.c */
 bool cookie_wanted(const struct engine *e);
@@ -210,6 +216,9 @@ void nat_add_initiator(struct engine *e, struct ike_build *b, uint64_t spi_i, ui
 		       const struct engine_path *path);
 void nat_add_responder(struct engine *e, struct ike_build *b, uint64_t spi_i, uint64_t spi_r,
 		       const struct engine_path *path, const struct ike_msg *request);
+/** nat_judge_init() - The same for an IKE_SA_INIT request, before there is an SA. */
+void nat_judge_init(const struct ike_msg *m, const struct engine_path *path, bool *nat_local,
+		    bool *nat_remote);
 /** nat_judge() - nat_local and nat_remote from the peer's hashes; keeps them when there are none. */
 void nat_judge(struct ike_sa *sa, const struct ike_msg *m, const struct engine_path *path);
 

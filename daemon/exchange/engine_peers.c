@@ -442,5 +442,6 @@ void engine_delete_all(struct engine *e, uint64_t now_ms, struct fx_list *fx)
 		peer_ends(e, pe, ENGINE_WHY_ADMIN);
 	while (e->strangers)
 		sa_end(e, e->strangers, ENGINE_WHY_ADMIN, false);
+	half_open_expire(e, now_ms, true);
 	engine_leave(e);
 }

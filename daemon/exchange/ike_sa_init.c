@@ -245,7 +245,7 @@ static bool have_candidate(const struct ike_sa *call, uint64_t spi_r)
 	return false;
 }
 
-static int keep_messages(struct auth_ctx *a, struct span i, struct span r)
+int auth_keep_messages(struct auth_ctx *a, struct span i, struct span r)
 {
 	a->msg_i = malloc(i.len);
 	a->msg_r = malloc(r.len);
@@ -258,7 +258,7 @@ static int keep_messages(struct auth_ctx *a, struct span i, struct span r)
 	return 0;
 }
 
-/* Keys, message IDs and what the peer can do: the same for both roles. */
+/* Keys, message IDs and what the responder can do. */
 static int sa_found(struct ike_sa *sa, const struct ike_msg *m, const struct dh *dh)
 {
 	struct auth_ctx *a = sa->auth;
@@ -296,7 +296,7 @@ static int candidate_fill(struct engine *e, struct ike_sa *sa, struct ike_sa *ca
 	sa->auth->ni = call->call->ni;
 	sa->auth->childless = ike_msg_notify(m, CHILDLESS_IKEV2_SUPPORTED) != NULL;
 	nonce_set(&sa->auth->nr, m->nonce);
-	err = keep_messages(sa->auth, (struct span){ req->bytes, req->len }, m->raw);
+	err = auth_keep_messages(sa->auth, (struct span){ req->bytes, req->len }, m->raw);
 	if (!err)
 		err = sa_found(sa, m, call->call->dh);
 	sa->win.next_out = 1; /* IKE_SA_INIT was 0 */
@@ -394,33 +394,6 @@ void ike_sa_init_response(struct engine *e, struct ike_sa *call, struct ike_msg 
 
 /* ---- responder ---- */
 
-static uint64_t init_hash(uint64_t spi_i, const struct endpoint *from)
-{
-	uint8_t b[8 + 1 + 16 + 2];
-	struct wr w = wr_init(b, sizeof(b));
-
-	wr_be64(&w, spi_i);
-	wr_u8(&w, from->addr.family == AF_INET ? 4 : 6);
-	wr_bytes(&w, from->addr.b, 16);
-	wr_be16(&w, from->port);
-	return hash_bytes(b, w.len);
-}
-
-static struct ike_sa *find_half_open(const struct engine *e, uint64_t spi_i,
-				     const struct engine_path *path)
-{
-	struct hash_node *n = hash_first(&e->by_init, init_hash(spi_i, &path->remote));
-
-	for (; n; n = hash_next(n)) {
-		struct ike_sa *sa = (struct ike_sa *)((char *)n - offsetof(struct ike_sa, by_init));
-
-		/* The 64 bit keyed hash stands for the endpoint, which may have moved since. */
-		if (sa->spi_i == spi_i)
-			return sa;
-	}
-	return NULL;
-}
-
 /* Who it is comes only with IKE_AUTH: take the first list that matches, check again there. */
 static int choose_suite(const struct engine *e, const struct ike_msg *m, const struct addr *from,
 			const struct proposals *offer, struct sa_choice *choice,
@@ -448,22 +421,25 @@ static void refuse(struct engine *e, const struct ike_msg *m, const struct engin
 		answer_notify(e, &m->hdr, path, NO_PROPOSAL_CHOSEN, NULL, 0);
 }
 
-static int answer_build(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
-			const struct engine_path *path, const struct sa_choice *choice,
-			const struct dh *dh, size_t *len)
+/* The answer, in e->build. */
+static int answer_build(struct engine *e, const struct ike_msg *m, const struct engine_path *path,
+			uint64_t spi_r, const struct sa_choice *choice, const struct dh *dh,
+			size_t *len)
 {
-	struct ike_hdr h = { .spi_i = sa->spi_i,
-			     .spi_r = sa->spi_r,
+	struct ike_hdr h = { .spi_i = m->hdr.spi_i,
+			     .spi_r = spi_r,
 			     .version = IKE_VERSION,
 			     .exchange = IKE_SA_INIT,
 			     .flags = IKE_FLAG_RESPONSE };
+	uint8_t nr[NONCE_LEN];
 	struct ike_build b;
 
+	engine_random(e, nr, sizeof(nr));
 	ike_build_begin(&b, e->build, sizeof(e->build), &h);
 	sa_add_choice(&b, choice, NULL, 0);
 	pld_ke_add(&b, dh_group(dh), dh_public(dh));
-	pld_nonce_add(&b, nonce_span(&sa->auth->nr));
-	nat_add_responder(e, &b, sa->spi_i, sa->spi_r, path, m);
+	pld_nonce_add(&b, (struct span){ nr, sizeof(nr) });
+	nat_add_responder(e, &b, h.spi_i, spi_r, path, m);
 	if (e->keyid_count)
 		pld_certreq_add(&b, CERT_X509_SIGNATURE,
 				(struct span){ e->keyids, e->keyid_count * 20 });
@@ -473,45 +449,30 @@ static int answer_build(struct engine *e, struct ike_sa *sa, const struct ike_ms
 	return ike_build_end(&b, len);
 }
 
-static int half_open_fill(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
-			  const struct engine_path *path, const struct sa_choice *choice)
+/* Our half of the key exchange, an entry to remember it by, and the answer. */
+static int answer_with_ours(struct engine *e, const struct ike_msg *m,
+			    const struct engine_path *path, const struct sa_choice *choice,
+			    bool cookie)
 {
-	struct datagrams reply = { 0 };
-	struct dh *dh = NULL;
+	struct ike_suite suite = sa_choice_ike(choice);
+	uint64_t spi_r = engine_random_spi(e);
+	struct dh *dh;
 	size_t len;
 	int err;
 
-	sa->auth = calloc(1, sizeof(*sa->auth));
-	if (!sa->auth)
-		return -ENOMEM;
-	sa->suite = sa_choice_ike(choice);
-	sa->auth->childless = e->childless;
-	nonce_set(&sa->auth->ni, m->nonce);
-	sa->auth->nr.len = NONCE_LEN;
-	engine_random(e, sa->auth->nr.b, NONCE_LEN);
+	if (m->ke.len != dh_public_len(choice->ke))
+		return -EBADMSG;
 	err = dh_new(choice->ke, &dh);
+	if (err)
+		return err;
+	err = answer_build(e, m, path, spi_r, choice, dh, &len);
 	if (!err)
-		err = sa_found(sa, m, dh);
-	if (!err)
-		err = answer_build(e, sa, m, path, choice, dh, &len);
+		err = half_open_add(e, m, path, spi_r, &suite, dh, (struct span){ e->build, len },
+				    cookie);
 	dh_free(dh);
 	if (!err)
-		err = keep_messages(sa->auth, m->raw, (struct span){ e->build, len });
-	if (!err)
-		err = datagrams_add(&reply, e->build, len);
-	if (!err)
-		err = hash_insert(&e->by_init, &sa->by_init, init_hash(sa->spi_i, &path->remote));
-	if (err) {
-		datagrams_clear(&reply);
-		return err;
-	}
-	sa->in_init = true;
-	sa->half_open = true;
-	e->n.half_open++;
-	window_commit_request(&sa->win, &reply, hash_bytes(m->raw.p, m->raw.len));
-	nat_judge(sa, m, path);
-	fx_send(e, path, e->build, len, 0);
-	return 0;
+		fx_send(e, path, e->build, len, 0);
+	return err;
 }
 
 /* Load: cookies first, then bounds for those who showed that they receive at their address. */
@@ -543,7 +504,6 @@ static bool admitted(struct engine *e, const struct ike_msg *m, const struct eng
 
 void ike_sa_init_request(struct engine *e, struct ike_msg *m, const struct engine_path *path)
 {
-	struct ike_sa *sa = find_half_open(e, m->hdr.spi_i, path);
 	const struct proposals *ours;
 	struct sa_choice choice;
 	struct proposals *offer;
@@ -551,14 +511,8 @@ void ike_sa_init_request(struct engine *e, struct ike_msg *m, const struct engin
 	bool cookie;
 	int err;
 
-	if (sa) {
-		if (sa->win.next_in == 1 &&
-		    sa->win.request_hash == hash_bytes(m->raw.p, m->raw.len))
-			reply_again(e, sa, path);
-		else
-			e->n.in_dropped++;
+	if (half_open_repeated(e, m, path))
 		return;
-	}
 	if (!m->sa.p || !m->ke.data || !m->nonce.p || m->hdr.spi_r ||
 	    !(m->hdr.flags & IKE_FLAG_INITIATOR)) {
 		e->n.in_malformed++;
@@ -592,21 +546,9 @@ void ike_sa_init_request(struct engine *e, struct ike_msg *m, const struct engin
 		answer_notify(e, &m->hdr, path, INVALID_KE_PAYLOAD, group, sizeof(group));
 		return;
 	}
-	sa = sa_register(e, NULL, m->hdr.spi_i, engine_random_spi(e), false);
-	if (!sa)
-		return;
-	sa->state = SA_R_INIT;
-	sa->path = *path;
-	err = half_open_fill(e, sa, m, path, &choice);
-	if (err) {
-		if (err == -EBADMSG || err == -EPROTO)
-			e->n.in_malformed++;
-		sa_end(e, sa, ENGINE_WHY_PROTOCOL, false);
-		return;
-	}
-	sa->auth->cookie = cookie;
-	sa->auth->prefix = prefix_slot(&path->remote.addr);
-	if (cookie)
-		e->prefix_half_open[sa->auth->prefix]++;
-	timer_arm(e, &sa->life, e->now_ms + HALF_OPEN_MS);
+	err = answer_with_ours(e, m, path, &choice, cookie);
+	if (err == -ENOBUFS)
+		e->n.half_open_refused++;
+	else if (err)
+		e->n.in_malformed++;
 }

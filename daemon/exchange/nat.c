@@ -68,17 +68,29 @@ void nat_add_responder(struct engine *e, struct ike_build *b, uint64_t spi_i, ui
 	add(b, NAT_DETECTION_DESTINATION_IP, spi_i, spi_r, &path->remote);
 }
 
-void nat_judge(struct ike_sa *sa, const struct ike_msg *m, const struct engine_path *path)
+static void judge(const struct ike_msg *m, const struct engine_path *path, bool postern_caller,
+		  bool *nat_local, bool *nat_remote)
 {
 	bool any, match;
 
 	match = among(m, NAT_DETECTION_DESTINATION_IP, &path->local, &any);
 	if (any)
-		sa->nat_local = !match;
+		*nat_local = !match;
 	match = among(m, NAT_DETECTION_SOURCE_IP, &path->remote, &any);
 	/* A Postern initiator's SOURCE says nothing: assume what is usual for the calling side. */
-	if (sa->postern && !sa->series_initiator)
-		sa->nat_remote = true;
+	if (postern_caller)
+		*nat_remote = true;
 	else if (any)
-		sa->nat_remote = !match;
+		*nat_remote = !match;
+}
+
+void nat_judge_init(const struct ike_msg *m, const struct engine_path *path, bool *nat_local,
+		    bool *nat_remote)
+{
+	judge(m, path, ike_msg_is_postern(m), nat_local, nat_remote);
+}
+
+void nat_judge(struct ike_sa *sa, const struct ike_msg *m, const struct engine_path *path)
+{
+	judge(m, path, sa->postern && !sa->series_initiator, &sa->nat_local, &sa->nat_remote);
 }

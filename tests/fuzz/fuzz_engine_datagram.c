@@ -255,9 +255,10 @@ static struct ike_sa *up_sa(int i)
 	return NULL;
 }
 
-/* @from's own keys seal it, the other must open it. */
-static void sealed(int from, struct ike_sa *sa, uint8_t exchange, bool answer, uint32_t id,
-		   uint8_t first, const uint8_t *bytes, size_t len)
+/* The end @from of @sa seals it with @by, the other must open it. */
+static void sealed_by(struct ike_aead *by, int from, bool initiator, const struct ike_sa *sa,
+		      uint8_t exchange, bool answer, uint32_t id, uint8_t first,
+		      const uint8_t *bytes, size_t len)
 {
 	struct ike_hdr h = { .spi_i = sa->spi_i,
 			     .spi_r = sa->spi_r,
@@ -269,11 +270,17 @@ static void sealed(int from, struct ike_sa *sa, uint8_t exchange, bool answer, u
 	size_t n;
 
 	h.flags =
-	    (uint8_t)((sa->initiator ? IKE_FLAG_INITIATOR : 0) | (answer ? IKE_FLAG_RESPONSE : 0));
-	if (sk_seal(sa->aead_out, &h, len ? first : 0, bytes, len, out, sizeof(out), &n))
+	    (uint8_t)((initiator ? IKE_FLAG_INITIATOR : 0) | (answer ? IKE_FLAG_RESPONSE : 0));
+	if (sk_seal(by, &h, len ? first : 0, bytes, len, out, sizeof(out), &n))
 		return;
 	engine_on_datagram(eng[!from], now, &p, out, n, &fxs[!from]);
 	apply(!from);
+}
+
+static void sealed(int from, struct ike_sa *sa, uint8_t exchange, bool answer, uint32_t id,
+		   uint8_t first, const uint8_t *bytes, size_t len)
+{
+	sealed_by(sa->aead_out, from, sa->initiator, sa, exchange, answer, id, first, bytes, len);
 }
 
 static int64_t call(void)
@@ -356,7 +363,8 @@ static void one(uint8_t where, uint8_t which, uint8_t first, uint8_t *bytes, siz
 	case 5:
 		sa = half_open();
 		apply(0); /* signed and sent, but it never arrives */
-		sealed(1, eng[1]->strangers, IKE_AUTH, true, 1, first, bytes, len);
+		/* The responder has no keys yet; those of its direction are the caller's for reading. */
+		sealed_by(sa->aead_in, 1, false, sa, IKE_AUTH, true, 1, first, bytes, len);
 		break;
 	case 3:
 	case 4:
