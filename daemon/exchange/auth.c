@@ -5,7 +5,8 @@
  * signatures are verified here.
  *
  * An identity that nobody configured goes the same way as a wrong key: one MAC with a key that does
- * not exist (key_ref 0), or one verification against a key that nobody owns, then the same answer.
+ * not exist (key_ref 0), or one verification against a key that nobody owns (motions.c), then the same
+ * answer. So does a proof of another kind than the one that is configured.
  */
 #include "engine_int.h"
 
@@ -127,15 +128,21 @@ void auth_certreq_add(struct engine *e, struct ike_build *b, const struct engine
 
 /* ---- the peer's proof ---- */
 
-static int verify_raw(const struct engine_auth_remote *r, enum sig_scheme s, struct span octets,
-		      struct span sig, char *why, size_t cap)
+static int verify_raw(struct engine *e, const struct engine_auth_remote *r, enum sig_scheme s,
+		      struct span octets, struct span sig, char *why, size_t cap)
 {
 	char fp[KEY_FINGERPRINT_MAX];
+	bool tried = false;
 
-	for (size_t i = 0; i < r->public_key_count; i++)
-		if (sig_scheme_fits(s, pubkey_type(r->public_key[i])) &&
-		    !sig_verify(r->public_key[i], s, octets, sig))
+	for (size_t i = 0; i < r->public_key_count; i++) {
+		if (!sig_scheme_fits(s, pubkey_type(r->public_key[i])))
+			continue;
+		tried = true;
+		if (!sig_verify(r->public_key[i], s, octets, sig))
 			return 0;
+	}
+	if (!tried)
+		motions(e, s, octets, sig);
 	snprintf(why, cap,
 		 "the signature (%s) was not made with the key that `public-key` names%s%s",
 		 sig_scheme_name(s), r->public_key_count ? ": we expect " : "",
@@ -151,6 +158,7 @@ static int verify_cert(struct engine *e, const struct engine_auth_remote *r,
 	struct span others[IKE_CERTS_MAX];
 	struct cert *leaf = NULL;
 	struct pubkey *key = NULL;
+	bool tried = false;
 	const char *text = "no certificate was sent";
 	char subject[120];
 	size_t n = 0;
@@ -174,11 +182,14 @@ static int verify_cert(struct engine *e, const struct engine_auth_remote *r,
 	err = cert_verify(leaf, others + 1, n - 1, r->ca, now, &text);
 	if (!err)
 		err = cert_pubkey(leaf, &key);
-	if (!err && (!sig_scheme_fits(s, pubkey_type(key)) || sig_verify(key, s, octets, sig))) {
+	tried = !err && sig_scheme_fits(s, pubkey_type(key));
+	if (!err && (!tried || sig_verify(key, s, octets, sig))) {
 		text = "the signature does not fit the certificate";
 		err = -EKEYREJECTED;
 	}
 out:
+	if (!tried)
+		motions(e, s, octets, sig);
 	if (err) {
 		snprintf(why, cap, "%s%s%s; key `ca`", text, leaf ? ": " : "",
 			 leaf ? cert_subject(leaf, subject, sizeof(subject)) : "");
@@ -204,15 +215,20 @@ static int check_signature(struct engine *e, struct ike_sa *sa, const struct ike
 		return -EKEYREJECTED;
 	}
 	if (sa->auth->unknown) {
-		(void)sig_verify(e->dummy_key, SIG_ED25519, octets, sig);
+		const struct engine_auth_remote nobody = {
+			.ca = m->n_certs && !welcome_ready(e) ? e->any_ca : NULL,
+		};
+
+		(void)verify_cert(e, &nobody, m, id, s, octets, sig, why, cap);
 		return -EKEYREJECTED;
 	}
 	switch (r->kind) {
 	case ENGINE_AUTH_RAW:
-		return verify_raw(r, s, octets, sig, why, cap);
+		return verify_raw(e, r, s, octets, sig, why, cap);
 	case ENGINE_AUTH_CERT:
 		return verify_cert(e, r, m, id, s, octets, sig, why, cap);
 	default:
+		motions(e, s, octets, sig);
 		snprintf(why, cap, "it signed (%s), but for this peer we expect a PSK",
 			 sig_scheme_name(s));
 		return -EKEYREJECTED;

@@ -8,13 +8,6 @@
 
 #include <stdlib.h>
 
-/* RFC 8032 s7.1, test 1: a public key that nobody configured, for the motions of unknown identities. */
-static const uint8_t dummy_spki[] = {
-	0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00, 0xd7, 0x5a, 0x98,
-	0x01, 0x82, 0xb1, 0x0a, 0xb7, 0xd5, 0x4b, 0xfe, 0xd3, 0xc9, 0x64, 0x07, 0x3a, 0x0e, 0xe1,
-	0x72, 0xf3, 0xda, 0xa6, 0x23, 0x25, 0xaf, 0x02, 0x1a, 0x68, 0xf7, 0x07, 0x51, 0x1a,
-};
-
 void engine_enter(struct engine *e, uint64_t now_ms, struct fx_list *fx)
 {
 	e->now_ms = now_ms;
@@ -93,11 +86,6 @@ struct engine *engine_new(const struct engine_config *cfg)
 	e->half_life.arg = e;
 	engine_random(e, e->instance, sizeof(e->instance));
 	engine_random(e, e->cookie_secret, sizeof(e->cookie_secret));
-	if (pubkey_from_spki(dummy_spki, sizeof(dummy_spki), &e->dummy_key)) {
-		free(e);
-		errno = ENOMEM;
-		return NULL;
-	}
 	return e;
 }
 
@@ -461,7 +449,7 @@ void engine_free(struct engine *e)
 	hash_free(&e->peers_by_ident);
 	welcome_free(e);
 	timers_free(&e->timers);
-	pubkey_free(e->dummy_key);
+	motions_free(e);
 	secret_wipe(e, sizeof(*e));
 	free(e);
 }

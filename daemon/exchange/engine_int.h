@@ -34,6 +34,7 @@
 #define COOKIE_SECRET_MS   60000
 #define COOKIE_LEN	   17
 #define CERTREQ_KEYIDS_MAX 16
+#define MOTIONS_KEYS	   (KEY_RSA + 1)
 #define PEER_IKE_SAS_MAX   16 /* authenticated ones of a peer, those on their way out included */
 
 struct peer_entry {
@@ -90,7 +91,8 @@ struct engine {
 	uint32_t init_seen;
 	uint16_t prefix_half_open[PREFIX_SLOTS];
 	uint8_t prefix_known[PREFIX_SLOTS / 8]; /* a peer last authenticated from there */
-	struct pubkey *dummy_key;		/* for the motions of an unknown identity */
+	struct pubkey *nobody[MOTIONS_KEYS];	/* motions.c, by key type */
+	const struct ca_store *any_ca;		/* of a peer that calls with certificates, or NULL */
 	uint8_t keyids[CERTREQ_KEYIDS_MAX][20];
 	size_t keyid_count;
 
@@ -246,6 +248,9 @@ int auth_add_ours(struct engine *e, struct ike_sa *sa, struct ike_build *b, cons
  */
 int auth_check_peer(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
 		    const struct pld_id *id, char *why, size_t cap);
+/** motions() - Verify against nobody's key: what it costs where no key fits. motions.c. */
+void motions(struct engine *e, enum sig_scheme s, struct span octets, struct span sig);
+void motions_free(struct engine *e);
 void auth_certreq_add(struct engine *e, struct ike_build *b, const struct engine_peer *p);
 size_t id_body(const struct engine_id *id, uint8_t out[static 260]);
 struct span id_span(const struct engine_id *id);

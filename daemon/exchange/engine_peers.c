@@ -83,6 +83,7 @@ static void keyids_of(struct engine *e, const struct engine_peer *p)
 
 	if (p->remote_auth.kind != ENGINE_AUTH_CERT || !ca)
 		return;
+	e->any_ca = ca;
 	for (size_t i = 0; i < ca_store_count(ca); i++) {
 		uint8_t id[20];
 		bool known = ca_store_keyid(ca, i, id) != 0;
@@ -166,6 +167,7 @@ int welcome_ready(struct engine *e)
 	welcome_free(e);
 	e->keyid_count = 0;
 	e->childless = false;
+	e->any_ca = NULL;
 	for (const struct peer_entry *pe = e->peers; pe; pe = pe->next) {
 		struct welcome *w = pe->p->accept ? welcome_of(e, pe->p->ike) : NULL;
 
