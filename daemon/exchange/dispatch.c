@@ -6,7 +6,7 @@
  *
  *	half_open  <- IKE_AUTH request: becomes SA_R_INIT when it opens (half_open.h)
  *	SA_R_INIT  <- IKE_AUTH request          SA_I_AUTH <- IKE_AUTH response
- *	SA_UP      <- CREATE_CHILD_SA, INFORMATIONAL, both ways
+ *	SA_UP      <- CREATE_CHILD_SA, INFORMATIONAL, both ways; any other request: refused
  *	SA_REKEYED, SA_RETIRED <- the same (collisions, Deletes)     SA_CLOSING <- repeats only
  */
 #include "engine_int.h"
@@ -61,6 +61,24 @@ static void run_response(struct engine *e, struct ike_sa *sa, const struct step 
 	outreq_clear(&o);
 }
 
+/*
+ * Authentic, but nothing that can stand here: IKE_INTERMEDIATE after IKE_AUTH (RFC 9242 s3.1), a second IKE_AUTH,
+ * IKE_FOLLOWUP_KE of a key exchange that we know nothing of (RFC 9370 s2.2.4). It has used up its message ID,
+ * so it is answered; the IKE SA stays.
+ */
+static void run_misplaced(struct engine *e, struct ike_sa *sa, const struct step *s)
+{
+	uint8_t exchange = s->m->hdr.exchange;
+
+	if (sa_may_log(e, sa, s->path))
+		log_warn(&sa->log, "%s refused: it has no place in this IKE SA",
+			 ike_exchange_name(exchange));
+	pld_notify_add(inner_begin(e),
+		       exchange == IKE_FOLLOWUP_KE ? STATE_NOT_FOUND : INVALID_SYNTAX,
+		       (struct span){ NULL, 0 });
+	reply_send(e, sa, exchange, s->m->hdr.id, s->path, s->request_hash);
+}
+
 #define BIT(s)	(1u << (s))
 #define ALIVE	(BIT(SA_UP) | BIT(SA_REKEYED) | BIT(SA_RETIRED))
 #define REQUEST 0
@@ -84,6 +102,9 @@ static const struct transition {
 	  "<-- SK {SA, Nr, [KEr,] [TSi, TSr]}" },
 	{ ALIVE, INFORMATIONAL, REQUEST, run_info_request, SA_UP, "SK {[N,] [D,] ...} -->" },
 	{ ALIVE, INFORMATIONAL, ANSWER, run_response, SA_UP, "<-- SK {[N,] [D,] ...}" },
+	{ ALIVE, IKE_AUTH, REQUEST, run_misplaced, SA_UP, "SK {...} out of place -->" },
+	{ ALIVE, IKE_INTERMEDIATE, REQUEST, run_misplaced, SA_UP, "SK {...} out of place -->" },
+	{ ALIVE, IKE_FOLLOWUP_KE, REQUEST, run_misplaced, SA_UP, "SK {...} out of place -->" },
 };
 
 static const struct transition *transition_find(const struct ike_sa *sa, const struct ike_hdr *h)
