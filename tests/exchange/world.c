@@ -184,6 +184,12 @@ static uint64_t when(struct world *w)
 	return w->now_ms + d;
 }
 
+void world_send(struct world *w, int to, const struct engine_path *path, const uint8_t *bytes,
+		size_t len)
+{
+	fly(w, to, path, bytes, len, when(w));
+}
+
 static void transmit(struct world *w, int from, const struct fx *f)
 {
 	struct engine_path path = { .sock = f->send.path.sock,
@@ -305,16 +311,19 @@ void world_run(struct world *w, uint64_t ms)
 
 /* ---- the supervisor and the keys process of paper ---- */
 
-static void keys_process(struct world *w, int h, const struct fx *f)
+static void keys_process(struct world *w, int h, struct fx *f)
 {
 	struct host *host = &w->host[h];
 	uint8_t out[SIG_LEN_MAX];
-	struct span octets = { f->auth.octets, f->auth.len };
+	struct span octets;
 	struct secret none = { (uint8_t[]){ 'x' }, 1 };
 	size_t len = 0;
 
+	if (w->before_keys)
+		w->before_keys(w, h, f);
 	if (host->keys_dead)
 		return;
+	octets = (struct span){ f->auth.octets, f->auth.len };
 	if (f->auth.op == FX_AUTH_SIGN)
 		assert_int_equal(
 		    0, sig_make(host->key, f->auth.scheme, octets, out, sizeof(out), &len));

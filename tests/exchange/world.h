@@ -90,6 +90,8 @@ struct world {
 	bool (*filter)(struct world *w, int to, const struct engine_path *path, uint8_t *bytes,
 		       size_t *len);
 	void *filter_arg;
+	/* If set, sees what the keys process of paper is asked, and may change it, before it answers. */
+	void (*before_keys)(struct world *w, int host, struct fx *f);
 	FILE *record;
 	bool wire; /* read what travels, see wire.h */
 	/* Of a scenario: which variant; traffic may stop; no IKE SA is to remain. */
@@ -121,6 +123,9 @@ unsigned world_in_flight(const struct world *w, int to);
 /** world_inject() - Bytes from anywhere. */
 void world_inject(struct world *w, int to, const struct engine_path *path, const uint8_t *bytes,
 		  size_t len);
+/** world_send() - A packet on its way to @to, past filter and weather. */
+void world_send(struct world *w, int to, const struct engine_path *path, const uint8_t *bytes,
+		size_t len);
 void world_call(struct world *w, int host);
 /** world_up() - Call from home and run until quiet; both are up with one CHILD SA. */
 void world_up(struct world *w);
