@@ -316,6 +316,14 @@ void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o
 /** child_rekey_in_vain() - What the peer deleted while @o rekeyed it has no successor: it is down. */
 void child_rekey_in_vain(struct engine *e, struct ike_sa *sa, const struct outreq *o);
 
+/* cp.c */
+/** cp_wish() - CP(CFG_REQUEST) for what the configuration wants of the peer; nothing when nothing. */
+void cp_wish(struct ike_build *b, const struct engine_peer *p);
+/** cp_take() - What a CP(CFG_REPLY) in @m gives us. */
+void cp_take(struct engine *e, struct ike_sa *sa, const struct ike_msg *m);
+/** cp_give() - What the peer asked for by CP, from `assign`. False: it asked and nothing fits. */
+bool cp_give(struct ike_sa *sa, const struct ike_msg *m, struct ike_build *b);
+
 /* rekey.c */
 void rekey_schedule(struct engine *e, struct ike_sa *sa);
 void on_sa_life(struct timer *t, uint64_t now_ms);

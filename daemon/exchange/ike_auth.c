@@ -95,20 +95,6 @@ void ike_auth_begin(struct engine *e, struct ike_sa *sa)
 	sa_end(e, sa, ENGINE_WHY_LOCAL, false);
 }
 
-static void wish_addresses(struct ike_build *b, const struct engine_peer *p)
-{
-	struct wr *w;
-
-	if (!p->request_v4 && !p->request_v6)
-		return;
-	w = cp_begin(b, CFG_REQUEST);
-	if (p->request_v4)
-		cp_attr_add(w, INTERNAL_IP4_ADDRESS, (struct span){ NULL, 0 });
-	if (p->request_v6)
-		cp_attr_add(w, INTERNAL_IP6_ADDRESS, (struct span){ NULL, 0 });
-	cp_end(b);
-}
-
 static void add_instance(struct engine *e, const struct ike_sa *sa, struct ike_build *b)
 {
 	if (sa->postern)
@@ -159,7 +145,7 @@ static int request_build(struct engine *e, struct ike_sa *sa, const uint8_t *res
 	err = auth_add_ours(e, sa, b, result, len);
 	if (err)
 		return err;
-	wish_addresses(b, p);
+	cp_wish(b, p);
 	if (!goes_childless(sa))
 		err = request_child(e, sa, b);
 	add_instance(e, sa, b);
@@ -272,31 +258,6 @@ static void candidate_wins(struct engine *e, struct ike_sa *sa)
 	sa_end(e, call, ENGINE_WHY_REPLACED, true);
 }
 
-static void take_addresses(struct engine *e, struct ike_sa *sa, const struct ike_msg *m)
-{
-	const struct engine_peer *p = sa->peer->p;
-	struct pld_cp cp;
-	struct fx *f;
-
-	if (!m->cp.p || cp_parse(m->cp, &cp) || cp.type != CFG_REPLY)
-		return;
-	f = fx_add(e, FX_ADDRESSES);
-	f->addresses.peer = p->id;
-	f->addresses.ike = sa->handle;
-	for (unsigned i = 0; i < cp.count; i++) {
-		struct addr a;
-
-		if (cp_attr_addr(&cp.attrs[i], &a))
-			continue;
-		if (cp.attrs[i].type == INTERNAL_IP4_ADDRESS && p->request_v4)
-			f->addresses.v4 = a;
-		else if (cp.attrs[i].type == INTERNAL_IP6_ADDRESS && p->request_v6)
-			f->addresses.v6 = a;
-	}
-	sa->peer->v4 = f->addresses.v4;
-	sa->peer->v6 = f->addresses.v6;
-}
-
 static enum engine_why why_of(uint16_t notify)
 {
 	switch (notify) {
@@ -359,7 +320,7 @@ static void finish_i(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 	}
 	candidate_wins(e, sa);
 	sa_enter_state(e, sa, SA_UP);
-	take_addresses(e, sa, m); /* they bound the selectors of the CHILD SA */
+	cp_take(e, sa, m); /* they bound the selectors of the CHILD SA */
 	childless = !sa->children && !ike_msg_error(m);
 	child = first_child(e, sa, m, a);
 	come_up(e, sa, child);
@@ -568,38 +529,6 @@ void ike_auth_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 		peer_proved(e, sa, m);
 }
 
-/* What the peer asked for by CP, from `assign`. False: it asked and nothing fits. */
-static bool give_addresses(struct ike_sa *sa, const struct ike_msg *m, struct ike_build *b)
-{
-	const struct engine_peer *p = sa->peer->p;
-	const struct addr *v4 = NULL, *v6 = NULL;
-	bool want4 = false, want6 = false;
-	struct pld_cp cp;
-	struct wr *w;
-
-	if (!m->cp.p || cp_parse(m->cp, &cp) || cp.type != CFG_REQUEST)
-		return true;
-	for (unsigned i = 0; i < cp.count; i++) {
-		want4 |= cp.attrs[i].type == INTERNAL_IP4_ADDRESS;
-		want6 |= cp.attrs[i].type == INTERNAL_IP6_ADDRESS;
-	}
-	for (size_t i = p->assign_count; i-- > 0;) {
-		if (p->assign[i].family == AF_INET && want4)
-			v4 = &p->assign[i];
-		else if (p->assign[i].family == AF_INET6 && want6)
-			v6 = &p->assign[i];
-	}
-	if (!v4 && !v6)
-		return !want4 && !want6;
-	w = cp_begin(b, CFG_REPLY);
-	if (v4)
-		cp_attr_add_addr(w, v4, 32);
-	if (v6)
-		cp_attr_add_addr(w, v6, 128);
-	cp_end(b);
-	return true;
-}
-
 static void explain_child(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
 			  uint16_t notify)
 {
@@ -633,7 +562,7 @@ static struct child_sa *answer_child(struct engine *e, struct ike_sa *sa, const 
 				     struct ike_build *b)
 {
 	struct child_sa *c = NULL;
-	bool childless = !asks_child(m), given = give_addresses(sa, m, b);
+	bool childless = !asks_child(m), given = cp_give(sa, m, b);
 	uint16_t notify, group;
 
 	if (childless && given && sa->auth->childless &&
