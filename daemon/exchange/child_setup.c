@@ -281,12 +281,15 @@ void child_drop(struct engine *e, struct child_sa *c, bool tell)
 
 void child_successor_sends(struct engine *e, struct child_sa *c)
 {
-	struct child_sa *next = c, *n;
+	struct child_sa *next = c;
 
-	while (next->replaced_by && (n = ike_sa_child_in(c->sa, next->replaced_by)))
-		next = n;
-	if (next != c && next->state == CHILD_HALF)
-		child_switch_out(e, next);
+	/* The first, not the last: only of that one it is known that the peer has the keys. */
+	while (next->replaced_by && (next = ike_sa_child_in(c->sa, next->replaced_by))) {
+		if (next->state == CHILD_HALF)
+			child_switch_out(e, next);
+		if (next->out_installed)
+			return;
+	}
 }
 
 void child_linger(struct engine *e, struct child_sa *c, bool tell)

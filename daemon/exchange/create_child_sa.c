@@ -121,6 +121,9 @@ static void answer_new_child(struct engine *e, struct ike_sa *sa, const struct i
 	struct child_sa *c;
 	uint16_t notify, group;
 
+	/* Who rekeys an SA has its keys. */
+	if (old && old->announced)
+		child_switch_out(e, old);
 	nonce_set(&ni, m->nonce);
 	engine_random(e, nr.b, NONCE_LEN);
 	if (!old && ike_sa_children_up(sa) >= IKE_CHILDREN_UP)

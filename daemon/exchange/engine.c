@@ -236,8 +236,11 @@ static void drop_children(struct engine *e, struct ike_sa *sa, bool replaced)
 	sa->out.new_child = NULL;
 }
 
-static void unlink_kin(struct ike_sa *sa)
+static void unlink_kin(struct engine *e, struct ike_sa *sa)
 {
+	/* The peer may never have confirmed this one: its predecessor would wait for that for ever. */
+	if (sa->predecessor && sa->predecessor->state == SA_REKEYED)
+		timer_arm(e, &sa->predecessor->life, e->now_ms + RETIRED_MS);
 	if (sa->successor && sa->successor->predecessor == sa)
 		sa->successor->predecessor = NULL;
 	if (sa->predecessor && sa->predecessor->successor == sa)
@@ -265,7 +268,7 @@ void sa_end(struct engine *e, struct ike_sa *sa, enum engine_why why, bool repla
 	tell_down(e, sa, why, replaced);
 	half_open_gone(e, sa);
 	forget_rival(sa);
-	unlink_kin(sa);
+	unlink_kin(e, sa);
 	timer_clear(&e->timers, &sa->resend);
 	timer_clear(&e->timers, &sa->life);
 	timer_clear(&e->timers, &sa->retry);
@@ -289,7 +292,7 @@ void sa_end_soft(struct engine *e, struct ike_sa *sa, enum engine_why why, bool 
 	drop_children(e, sa, replaced);
 	tell_down(e, sa, why, replaced);
 	forget_rival(sa);
-	unlink_kin(sa);
+	unlink_kin(e, sa);
 	timer_clear(&e->timers, &sa->resend);
 	timer_clear(&e->timers, &sa->retry);
 	outreq_clear(&sa->out);

@@ -289,7 +289,7 @@ void child_announce(struct engine *e, struct child_sa *c);
 void child_drop(struct engine *e, struct child_sa *c, bool tell);
 /** child_linger() - Outbound off now, inbound after CHILD_LINGER_MS. */
 void child_linger(struct engine *e, struct child_sa *c, bool tell);
-/** child_successor_sends() - @c sends no more: the last of those that replaced it does now. */
+/** child_successor_sends() - @c sends no more: the first of those that replaced it does, if none does yet. */
 void child_successor_sends(struct engine *e, struct child_sa *c);
 void child_stop_out(struct engine *e, struct child_sa *c);
 void on_child_life(struct timer *t, uint64_t now_ms);
