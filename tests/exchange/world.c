@@ -7,6 +7,8 @@
 
 #include "world.h"
 #include "certs.h"
+#include "hash.h"
+#include "log.h"
 #include "prf.h"
 #include "wire_text.h"
 
@@ -154,6 +156,51 @@ bool paper_works(struct world *w, int from)
 	       ts_list_equal(&i->local, &o->remote) && ts_list_equal(&i->remote, &o->local);
 }
 
+static uint64_t key_id(const uint8_t *key, size_t len, const struct esp_suite *suite)
+{
+	uint64_t h = hash_bytes(key, len) ^ hash_bytes(suite, sizeof(*suite));
+
+	return h ? h : 1;
+}
+
+/* Home's packets come from another port than before: the supervisor of the VPS follows. */
+static void roam(struct world *w, uint16_t port)
+{
+	struct host *h = &w->host[VPS];
+	struct engine_path path = h->path;
+	uint32_t list[16];
+	size_t n = engine_peer_ikes(h->e, h->peer.id, list, 16);
+
+	w->nat_seen = path.remote.port = port;
+	for (size_t i = 0; i < n && i < 16; i++)
+		DO(w, VPS, engine_set_path(e, now, list[i], &path, fx));
+}
+
+/* A packet of the tunnel is there. */
+static void data_arrives(struct world *w, const struct flight *f)
+{
+	struct host *h = &w->host[f->to];
+	struct paper_child *p = paper_find(h, f->spi);
+
+	if (!p || !p->in || key_id(p->in_key, p->in_key_len, &p->suite) != f->key) {
+		log_debug(NULL, "%s cannot open a packet for %08x", names[f->to], f->spi);
+		w->unopened++;
+		return;
+	}
+	w->opened++;
+	if (f->path.remote.port > w->nat_seen && w->nat_port && f->to == VPS)
+		roam(w, f->path.remote.port);
+	p = paper_find(h, f->spi);
+	if (!p)
+		return;
+	if (!p->seen)
+		DO(w, f->to,
+		   engine_on_child_event(e, now, f->spi, ENGINE_CHILD_FIRST_PACKET, fx));
+	p = paper_find(h, f->spi);
+	if (p)
+		p->seen = true;
+}
+
 /* ---- the network ---- */
 
 static void fly(struct world *w, int to, const struct engine_path *path, const uint8_t *bytes,
@@ -167,11 +214,13 @@ static void fly(struct world *w, int to, const struct engine_path *path, const u
 	f->to = to;
 	f->path = *path;
 	f->len = len;
+	f->key = 0;
 	f->bytes = malloc(len ? len : 1);
-	memcpy(f->bytes, bytes, len);
+	if (len)
+		memcpy(f->bytes, bytes, len);
 	f->answer = false;
 	f->text[0] = '\0';
-	if (w->wire)
+	if (w->wire && bytes)
 		f->answer = wire_text(w, !to, bytes, len, f->text, sizeof(f->text));
 }
 
@@ -197,6 +246,8 @@ static void transmit(struct world *w, int from, const struct fx *f)
 				    .remote = f->send.path.local };
 	size_t len = f->send.len;
 
+	if (w->nat_port && from == HOME)
+		path.remote.port = w->nat_port;
 	w->host[from].sent++;
 	if (w->record && fwrite(&(uint16_t){ (uint16_t)len }, 2, 1, w->record) == 1)
 		fwrite(f->send.bytes, 1, len, w->record);
@@ -207,6 +258,42 @@ static void transmit(struct world *w, int from, const struct fx *f)
 	fly(w, !from, &path, f->send.bytes, len, when(w));
 	if (w->dup && world_random(w) % 100 < w->dup)
 		fly(w, !from, &path, f->send.bytes, len, when(w));
+}
+
+static bool superseded(const struct host *h, const struct paper_child *p)
+{
+	for (int i = 0; i < CHILDREN_MAX; i++) {
+		const struct paper_child *o = &h->child[i];
+
+		if (o->used && o->out && o->out_since > p->out_since &&
+		    ts_list_equal(&o->remote, &p->remote) && ts_list_equal(&o->local, &p->local))
+			return true;
+	}
+	return false;
+}
+
+void world_data(struct world *w, int from)
+{
+	struct host *h = &w->host[from];
+	struct engine_path path = w->host[!from].path;
+	bool sent = false;
+
+	if (w->nat_port && from == HOME)
+		path.remote.port = w->nat_port;
+
+	for (int i = 0; i < CHILDREN_MAX; i++) {
+		const struct paper_child *p = &h->child[i];
+
+		if (!p->used || !p->out || superseded(h, p))
+			continue;
+		sent = true;
+		if (w->drop && world_random(w) % 100 < w->drop)
+			continue;
+		fly(w, !from, &path, NULL, 0, when(w));
+		w->flight[w->flights - 1].spi = p->spi_out;
+		w->flight[w->flights - 1].key = key_id(p->out_key, p->out_key_len, &p->suite);
+	}
+	w->unsent += !sent;
 }
 
 static int oldest(const struct world *w, int to)
@@ -244,7 +331,15 @@ void world_inject(struct world *w, int to, const struct engine_path *path, const
 
 void world_put(struct world *w, struct flight f)
 {
-	if (!w->cut[f.to])
+	bool lost = w->cut[f.to];
+
+	if (w->nat_port && f.to == HOME && !f.key) {
+		lost |= f.path.local.port != w->nat_port;
+		f.path.local = w->host[HOME].path.local;
+	}
+	if (f.key && !lost)
+		data_arrives(w, &f);
+	else if (!lost)
 		DO(w, f.to, engine_on_datagram(e, now, &f.path, f.bytes, f.len, fx));
 	free(f.bytes);
 }
@@ -278,6 +373,12 @@ unsigned world_in_flight(const struct world *w, int to)
 	return n;
 }
 
+static void traffic(struct world *w)
+{
+	for (int h = 0; w->data && h < 2; h++)
+		world_data(w, h);
+}
+
 void world_run(struct world *w, uint64_t ms)
 {
 	uint64_t end = w->now_ms + ms;
@@ -296,14 +397,19 @@ void world_run(struct world *w, uint64_t ms)
 		if (ms && (at < timer ? at : timer) > end)
 			break;
 		if (at <= timer) {
+			bool data = w->flight[i].key;
+
 			w->now_ms = at > w->now_ms ? at : w->now_ms;
 			world_put(w, world_take(w, (unsigned)i));
+			if (!data)
+				traffic(w);
 			continue;
 		}
 		w->now_ms = timer > w->now_ms ? timer : w->now_ms;
 		for (int h = 0; h < 2; h++)
 			if (w->host[h].e)
 				DO(w, h, engine_on_timer(e, now, fx));
+		traffic(w);
 	}
 	if (ms)
 		w->now_ms = end;
@@ -348,6 +454,18 @@ static void remove_half(struct host *h, const struct fx *f)
 	memset(p, 0, sizeof(*p));
 }
 
+/* The one that was up last is gone; perhaps another is up. */
+static void other_ike(struct host *h)
+{
+	struct engine_ike_info i;
+	uint32_t list[16];
+	size_t n = engine_peer_ikes(h->e, h->peer.id, list, 16);
+
+	for (size_t k = 0; k < n && k < 16; k++)
+		if (engine_ike_info(h->e, list[k], &i) && i.established)
+			h->ike = list[k];
+}
+
 static void apply_one(struct world *w, int i, struct fx *f)
 {
 	struct host *h = &w->host[i];
@@ -371,6 +489,8 @@ static void apply_one(struct world *w, int i, struct fx *f)
 	case FX_PEER_DOWN:
 		h->down++;
 		h->last_down = *f;
+		if (f->down.ike == h->ike)
+			other_ike(h);
 		break;
 	case FX_CHILD_UP:
 		h->child_up++;
@@ -583,6 +703,7 @@ void world_restart(struct world *w, int i)
 	engine_free(w->host[i].e);
 	memset(w->host[i].child, 0, sizeof(w->host[i].child));
 	w->host[i].spis = 0;
+	w->host[i].ike = 0;
 	start_one(w, i);
 }
 

@@ -24,6 +24,7 @@
 
 struct paper_child {
 	bool used, in, out;
+	bool seen; /* a packet came in by it */
 	uint32_t spi_in, spi_out;
 	struct esp_suite suite;
 	uint8_t in_key[128], out_key[128];
@@ -73,6 +74,9 @@ struct flight {
 	size_t len;
 	bool answer;	/* w->wire: it is a response; */
 	char text[160]; /* and this is what it says, in wire notation */
+	/* Not IKE but a packet of the tunnel: its SPI, and what stands for the key that sealed it; 0: IKE. */
+	uint32_t spi;
+	uint64_t key;
 };
 
 struct world {
@@ -93,7 +97,13 @@ struct world {
 	/* If set, sees what the keys process of paper is asked, and may change it, before it answers. */
 	void (*before_keys)(struct world *w, int host, struct fx *f);
 	FILE *record;
-	bool wire; /* read what travels, see wire.h */
+	bool wire; /* read what travels, see wire_text.h */
+	bool data; /* whenever something happens, each side sends a packet through the tunnel */
+	/* Home's port as others see it; IKE that they send to another is lost; 0: no NAT. */
+	uint16_t nat_port;
+	uint16_t nat_seen; /* the highest that a packet of the tunnel came from */
+	/* Packets of the tunnel: arrived and opened, arrived and not opened, without an SA to send on. */
+	unsigned long opened, unopened, unsent;
 	/* Of a scenario: which variant; traffic may stop; no IKE SA is to remain. */
 	int variant;
 	bool may_break, gone;
@@ -137,6 +147,8 @@ void world_apply(struct world *w, int host, struct fx_list *fx);
 /** world_no_leaks() - Ends both politely: no SA, SPI or half-open entry remains. */
 void world_no_leaks(struct world *w);
 unsigned paper_children(const struct host *h, bool in, bool out);
+/** world_data() - @from sends a packet for each pair of selectors through the tunnel. */
+void world_data(struct world *w, int from);
 /** paper_works() - A packet that @from sends now would be opened by the other. */
 bool paper_works(struct world *w, int from);
 
