@@ -360,6 +360,47 @@ static void initial_contact_without_auth_is_nothing(void **state)
 	twins_free(&t);
 }
 
+static void call_if_idle(struct world *w)
+{
+	if (!engine_peer_ikes(w->host[HOME].e, w->host[HOME].peer.id, NULL, 0))
+		world_call(w, HOME);
+}
+
+/* Both machines want it all the time, and neither waits a minute when it is refused. */
+static void both_insist(struct twins *t, unsigned seconds)
+{
+	while (seconds--) {
+		call_if_idle(t->w);
+		call_if_idle(t->twin);
+		twins_run(t, 1000);
+	}
+}
+
+static void ike_case_045_same_identity_from_two_hosts_has_one_winner(void **state)
+{
+	struct twins t;
+
+	(void)state;
+	twins_new(&t);
+	both_insist(&t, 300); /* who was there first and answers */
+	assert_int_equal(t.w->host[VPS].up, 1);
+	assert_int_equal(t.w->host[VPS].down + t.w->host[HOME].down, 0);
+	assert_int_equal(t.twin->host[HOME].up, 0);
+	assert_true(t.auth_answered >= 100); /* and that is said each time */
+	t.w->cut[HOME] = true;
+	both_insist(&t, 60);
+	assert_int_equal(t.w->host[VPS].up, 2);
+	assert_int_equal(established(&t.twin->host[HOME]), 1);
+	/* It comes back and wants its place again: one change was all. */
+	t.w->cut[HOME] = false;
+	world_restart(t.w, HOME);
+	both_insist(&t, 300);
+	assert_int_equal(t.w->host[VPS].up, 2);
+	assert_int_equal(established(&t.twin->host[HOME]), 1);
+	assert_true(t.w->host[HOME].down >= 100);
+	twins_free(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -373,6 +414,7 @@ int main(void)
 		cmocka_unit_test(the_same_instance_replaces_at_once),
 		cmocka_unit_test(initial_contact_of_a_foreign_peer_replaces),
 		cmocka_unit_test(initial_contact_without_auth_is_nothing),
+		cmocka_unit_test(ike_case_045_same_identity_from_two_hosts_has_one_winner),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
