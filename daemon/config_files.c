@@ -8,11 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "psk.h"
 #include "secret.h"
 #include "sign.h"
 #include "view.h"
-
-#define PSK_MIN 16 /* bytes: a shorter one can be guessed offline by whoever meets us */
 
 static void blame(struct config *cfg, const struct conf_section *s, const char *key,
 		  const char *path, const char *why)
@@ -27,6 +26,7 @@ static void check_secret(struct config *cfg, const struct conf_section *s, const
 	char *text = NULL, why[CONF_WHY_MAX];
 	struct secret sec = { 0 };
 	struct privkey *k = NULL;
+	const char *fault;
 	size_t len = 0;
 	int rc;
 
@@ -40,14 +40,19 @@ static void check_secret(struct config *cfg, const struct conf_section *s, const
 		return;
 	}
 	if (!strcmp(key, "psk")) {
-		while (len && strchr("\r\n", text[len - 1]))
-			len--;
-		if (len < PSK_MIN)
+		fault = psk_fault((uint8_t *)text, psk_trim((uint8_t *)text, len));
+		if (fault)
+			blame(cfg, s, key, path, fault);
+	} else {
+		rc = secret_set(&sec, text, len ? len : 1);
+		rc = rc ? rc : privkey_load(&sec, &k);
+		if (rc == -ENOTSUP)
 			blame(cfg, s, key, path,
-			      "is too short a secret; make one with postern keygen --psk");
-	} else if (secret_set(&sec, text, len ? len : 1) || privkey_load(&sec, &k)) {
-		blame(cfg, s, key, path,
-		      "holds no private key that we take; make one with postern keygen");
+			      "is of a type or size that Postern does not have (" KEY_TYPES_TAKEN
+			      "); make one with postern keygen");
+		else if (rc)
+			blame(cfg, s, key, path,
+			      "holds no private key; make one with postern keygen");
 	}
 	secret_wipe(text, len);
 	free(text);

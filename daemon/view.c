@@ -87,8 +87,11 @@ static int load_keys(struct view *v, const struct config_peer *p, const struct c
 		int rc = text ? pubkey_load(text, len, &v->public_key[i]) : -ENOENT;
 
 		if (text && rc)
-			snprintf(why, cap, "%s holds no public key that we take (%s)",
-				 p->public_key[i], strerror(-rc));
+			snprintf(why, cap,
+				 rc == -ENOTSUP ? "%s is of a type or size that Postern does not "
+						  "have (" KEY_TYPES_TAKEN ")"
+						: "%s holds no public key",
+				 p->public_key[i]);
 		free(text);
 		if (rc)
 			return rc;

@@ -22,6 +22,7 @@
 #include "loop.h"
 #include "prf.h"
 #include "proc.h"
+#include "psk.h"
 #include "secret.h"
 #include "sign.h"
 
@@ -29,6 +30,7 @@ struct file {
 	char *path;
 	struct secret text;
 	struct privkey *key; /* made at PM_GO, when a peer names it as private-key */
+	const char *weak;    /* why it was refused as a PSK, or NULL */
 	struct file *next;
 };
 
@@ -110,7 +112,8 @@ static int psk_auth(const struct keys *k, const struct config_peer *peer, const 
 		    uint8_t *out, size_t *len)
 {
 	struct secret nobody = { .data = (uint8_t[32]){ 1 }, .len = 32 };
-	struct file *f = peer ? find_file(&k->now, peer->psk) : NULL;
+	struct file *named = peer ? find_file(&k->now, peer->psk) : NULL;
+	struct file *f = named && named->text.len ? named : NULL;
 	struct kq_psk q;
 	struct span octets;
 	int rc;
@@ -218,41 +221,48 @@ static int take_secret(struct set *s, struct ipc_msg *m)
 	return 0;
 }
 
-/* A PSK is its file but for the end of the line, which an editor puts there. */
-static void trim(struct secret *s)
+/* What is wrong with it as a PSK, or NULL; then it is without the end of its line. */
+static const char *make_psk(struct file *f)
 {
-	while (s->len && (s->data[s->len - 1] == '\n' || s->data[s->len - 1] == '\r'))
-		s->data[--s->len] = 0;
+	const char *fault;
+
+	if (!f)
+		return strerror(ENOENT);
+	f->text.len = psk_trim(f->text.data, f->text.len);
+	fault = f->weak ? f->weak : psk_fault(f->text.data, f->text.len);
+	if (fault)
+		secret_clear(&f->text);
+	return f->weak = fault;
 }
 
-static int make_keys(struct set *s)
+static const char *make_private(struct file *f)
 {
-	int rc = 0;
+	int rc;
 
+	if (!f)
+		return strerror(ENOENT);
+	if (f->key)
+		return NULL;
+	rc = privkey_load(&f->text, &f->key);
+	secret_clear(&f->text);
+	return !rc		? NULL
+	       : rc == -ENOTSUP ? "is of a type or size that Postern does not have"
+				: "holds no private key; postern keygen makes one";
+}
+
+/* One bad file must not stop the other peers: it is named, and cannot be used. */
+static void make_keys(struct set *s)
+{
 	for (size_t i = 0; i < s->cfg->peer_count; i++) {
 		const struct config_peer *p = &s->cfg->peers[i];
-		struct file *f = find_file(s, p->psk ? p->psk : p->private_key);
-		int one = 0;
+		const char *fault = p->psk ? make_psk(find_file(s, p->psk)) : NULL;
 
-		if (!f) {
-			one = -ENOENT;
-		} else if (p->psk) {
-			trim(&f->text);
-			one = f->text.len ? 0 : -EBADMSG;
-		} else if (!f->key) {
-			one = privkey_load(&f->text, &f->key);
-			secret_clear(&f->text);
-		}
-		if (one)
-			log_err(NULL, "peer=%s %s=%s: %s", p->name, p->psk ? "psk" : "private-key",
-				p->psk		 ? p->psk
-				: p->private_key ? p->private_key
-						 : "",
-				one == -EBADMSG ? "not a key; postern keygen makes one"
-						: strerror(-one));
-		rc = rc ? rc : one;
+		if (fault)
+			log_err(NULL, "peer=%s psk=%s: %s", p->name, p->psk, fault);
+		fault = p->private_key ? make_private(find_file(s, p->private_key)) : NULL;
+		if (fault)
+			log_err(NULL, "peer=%s private-key=%s: %s", p->name, p->private_key, fault);
 	}
-	return rc;
 }
 
 static int go(struct keys *k)
@@ -262,7 +272,7 @@ static int go(struct keys *k)
 
 	if (!k->next.cfg)
 		return -EBADMSG;
-	(void)make_keys(&k->next); /* one bad file must not stop the other peers */
+	make_keys(&k->next);
 	set_clear(&k->now);
 	k->now = k->next;
 	memset(&k->next, 0, sizeof(k->next));

@@ -70,7 +70,7 @@ def configure(posternd="", peer=""):
 gate.run(["sh", "-c", "mkdir -p /etc/postern && cd /etc/postern && umask 077 && "
           "openssl genpkey -algorithm ed25519 -out gate.key && openssl genpkey -algorithm ed25519 -out home.key && "
           "openssl pkey -in home.key -pubout -out home.pub && openssl pkey -in gate.key -pubout -out gate.pub && "
-          "printf 'a shared secret\\n' > vps.psk && chmod 644 *.pub"])
+          "printf 'q7Rk2VtW9xYb4ZpL8mNc5\\n' > vps.psk && chmod 644 *.pub"])
 configure()
 
 
@@ -346,7 +346,7 @@ for what, wrong in (("any text", b"sign me, a certificate or whatever it is".hex
     check(f"keys signs no {what}", r["status"] == -74 and not r["hex"], r)
 import hashlib
 import hmac
-inner = hmac.new(b"a shared secret", b"Key Pad for IKEv2", hashlib.sha256).digest()
+inner = hmac.new(b"q7Rk2VtW9xYb4ZpL8mNc5", b"Key Pad for IKEv2", hashlib.sha256).digest()
 mac = ask("key", what="psk", peer="vps", octets="mac me")
 check("keys makes the PSK's MAC", mac["hex"] == hmac.new(inner, b"mac me", hashlib.sha256).hexdigest(), mac)
 check("no PSK for a peer with a key", ask("key", what="psk", peer="home", octets="x")["status"] == -ENOENT)

@@ -17,6 +17,32 @@
 #include "daemon_cli.h"
 #include "view.h"
 
+/* A key that is too small, made for this and used nowhere. */
+#define RSA_1024                                                                                   \
+	"-----BEGIN PRIVATE KEY-----\n"                                                            \
+	"MIICdQIBADANBgkqhkiG9w0BAQEFAASCAl8wggJbAgEAAoGBALnC3pa4FGUY75hP\n"                       \
+	"9IUPOKqpPY51xU4l8l6Tfp2r1Nb8Fe9kNoxidUBMFeHN3MyYufc/SRD1GLgn2t/b\n"                       \
+	"tiK2BuTMlvWEwAgcg1nlxWf/cZ99TVnKINsmnyy0wY4DRC87sbukbyz4jFwghZls\n"                       \
+	"rm3C80kwBtVc6en92j8WJwU0rYcvAgMBAAECgYBqqQehxuR/AAhijlY6KHlDFJXx\n"                       \
+	"vJGjw4oc39ettMIrBueZYxMnHElyt71AwDFtkKwG2WGcyP5+jvPP4Zn86EOgFKL2\n"                       \
+	"e4FolRSpYelwNFvdu+vKz0l+7nTV2VXRh0mx75uU2yy66axDQXKY6I5rzoN0PfJd\n"                       \
+	"QieNYCtWWxebP6MwYQJBAO55xpd5C/wfjtOXMUGu3VZ8nvZuQi2LNuaHRuwNVgS5\n"                       \
+	"l/ki/9y9jY0EFB9+hFMDERmyOJaAzhjBc9uvzfeOyOcCQQDHaWy1kwrwuA2WcMLD\n"                       \
+	"gIlcZk+d2yD7AvpEab5lRzHdFxqTN6vOdl/IfUXuBD9JKnLGUnfRMduGqktsOUO7\n"                       \
+	"/p55AkAA98mQj9M2oMIppbFzfMw1L6hNg8ENAkWkxePJzXwN5NrzDetP8A0FB4E1\n"                       \
+	"Z4QN+jM1kX2dTsSHYTGhMKN7X779AkAiDeb6uznLEiN/5ZHdQT40AWTnWFyxgTis\n"                       \
+	"JkLVmOrzDtcC/SbiA2UoH/ypQSBtpkojhEHh/9m1ja+Ds+PVXw5BAkBVAlcEr91m\n"                       \
+	"T8s+r++7Wi/jEti4uVK4aRwYQj1G0nDn455liKxVJAsc/LhJ9iNpUXcjncms4F/b\n"                       \
+	"ARfoT71JONwc\n"                                                                           \
+	"-----END PRIVATE KEY-----\n"
+#define RSA_1024_PUBLIC                                                                            \
+	"-----BEGIN PUBLIC KEY-----\n"                                                             \
+	"MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQC5wt6WuBRlGO+YT/SFDziqqT2O\n"                       \
+	"dcVOJfJek36dq9TW/BXvZDaMYnVATBXhzdzMmLn3P0kQ9Ri4J9rf27YitgbkzJb1\n"                       \
+	"hMAIHINZ5cVn/3GffU1ZyiDbJp8stMGOA0QvO7G7pG8s+IxcIIWZbK5twvNJMAbV\n"                       \
+	"XOnp/do/FicFNK2HLwIDAQAB\n"                                                               \
+	"-----END PUBLIC KEY-----\n"
+
 static char dir[] = "/tmp/postern-check-XXXXXX";
 
 static const char *path(const char *name)
@@ -137,17 +163,31 @@ static void check_looks_into_the_files(void **state)
 	assert_int_equal(chmod(path("vps.key"), 0600), 0);
 	put("junk", "no key\n", 0600);
 	says("[posternd]\nidentity = v.example\ntunnel-address = 10.99.0.1\nprivate-key = junk\n",
-	     "%/postern.conf:4: private-key = %/junk: holds no private key that we take; make one "
+	     "%/postern.conf:4: private-key = %/junk: holds no private key; make one "
 	     "with "
 	     "postern keygen");
 	says(CONF "[peer b]\nidentity = b.example\nassign = 10.99.0.3\npublic-key = junk\n",
-	     "%/postern.conf:12: [peer b] %/junk holds no public key that we take (Bad message)");
+	     "%/postern.conf:12: [peer b] %/junk holds no public key");
 	says(CONF "[peer b]\nidentity = b.example\nassign = 10.99.0.3\npublic-key = none\n",
 	     "%/postern.conf:12: [peer b] %/none cannot be opened: No such file or directory");
 	put("short", "secret\n", 0600);
 	says(CONF "[peer b]\nidentity = b.example\nassign = 10.99.0.3\npsk = short\n",
 	     "%/postern.conf:12: psk = %/short: is too short a secret; make one with postern "
 	     "keygen --psk");
+	put("short", "correct horse battery staple\n", 0600);
+	says(
+	    CONF "[peer b]\nidentity = b.example\nassign = 10.99.0.3\npsk = short\n",
+	    "%/postern.conf:12: psk = %/short: can be guessed; make one with postern keygen --psk");
+	put("junk", RSA_1024, 0600);
+	says("[posternd]\nidentity = v.example\ntunnel-address = 10.99.0.1\nprivate-key = junk\n",
+	     "%/postern.conf:4: private-key = %/junk: is of a type or size that Postern does not "
+	     "have (Ed25519, ECDSA on P-256, P-384 or P-521, RSA of 2048 to 8192 bits); make one "
+	     "with postern keygen");
+	put("junk", RSA_1024_PUBLIC, 0644);
+	says(CONF "[peer b]\nidentity = b.example\nassign = 10.99.0.3\npublic-key = junk\n",
+	     "%/postern.conf:12: [peer b] %/junk is of a type or size that Postern does not have "
+	     "(Ed25519, ECDSA on P-256, P-384 or P-521, RSA of 2048 to 8192 bits)");
+	put("junk", "no key\n", 0600);
 	says(CONF
 	     "[peer b]\nidentity = b.example\nassign = 10.99.0.3\nca = junk\ncertificate = junk\n",
 	     "%/postern.conf:12: [peer b] %/junk holds no certificate (Bad message)");
