@@ -114,7 +114,12 @@ static int load_certs(struct view *v, const struct config_peer *p, const struct 
 		return rc;
 	text = text_of(files, p->ca, &len, why, cap);
 	rc = text ? ca_store_new(text, len, &v->ca) : -ENOENT;
-	if (text && rc)
+	if (text && rc == -ENOTSUP)
+		snprintf(why, cap,
+			 "%s has an authority whose key is of a type or size that Postern does not "
+			 "have (" KEY_TYPES_TAKEN ")",
+			 p->ca);
+	else if (text && rc)
 		snprintf(why, cap, "%s holds no certificate (%s)", p->ca, strerror(-rc));
 	free(text);
 	return rc;

@@ -220,6 +220,11 @@ int ca_store_new(const void *pem, size_t len, struct ca_store **out)
 	if (!s->store || !s->anchors)
 		goto out;
 	while ((x509 = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL))) {
+		if (!ossl_key_type(X509_get0_pubkey(x509))) {
+			X509_free(x509);
+			rc = -ENOTSUP;
+			goto out;
+		}
 		if (X509_STORE_add_cert(s->store, x509) != 1 || !sk_X509_push(s->anchors, x509)) {
 			X509_free(x509);
 			goto out;
@@ -295,6 +300,74 @@ out:
 	return err;
 }
 
+/* The library's words are for people who know it; these are for the log. */
+static const char *fault_of(int err)
+{
+	switch (err) {
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+		return "has expired, or one that it was signed by";
+	case X509_V_ERR_CERT_NOT_YET_VALID:
+		return "is not yet valid, or one that it was signed by";
+	case X509_V_ERR_CA_MD_TOO_WEAK:
+		return "is signed with SHA-1 or weaker, or one that it was signed by; its "
+		       "authority "
+		       "has to use SHA-2";
+	case X509_V_ERR_EE_KEY_TOO_SMALL:
+		return "has too small a key";
+	case X509_V_ERR_CA_KEY_TOO_SMALL:
+		return "is signed by an authority with too small a key";
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+		return "is signed by none of our authorities, or what stands between was not sent";
+	case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+		return "has a signature that is not its authority's: ours has the same name and "
+		       "another key";
+	case X509_V_ERR_PERMITTED_VIOLATION:
+	case X509_V_ERR_EXCLUDED_VIOLATION:
+	case X509_V_ERR_SUBTREE_MINMAX:
+	case X509_V_ERR_UNSUPPORTED_CONSTRAINT_TYPE:
+	case X509_V_ERR_UNSUPPORTED_CONSTRAINT_SYNTAX:
+	case X509_V_ERR_UNSUPPORTED_NAME_SYNTAX:
+		return "bears a name that the name constraints of its authority forbid";
+	case X509_V_ERR_PATH_LENGTH_EXCEEDED:
+		return "comes from an authority below one that may have none below it (path "
+		       "length)";
+	case X509_V_ERR_INVALID_CA:
+	case X509_V_ERR_KEYUSAGE_NO_CERTSIGN:
+		return "is signed by what is no authority (basicConstraints or keyUsage)";
+	default:
+		return X509_verify_cert_error_string(err);
+	}
+}
+
+/* RFC 4945 s5.1.3.12; see cert.h for what else is taken. */
+static bool eku_allows(const struct cert *leaf)
+{
+	static const char *const taken[] = {
+		"1.3.6.1.5.5.7.3.17", /* id-kp-ipsecIKE */
+		"2.5.29.37.0",	      /* anyExtendedKeyUsage */
+		"1.3.6.1.5.5.7.3.1",  /* serverAuth */
+		"1.3.6.1.5.5.7.3.2",  /* clientAuth */
+		"1.3.6.1.5.5.8.2.2",  /* ikeIntermediate */
+	};
+	int crit = -1;
+	EXTENDED_KEY_USAGE *eku = X509_get_ext_d2i(leaf->x509, NID_ext_key_usage, &crit, NULL);
+	bool ok = !eku && crit == -1; /* -1: there is none; else it cannot be read */
+
+	for (int i = 0; eku && !ok && i < sk_ASN1_OBJECT_num(eku); i++) {
+		char text[64];
+
+		OBJ_obj2txt(text, sizeof(text), sk_ASN1_OBJECT_value(eku, i), 1);
+		for (size_t k = 0; k < sizeof(taken) / sizeof(taken[0]); k++)
+			ok |= !strcmp(text, taken[k]);
+	}
+	sk_ASN1_OBJECT_pop_free(eku, ASN1_OBJECT_free);
+	return ok;
+}
+
 int cert_verify(const struct cert *leaf, const struct span *others, size_t count,
 		const struct ca_store *anchors, int64_t now_s, const char **why)
 {
@@ -316,11 +389,15 @@ int cert_verify(const struct cert *leaf, const struct span *others, size_t count
 		}
 	}
 	rc = -EKEYREJECTED;
-	*why = "key usage of the certificate does not allow signatures";
+	*why = "has a keyUsage that does not allow signatures";
 	if (!(X509_get_key_usage(leaf->x509) & (KU_DIGITAL_SIGNATURE | KU_NON_REPUDIATION)))
 		goto out; /* RFC 4945 s5.1.3.2; without the extension all bits are set */
+	*why =
+	    "has an extendedKeyUsage for other things than IKE (ipsecIKE, serverAuth, clientAuth)";
+	if (!eku_allows(leaf))
+		goto out;
 	err = verify_once(leaf, stack, anchors, now_s);
-	*why = X509_verify_cert_error_string(err);
+	*why = fault_of(err);
 	if (err == X509_V_OK)
 		rc = 0;
 	else if ((err == X509_V_ERR_CERT_HAS_EXPIRED || err == X509_V_ERR_CERT_NOT_YET_VALID) &&

@@ -6,6 +6,14 @@
  * X.509 as far as IKE needs it (RFC 4945): parse a peer's leaf, check its chain against the CA file of
  * the peer section, compare its subject or a subjectAltName with the ID payload, exactly: no wildcard,
  * no fallback to the common name. No network, no files: texts and time come from the caller.
+ *
+ * The chain is OpenSSL's to check: signatures, dates, basicConstraints, path length, keyUsage of the
+ * authorities, name constraints; 112 bits of strength, so neither SHA-1 nor RSA below 2048. Any
+ * certificate of the CA file is an anchor, an intermediate too. Ours is what RFC 4945 asks of
+ * the leaf: keyUsage, where present, allows signatures (s5.1.3.2), extendedKeyUsage, where
+ * present, holds id-kp-ipsecIKE or anyExtendedKeyUsage (s5.1.3.12). A knowing departure: serverAuth,
+ * clientAuth and the ikeIntermediate of old do as well, since the common authorities give nothing
+ * else; who may sign for a name is settled by the CA file, not by what the name is used for.
  */
 
 #include "sign.h"
@@ -39,7 +47,10 @@ bool cert_has_id(const struct cert *c, uint8_t id_type, const void *id, size_t l
 int cert_chain_load(const void *pem, size_t len, struct cert *certs[static CERT_CHAIN_MAX],
 		    size_t *count);
 
-/** ca_store_new() - Trust anchors from PEM text, at least one. 0, -EBADMSG, -ENOMEM. */
+/**
+ * ca_store_new() - Trust anchors from PEM text, at least one.
+ * 0, -EBADMSG, -ENOTSUP (the key of one is of a type or size that is not ours), -ENOMEM.
+ */
 int ca_store_new(const void *pem, size_t len, struct ca_store **out);
 void ca_store_free(struct ca_store *s);
 size_t ca_store_count(const struct ca_store *s);
@@ -51,7 +62,7 @@ int ca_store_keyid(const struct ca_store *s, size_t i, uint8_t out[static 20]);
  * @others: DER of the peer's further CERT payloads; unusable ones are skipped, at most
  * CERT_CHAIN_MAX are looked at.
  * @now_s: wall-clock seconds; negative: do not judge dates (a router without a clock).
- * @why: static text for the log on failure.
+ * @why: static text for the log on failure: a clause whose subject is the certificate.
  * Returns 0, -EKEYEXPIRED (only the dates are wrong), -EKEYREJECTED, -ENOMEM.
  */
 int cert_verify(const struct cert *leaf, const struct span *others, size_t count,

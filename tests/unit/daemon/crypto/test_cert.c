@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cert.h"
+#include "exchange/certs.h"
 #include "vectors/certs.h"
 
 enum { IPV4 = 1, FQDN = 2, RFC822 = 3, IPV6 = 5, DN = 9, KEY_ID = 11 };
@@ -74,6 +75,74 @@ static void dates_are_told_apart_from_distrust(void **state)
 	assert_int_equal(verify(CERT_LEAF, CERT_INTER, CERT_ROOT, -1), 0);
 	assert_int_equal(verify(CERT_LEAF, CERT_INTER, CERT_OTHER_ROOT, CERTS_AFTER),
 			 -EKEYREJECTED);
+}
+
+static int verify_pki(enum pki_fault fault, int64_t now, const char **why)
+{
+	struct cert *chain[CERT_CHAIN_MAX];
+	const struct ca_store *ca;
+	struct span others[1] = { { NULL, 0 } };
+	struct privkey *key;
+	size_t n;
+	int rc;
+
+	test_pki(fault, 1, &key, chain, &n, &ca);
+	if (n > 1)
+		others[0] = cert_der(chain[1]);
+	rc = cert_verify(chain[0], others, n - 1, ca, now, why);
+	for (size_t i = 0; i < n; i++)
+		cert_free(chain[i]);
+	ca_store_free((struct ca_store *)(uintptr_t)ca);
+	privkey_free(key);
+	return rc;
+}
+
+static void each_fault_of_a_chain_is_found_and_named(void **state)
+{
+	static const struct {
+		int rc;
+		const char *word;
+	} want[PKI_FAULTS] = {
+		[PKI_OTHER_CA] = { -EKEYREJECTED, "another key" },
+		[PKI_OTHER_NAME] = { 0, "" }, /* cert_has_id() */
+		[PKI_EXPIRED] = { -EKEYEXPIRED, "expired" },
+		[PKI_NOT_YET] = { -EKEYEXPIRED, "not yet valid" },
+		[PKI_WEAK_CA_KEY] = { -EKEYREJECTED, "too small a key" },
+		[PKI_SHA1] = { -EKEYREJECTED, "SHA-1" },
+		[PKI_PATH_LENGTH] = { -EKEYREJECTED, "path length" },
+		[PKI_CONSTRAINT] = { -EKEYREJECTED, "name constraints" },
+		[PKI_EXCLUDED] = { -EKEYREJECTED, "name constraints" },
+		[PKI_NOT_CA] = { -EKEYREJECTED, "basicConstraints" },
+		[PKI_NO_CERT_SIGN] = { -EKEYREJECTED, "keyUsage" },
+		[PKI_KEY_USAGE] = { -EKEYREJECTED, "keyUsage" },
+		[PKI_CODE_SIGNING] = { -EKEYREJECTED, "extendedKeyUsage" },
+		[PKI_MISSING_INTER] = { -EKEYREJECTED, "not sent" },
+	};
+	const char *why;
+
+	(void)state;
+	for (enum pki_fault f = 0; f < PKI_KINDS; f++) {
+		int rc = verify_pki(f, TEST_CERT_NOW, &why);
+
+		if (f >= PKI_FAULTS && rc)
+			fail_msg("good chain %d: %s", f, why);
+		if (f < PKI_FAULTS && (rc != want[f].rc || (rc && !strstr(why, want[f].word))))
+			fail_msg("fault %d: %d, %s", f, rc, why);
+	}
+	/* Without a clock the dates alone are left out. */
+	assert_int_equal(verify_pki(PKI_EXPIRED, -1, &why), 0);
+	assert_int_equal(verify_pki(PKI_SHA1, -1, &why), -EKEYREJECTED);
+}
+
+static void an_authority_with_a_weak_key_is_no_anchor(void **state)
+{
+	struct ca_store *store;
+
+	(void)state;
+	assert_int_equal(ca_store_new(CERT_RSA1024, strlen(CERT_RSA1024), &store), -ENOTSUP);
+	assert_null(store);
+	assert_int_equal(
+	    ca_store_new(CERT_ROOT CERT_RSA1024, strlen(CERT_ROOT CERT_RSA1024), &store), -ENOTSUP);
 }
 
 static void identities_match_exactly(void **state)
@@ -158,6 +227,8 @@ int main(void)
 		cmocka_unit_test(a_leaf_is_no_authority),
 		cmocka_unit_test(key_usage_and_size_are_judged),
 		cmocka_unit_test(dates_are_told_apart_from_distrust),
+		cmocka_unit_test(each_fault_of_a_chain_is_found_and_named),
+		cmocka_unit_test(an_authority_with_a_weak_key_is_no_anchor),
 		cmocka_unit_test(identities_match_exactly),
 		cmocka_unit_test(every_truncation_is_refused),
 		cmocka_unit_test(keys_and_names_come_out),
