@@ -220,6 +220,44 @@ static void child_rekey_at(struct engine *e, struct child_sa *c)
 	timer_arm(e, &c->life, c->rekey_at_ms);
 }
 
+static bool same_selectors(const struct child_sa *a, const struct child_sa *b)
+{
+	return ts_list_equal(a->local_ts, b->local_ts) && ts_list_equal(a->remote_ts, b->remote_ts);
+}
+
+bool child_stands_beside(struct child_sa *c)
+{
+	bool found = false;
+
+	for (struct child_sa *o = c->sa->children; o; o = o->next) {
+		if (o == c || !same_selectors(o, c))
+			continue;
+		if (child_sa_usable(o) && o->announced && !o->replaced_by)
+			o->replaced_by = c->spi_in;
+		found |= o->out_installed;
+	}
+	return found;
+}
+
+/*
+ * Both sides may have made the same CHILD SA, or one of them twice. The series' initiator keeps the newest;
+ * the others go in a while, when the peer has surely got our answer. What @c rekeys, and what
+ * the peer made of the same one at the same time, has its own rules (s2.8.1).
+ */
+static void retire_doubles(struct engine *e, const struct child_sa *c)
+{
+	for (struct child_sa *o = c->sa->series_initiator ? c->sa->children : NULL; o; o = o->next) {
+		if (o == c || !o->announced || !child_sa_usable(o) || o->spi_in == c->replaces ||
+		    (c->replaces && o->replaces == c->replaces) || !same_selectors(o, c))
+			continue;
+		log_info(&c->sa->log, "CHILD SA %08x is one too many for its selectors",
+			 o->spi_in);
+		o->replaced_by = c->spi_in;
+		o->state = CHILD_REKEYED;
+		timer_arm(e, &o->life, e->now_ms + DOUBLE_MS);
+	}
+}
+
 void child_announce(struct engine *e, struct child_sa *c)
 {
 	char l[120], r[120];
@@ -235,6 +273,7 @@ void child_announce(struct engine *e, struct child_sa *c)
 	log_info(&c->sa->log, "CHILD SA %08x/%08x %s: %s === %s", c->spi_in, c->spi_out,
 		 c->replaces ? "rekeyed" : "up", ts_list_str(c->local_ts, l, sizeof(l)),
 		 ts_list_str(c->remote_ts, r, sizeof(r)));
+	retire_doubles(e, c);
 }
 
 void child_stop_out(struct engine *e, struct child_sa *c)

@@ -139,7 +139,9 @@ static void answer_new_child(struct engine *e, struct ike_sa *sa, const struct i
 		return;
 	}
 	if (!old) {
-		if (child_switch_out(e, c))
+		if (child_stands_beside(c))
+			child_announce(e, c);
+		else if (child_switch_out(e, c))
 			task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
 		else
 			child_announce(e, c);

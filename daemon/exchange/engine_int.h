@@ -18,6 +18,7 @@
 #define AFTER_REPLY_MS	   10000 /* a closed SA still repeats its last answer so long */
 #define RETIRED_MS	   30000
 #define CHILD_LOST_MS	   5000 /* the peer, whose part it is, has so long to create a CHILD SA anew */
+#define DOUBLE_MS	   5000 /* a second CHILD SA for the same selectors stays so long */
 #define CALL_KEYED_MS	   (5 * 60 * 1000)
 #define CALL_CANDIDATES	   4
 #define CALL_ROUNDS	   5
@@ -283,6 +284,11 @@ int child_complete(struct engine *e, struct ike_sa *sa, struct child_sa *c, cons
 		   const struct nonce *nr, const struct dh *dh, char *why, size_t cap);
 /** child_switch_out() - Install outbound of a HALF one: it sends from now on. */
 int child_switch_out(struct engine *e, struct child_sa *c);
+/**
+ * child_stands_beside() - Does another one send for the same selectors as @c, which we made for the
+ * peer? Then @c waits as after a rekey: the peer may not have our answer yet. It follows that one.
+ */
+bool child_stands_beside(struct child_sa *c);
 /** child_announce() - CHILD_UP or CHILD_REKEYED, and its rekey timer. */
 void child_announce(struct engine *e, struct child_sa *c);
 /** child_drop() - Remove both directions now and free. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "world.h"
+#include "engine_int.h"
 #include "log.h"
 
 static uint32_t child_of(struct world *w, int h)
@@ -500,6 +501,8 @@ static void too_many_children_are_refused(void **s)
 
 	(void)s;
 	world_up(w);
+	EACH_HOST(a) /* neither keeps order among CHILD SAs with the same selectors */
+	sa_by_handle(w->host[a].e, w->host[a].ike)->series_initiator = false;
 	for (int n = 0; n < 12; n++) {
 		uint32_t ike = w->host[HOME].ike;
 
