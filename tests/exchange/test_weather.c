@@ -83,7 +83,10 @@ static void disturb(struct world *w, int h)
 	struct host *host = &w->host[h];
 	uint32_t spi = any_child(w, host), ike = host->ike;
 
-	switch (some(w, 10)) {
+	switch (some(w, 11)) {
+	case 10:
+		DO(w, h, engine_create_child(e, now, ike, fx));
+		break;
 	case 0:
 	case 1:
 	case 2:

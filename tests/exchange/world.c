@@ -170,10 +170,12 @@ static void roam(struct world *w, uint16_t port)
 	struct engine_path path = h->path;
 	uint32_t list[16];
 	size_t n = engine_peer_ikes(h->e, h->peer.id, list, 16);
+	struct engine_ike_info info;
 
 	w->nat_seen = path.remote.port = port;
 	for (size_t i = 0; i < n && i < 16; i++)
-		DO(w, VPS, engine_set_path(e, now, list[i], &path, fx));
+		if (engine_ike_info(h->e, list[i], &info) && info.path.remote.port != port)
+			DO(w, VPS, engine_set_path(e, now, info.ike, &path, fx));
 }
 
 /* A packet of the tunnel is there. */
@@ -188,7 +190,7 @@ static void data_arrives(struct world *w, const struct flight *f)
 		return;
 	}
 	w->opened++;
-	if (f->path.remote.port > w->nat_seen && w->nat_port && f->to == VPS)
+	if (f->path.remote.port >= w->nat_seen && w->nat_port && f->to == VPS)
 		roam(w, f->path.remote.port);
 	p = paper_find(h, f->spi);
 	if (!p)
