@@ -342,14 +342,16 @@ static void ike(struct worker *w, const struct rx *rx, const uint8_t *p, size_t 
 enum udp_class udp_classify(bool natt, const uint8_t *p, size_t len)
 {
 	if (!natt)
-		return len >= 8 ? UDP_IKE : UDP_RUNT;
-	if (len == 1 && p[0] == 0xff)
+		return len >= UDP_IKE_MIN ? UDP_IKE : UDP_RUNT;
+	if (!len || (len == 1 && p[0] == 0xff))
 		return UDP_KEEPALIVE;
 	if (len < 4)
 		return UDP_RUNT;
 	if (!p[0] && !p[1] && !p[2] && !p[3])
-		return len >= 12 ? UDP_IKE_MARKED : UDP_RUNT;
-	return len >= ESP_HEAD_LEN ? UDP_ESP : UDP_RUNT;
+		return len >= 4 + UDP_IKE_MIN ? UDP_IKE_MARKED : UDP_RUNT;
+	if (len < ESP_HEAD_LEN)
+		return UDP_RUNT;
+	return p[0] || p[1] || p[2] ? UDP_ESP : UDP_RESERVED;
 }
 
 /* Segments from @at on that belong to the same other worker: their bytes. */
@@ -394,6 +396,7 @@ static size_t esp(struct worker *w, const struct rx *rx, size_t at, size_t len, 
 void udp_on_recv(struct worker *w, const struct rx *rx, struct buf *b)
 {
 	bool natt = rx->sock->role != DP_SOCK_IKE;
+	size_t at = 0;
 
 	worker_count(w, DP_IN_RECVS);
 	if (rx->truncated) {
@@ -402,7 +405,7 @@ void udp_on_recv(struct worker *w, const struct rx *rx, struct buf *b)
 		return;
 	}
 	/* UDP_GRO merges by tuple and size alone: each segment may be anything. */
-	for (size_t at = 0; at < rx->len;) {
+	do {
 		size_t left = rx->len - at, len = rx->seg && rx->seg < left ? rx->seg : left;
 		const uint8_t *p = rx->data + at;
 
@@ -419,12 +422,15 @@ void udp_on_recv(struct worker *w, const struct rx *rx, struct buf *b)
 		case UDP_RUNT:
 			worker_count(w, DP_DROP_RUNT);
 			break;
+		case UDP_RESERVED:
+			worker_count(w, DP_DROP_SPI);
+			break;
 		case UDP_ESP:
 			len = esp(w, rx, at, len, b);
 			break;
 		}
 		at += len;
-	}
+	} while (at < rx->len);
 	buf_put(b);
 }
 

@@ -6,11 +6,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define UDP_IKE_MIN 28 /* an IKE header (RFC 7296 s3.1), without the non-ESP marker */
+
 enum udp_class {
 	UDP_RUNT,	/* too short for anything */
 	UDP_IKE,	/* on the IKE port: no marker */
 	UDP_IKE_MARKED, /* four zero bytes, then IKE */
-	UDP_KEEPALIVE,	/* one byte 0xFF */
+	UDP_KEEPALIVE,	/* one byte 0xFF, or nothing at all */
+	UDP_RESERVED,	/* ESP with an SPI that nobody may use (RFC 4303 s2.1) */
 	UDP_ESP,
 };
 

@@ -9,8 +9,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static const size_t least[] = { [UDP_RUNT] = 0, [UDP_IKE] = 8, [UDP_IKE_MARKED] = 12,
-					[UDP_KEEPALIVE] = 1, [UDP_ESP] = ESP_HEAD_LEN };
+	static const size_t least[] = { [UDP_IKE] = UDP_IKE_MIN,
+					[UDP_IKE_MARKED] = 4 + UDP_IKE_MIN,
+					[UDP_RESERVED] = ESP_HEAD_LEN,
+					[UDP_ESP] = ESP_HEAD_LEN };
 	bool natt;
 	enum udp_class c;
 

@@ -18,6 +18,7 @@
 
 #include "dp.h"
 #include "esp.h"
+#include "loopback.h"
 #include "packets.h"
 #include "probe.h"
 #include "worker.h"
@@ -38,20 +39,6 @@ struct world {
 static enum dp_io backend;
 static unsigned workers_wanted = 1;
 static const uint8_t key[2][36] = { { 1, 2, 3 }, { 4, 5, 6 } };
-
-static int bound(struct endpoint *at, int reuse)
-{
-	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_port = htons(at->port) };
-	socklen_t len = sizeof(sin);
-	int fd = socket(AF_INET, SOCK_DGRAM, 0);
-
-	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &reuse, sizeof(reuse)), 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
-	getsockname(fd, (struct sockaddr *)&sin, &len);
-	endpoint_from_sockaddr(at, (struct sockaddr *)&sin);
-	return fd;
-}
 
 static void make_end(struct end *e, unsigned workers)
 {
@@ -145,13 +132,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static bool readable(int fd, int ms)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-
-	return poll(&p, 1, ms) == 1;
-}
-
 /* From any queue of that end's TUN. */
 static size_t tun_read(struct world *w, struct end *e, uint8_t *buf, int ms)
 {
@@ -161,33 +141,6 @@ static size_t tun_read(struct world *w, struct end *e, uint8_t *buf, int ms)
 	if (poll(p, w->workers, ms) <= 0)
 		return 0;
 	return (size_t)read(p[p[0].revents ? 0 : 1].fd, buf, 65536);
-}
-
-static bool wait_event(struct dp *dp, enum dp_event_kind kind, struct dp_event *ev)
-{
-	for (int i = 0; i < 20; i++) {
-		while (dp_event_next(dp, ev)) {
-			if (ev->kind == kind)
-				return true;
-		}
-		readable(dp_event_fd(dp), 100);
-	}
-	return false;
-}
-
-static uint64_t count(struct dp *dp, enum dp_verdict v)
-{
-	struct dp_stats s;
-
-	dp_stats(dp, &s);
-	return s.n[v];
-}
-
-static bool counts(struct dp *dp, enum dp_verdict v, uint64_t want)
-{
-	for (int i = 0; i < 200 && count(dp, v) < want; i++)
-		usleep(5000);
-	return count(dp, v) == want;
 }
 
 static const struct made inner = { 4, PKT_UDP, 0x0a000001, 0x0a000002, 7, 8, 1, 0, 1, 0, 0 };
