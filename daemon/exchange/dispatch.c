@@ -46,11 +46,39 @@ static void run_auth_response(struct engine *e, struct ike_sa *sa, const struct 
 	ike_auth_response(e, sa, s->m, s->plain, s->plain_len, s->first);
 }
 
+static bool on_its_way_out(const struct ike_sa *sa)
+{
+	return sa->state == SA_REKEYED || sa->state == SA_RETIRED;
+}
+
+void sa_invalid_syntax(struct engine *e, struct ike_sa *sa, const struct ike_hdr *h,
+		       const struct engine_path *path, uint64_t request_hash)
+{
+	pld_notify_add(inner_begin(e), INVALID_SYNTAX, (struct span){ NULL, 0 });
+	reply_send(e, sa, h->exchange, h->id, path, request_hash);
+	sa_end_soft(e, sa, ENGINE_WHY_PROTOCOL, on_its_way_out(sa));
+}
+
+/* The peer could not read what we sent, and has ended the IKE SA (s2.21.3). */
+static bool told_invalid_syntax(struct engine *e, struct ike_sa *sa, const struct step *s)
+{
+	if (s->m->sa.p || !ike_msg_notify(s->m, INVALID_SYNTAX))
+		return false;
+	explain(e, sa->peer, sa, s->path, ENGINE_WHY_PROTOCOL, true,
+		"the peer answers %s with INVALID_SYNTAX, which ends the IKE SA: a fault of one of "
+		"the two programs, please report it",
+		ike_exchange_name(sa->out.exchange));
+	sa_end(e, sa, ENGINE_WHY_PROTOCOL, on_its_way_out(sa));
+	return true;
+}
+
 /* The answered request moves out of the SA first: its handler may start the next one. */
 static void run_response(struct engine *e, struct ike_sa *sa, const struct step *s)
 {
 	struct outreq o = sa->out;
 
+	if (told_invalid_syntax(e, sa, s))
+		return;
 	memset(&sa->out, 0, sizeof(sa->out));
 	if (o.task.kind == TASK_REKEY_IKE)
 		rekey_ike_response(e, sa, &o, s->m);
@@ -276,7 +304,7 @@ static void note_confirmed(struct engine *e, struct ike_sa *sa)
 		timer_arm(e, &sa->predecessor->life, e->now_ms + RETIRED_MS);
 }
 
-/* Authentic, but wrong in itself (RFC 7296 s2.21.3): a request gets told, an answer ends the SA. */
+/* Authentic, but wrong in itself (RFC 7296 s2.21.3, s2.5): a request gets told, an answer ends the SA. */
 static void on_bad_payloads(struct engine *e, struct ike_sa *sa, const struct ike_msg *m, int err,
 			    const struct engine_path *path, uint64_t hash)
 {
@@ -293,14 +321,14 @@ static void on_bad_payloads(struct engine *e, struct ike_sa *sa, const struct ik
 			explain(e, sa->peer, sa, path, ENGINE_WHY_PROTOCOL, false,
 				"the answer to IKE_AUTH is malformed (%s)",
 				ike_payload_name(m->bad));
-		sa_end(e, sa, ENGINE_WHY_PROTOCOL, false);
+		sa_end(e, sa, ENGINE_WHY_PROTOCOL, on_its_way_out(sa));
 		return;
 	}
-	if (err == -EPROTO)
-		pld_notify_add(inner_begin(e), UNSUPPORTED_CRITICAL_PAYLOAD,
-			       (struct span){ &type, 1 });
-	else
-		pld_notify_add(inner_begin(e), INVALID_SYNTAX, (struct span){ NULL, 0 });
+	if (err != -EPROTO) {
+		sa_invalid_syntax(e, sa, &m->hdr, path, hash);
+		return;
+	}
+	pld_notify_add(inner_begin(e), UNSUPPORTED_CRITICAL_PAYLOAD, (struct span){ &type, 1 });
 	reply_send(e, sa, m->hdr.exchange, m->hdr.id, path, hash);
 	if (sa->state == SA_R_INIT)
 		sa_end_soft(e, sa, ENGINE_WHY_PROTOCOL, false);

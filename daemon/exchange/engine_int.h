@@ -169,6 +169,12 @@ uint32_t prefix_slot(const struct addr *a);
 /* dispatch.c */
 /** sa_enter_state() - The one place where a state changes. */
 void sa_enter_state(struct engine *e, struct ike_sa *sa, enum sa_state to);
+/**
+ * sa_invalid_syntax() - Answer the request with header @h by INVALID_SYNTAX and end the IKE SA: that
+ * notify is fatal on both sides (RFC 7296 s2.21.3).
+ */
+void sa_invalid_syntax(struct engine *e, struct ike_sa *sa, const struct ike_hdr *h,
+		       const struct engine_path *path, uint64_t request_hash);
 
 /* transmit.c */
 struct ike_build *inner_begin(struct engine *e);

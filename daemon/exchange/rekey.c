@@ -181,12 +181,16 @@ static void refuse(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
 {
 	struct ike_build *b = inner_begin(e);
 
+	if (sa_may_log(e, sa, path))
+		log_info(&sa->log, "rekey of the IKE SA answered with %s", ike_notify_name(notify));
+	if (notify == INVALID_SYNTAX) {
+		sa_invalid_syntax(e, sa, &m->hdr, path, hash);
+		return;
+	}
 	if (notify == INVALID_KE_PAYLOAD)
 		pld_notify_add_be16(b, notify, group);
 	else
 		pld_notify_add(b, notify, (struct span){ NULL, 0 });
-	if (sa_may_log(e, sa, path))
-		log_info(&sa->log, "rekey of the IKE SA answered with %s", ike_notify_name(notify));
 	reply_send(e, sa, CREATE_CHILD_SA, m->hdr.id, path, hash);
 }
 
