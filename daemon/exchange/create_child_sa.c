@@ -11,6 +11,7 @@
  */
 #include "engine_int.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define SOON_MS	  1000
@@ -249,6 +250,7 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 			      .if_none = o->task.if_none,
 			      .rounds = (uint8_t)(o->task.rounds + 1) };
 	struct child_sa *old = ike_sa_child_in(sa, o->task.spi), *rival = rival_of(sa, o);
+	char name[IKE_NOTIFY_STR_MAX];
 
 	if (n->type == INVALID_KE_PAYLOAD && n->len == 2 && o->task.rounds < 2 && !o->owes_down) {
 		again.group = (uint16_t)(n->data[0] << 8 | n->data[1]);
@@ -284,7 +286,7 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 						: ENGINE_WHY_REFUSED,
 		true, "the peer refuses %s a CHILD SA with %s",
 		o->task.kind == TASK_REKEY_CHILD ? "to rekey" : "to create",
-		ike_notify_name(n->type));
+		ike_notify_str(n->type, name));
 	if (o->task.kind == TASK_REKEY_CHILD)
 		rekey_again(e, sa, o->task.spi, REFUSE_MS);
 	else
@@ -346,7 +348,7 @@ void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o
 	struct child_sa *c = o->new_child, *rival;
 	struct child_sa *old =
 	    o->task.kind == TASK_REKEY_CHILD ? ike_sa_child_in(sa, o->task.spi) : NULL;
-	char why[200] = "its answer is incomplete";
+	char why[200] = "its answer is incomplete", name[IKE_NOTIFY_STR_MAX];
 	struct nonce nr;
 	int err = -EPROTO;
 
@@ -361,6 +363,12 @@ void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o
 	if (m->sa.p && m->nonce.p) {
 		nonce_set(&nr, m->nonce);
 		err = child_complete(e, sa, c, m, old, false, &o->ni, &nr, o->dh, why, sizeof(why));
+	}
+	/* Whatever that error means, the request has failed entirely (s3.10.1). */
+	if (!err && ike_msg_unknown_error(m)) {
+		snprintf(why, sizeof(why), "its answer has an %s",
+			 ike_notify_str(ike_msg_unknown_error(m)->type, name));
+		err = -EPROTO;
 	}
 	for (unsigned i = 0; !err && i < sizeof(o->deleted) / sizeof(*o->deleted); i++) {
 		if (o->deleted[i] != c->spi_out)

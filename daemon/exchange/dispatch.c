@@ -304,6 +304,18 @@ static void note_confirmed(struct engine *e, struct ike_sa *sa)
 		timer_arm(e, &sa->predecessor->life, e->now_ms + RETIRED_MS);
 }
 
+/* They say nothing about a request, but somebody may want to know (RFC 7296 s3.10.1). */
+static void note_unknown_errors(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+				const struct engine_path *path)
+{
+	const struct pld_notify *n = ike_msg_unknown_error(m);
+	char text[IKE_NOTIFY_STR_MAX];
+
+	if (n && !ike_hdr_is_response(&m->hdr) && sa_may_log(e, sa, path))
+		log_info(&sa->log, "%s in a request of the peer: ignored",
+			 ike_notify_str(n->type, text));
+}
+
 /* Authentic, but wrong in itself (RFC 7296 s2.21.3, s2.5): a request gets told, an answer ends the SA. */
 static void on_bad_payloads(struct engine *e, struct ike_sa *sa, const struct ike_msg *m, int err,
 			    const struct engine_path *path, uint64_t hash)
@@ -406,6 +418,7 @@ static void on_protected(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 	}
 	note_confirmed(e, sa);
 	unique_heard(e, sa);
+	note_unknown_errors(e, sa, m, path);
 	log_debug(&sa->log, "%s", t->story);
 	t->run(e, sa, &s);
 	if (window_exhausted(&sa->win) && sa->state == SA_UP)
@@ -427,6 +440,8 @@ void engine_on_datagram(struct engine *e, uint64_t now_ms, const struct engine_p
 	err = len > ENGINE_MSG_MAX ? -EBADMSG : ike_msg_parse(bytes, len, &m);
 	if (err == -EPROTONOSUPPORT && !ike_hdr_is_response(&m.hdr) && stray_allowed(e))
 		answer_notify(e, &m.hdr, path, INVALID_MAJOR_VERSION, NULL, 0);
+	if (err == -EPROTO && m.bad && m.hdr.exchange == IKE_SA_INIT)
+		ike_sa_init_unsupported(e, &m, path);
 	if (err) {
 		e->n.in_malformed++;
 		engine_leave(e);

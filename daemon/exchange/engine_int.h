@@ -210,6 +210,9 @@ void ike_sa_init_response(struct engine *e, struct ike_sa *call, struct ike_msg 
 			  const struct engine_path *path);
 /** auth_keep_messages() - Copies of both IKE_SA_INIT messages; 0 or -ENOMEM. */
 int auth_keep_messages(struct auth_ctx *a, struct span i, struct span r);
+/** ike_sa_init_unsupported() - A message with an unknown critical payload, m->bad. */
+void ike_sa_init_unsupported(struct engine *e, const struct ike_msg *m,
+			     const struct engine_path *path);
 
 /* cookie.c */
 bool cookie_wanted(const struct engine *e);

@@ -207,14 +207,14 @@ static void refused_by_peer(struct engine *e, struct ike_sa *sa, const struct pl
 	enum engine_why why = n->type == AUTHENTICATION_FAILED ? ENGINE_WHY_AUTH_FAILED
 			      : n->type == NO_PROPOSAL_CHOSEN  ? ENGINE_WHY_NO_PROPOSAL
 							       : ENGINE_WHY_REFUSED;
-	char us[80], them[80];
+	char us[80], them[80], name[IKE_NOTIFY_STR_MAX];
 
 	e->n.auth_failed++;
 	explain(
 	    e, sa->peer, sa, &sa->path, why, true,
 	    "the peer answers %s: we are %s (%s) and called it %s; compare identities and keys on "
 	    "both sides, its log says more",
-	    ike_notify_name(n->type), id_text(&sa->peer->p->local_id, us, sizeof(us)),
+	    ike_notify_str(n->type, name), id_text(&sa->peer->p->local_id, us, sizeof(us)),
 	    sa->auth->method == AUTH_SHARED_KEY
 		? "PSK"
 		: sig_scheme_name((enum sig_scheme)sa->auth->scheme),
@@ -278,6 +278,7 @@ static bool first_child(struct engine *e, struct ike_sa *sa, const struct ike_ms
 			const struct auth_ctx *a)
 {
 	const struct pld_notify *n = ike_msg_error(m);
+	char name[IKE_NOTIFY_STR_MAX];
 	struct child_sa *c = sa->children;
 	char why[200] = "the answer has no CHILD SA";
 	int err = -EPROTO;
@@ -285,7 +286,7 @@ static bool first_child(struct engine *e, struct ike_sa *sa, const struct ike_ms
 	if (n && !m->sa.p) {
 		explain(e, sa->peer, sa, &sa->path, why_of(n->type), true,
 			"the peer refuses the CHILD SA with %s; the IKE SA stays, we ask again",
-			ike_notify_name(n->type));
+			ike_notify_str(n->type, name));
 		if (c)
 			child_drop(e, c, false);
 		return false;
@@ -336,10 +337,17 @@ void ike_auth_response(struct engine *e, struct ike_sa *sa, struct ike_msg *m, c
 		       size_t plain_len, uint8_t first)
 {
 	const struct engine_peer *p = sa->peer->p;
-	const struct pld_notify *n = ike_msg_error(m);
+	const struct pld_notify *n = ike_msg_error(m), *unknown = ike_msg_unknown_error(m);
 	char why[240] = "", theirs[100];
 	int err;
 
+	/* Whatever it means: the request has failed entirely (s3.10.1), though the peer may be up. */
+	if (unknown && m->auth.method) {
+		pld_delete_add_ike(inner_begin(e));
+		request_once(e, sa, INFORMATIONAL);
+		refused_by_peer(e, sa, unknown);
+		return;
+	}
 	if (!m->auth.method) {
 		const struct pld_notify *busy = ike_msg_notify(m, POSTERN_IDENTITY_BUSY);
 

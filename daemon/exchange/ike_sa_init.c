@@ -191,7 +191,7 @@ void call_refused(struct engine *e, struct ike_sa *sa)
 	struct call *c = sa->call;
 	enum engine_why why =
 	    c->refused == NO_PROPOSAL_CHOSEN ? ENGINE_WHY_NO_PROPOSAL : ENGINE_WHY_REFUSED;
-	char ours[240];
+	char ours[240], name[IKE_NOTIFY_STR_MAX];
 
 	if (c->candidates || !c->refused)
 		return;
@@ -204,7 +204,7 @@ void call_refused(struct engine *e, struct ike_sa *sa)
 		explain(e, sa->peer, sa, &sa->path, why, true,
 			"the peer refused IKE_SA_INIT with %s (unauthenticated); we offer %s: "
 			"compare with the other side's IKE proposals",
-			ike_notify_name(c->refused),
+			ike_notify_str(c->refused, name),
 			proposals_str(sa->peer->p->ike, ours, sizeof(ours)));
 	call_end(e, sa, why);
 }
@@ -500,6 +500,18 @@ static bool admitted(struct engine *e, const struct ike_msg *m, const struct eng
 		return false;
 	}
 	return true;
+}
+
+/*
+ * A request is told which payload it was, since its sender may do without (RFC 7296 s2.5). What
+ * claims to be an answer may be anybody's: a better one may still come.
+ */
+void ike_sa_init_unsupported(struct engine *e, const struct ike_msg *m,
+			     const struct engine_path *path)
+{
+	if (!ike_hdr_is_response(&m->hdr) && !welcome_ready(e) &&
+	    welcome_next(e, NULL, &path->remote.addr) && stray_allowed(e))
+		answer_notify(e, &m->hdr, path, UNSUPPORTED_CRITICAL_PAYLOAD, &m->bad, 1);
 }
 
 void ike_sa_init_request(struct engine *e, struct ike_msg *m, const struct engine_path *path)

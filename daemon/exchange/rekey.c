@@ -329,6 +329,8 @@ static bool ke_again(struct ike_sa *sa, const struct outreq *o, const struct pld
 static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 		       const struct pld_notify *n)
 {
+	char name[IKE_NOTIFY_STR_MAX];
+
 	if (sa->state != SA_UP || ke_again(sa, o, n))
 		return;
 	if (o->rival.active) { /* the peer's own rekey holds */
@@ -340,7 +342,8 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 							    : 60000 + engine_random32(e) % 10000));
 	if (n->type != TEMPORARY_FAILURE)
 		explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_REFUSED, true,
-			"the peer refuses to rekey the IKE SA with %s", ike_notify_name(n->type));
+			"the peer refuses to rekey the IKE SA with %s",
+			ike_notify_str(n->type, name));
 }
 
 static struct ike_sa *successor_of_answer(struct engine *e, struct ike_sa *sa, struct outreq *o,

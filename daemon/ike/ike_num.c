@@ -2,6 +2,8 @@
 #include "ike_num.h"
 
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "sign.h"
 
@@ -18,6 +20,7 @@ struct name {
 	{                                                                                          \
 		x, #x                                                                              \
 	}
+#define UNKNOWN		      "unknown"
 #define LOOKUP(table, number) lookup(table, sizeof(table) / sizeof((table)[0]), number)
 
 static const char *lookup(const struct name *t, size_t count, uint16_t n)
@@ -26,7 +29,7 @@ static const char *lookup(const struct name *t, size_t count, uint16_t n)
 		if (t[i].n == n)
 			return t[i].s;
 	}
-	return "unknown";
+	return UNKNOWN;
 }
 
 const char *ike_exchange_name(uint8_t exchange)
@@ -122,6 +125,21 @@ const char *ike_notify_name(uint16_t type)
 	};
 
 	return LOOKUP(t, type);
+}
+
+bool ike_notify_known(uint16_t type)
+{
+	return strcmp(ike_notify_name(type), UNKNOWN) != 0;
+}
+
+const char *ike_notify_str(uint16_t type, char out[static IKE_NOTIFY_STR_MAX])
+{
+	if (ike_notify_known(type))
+		snprintf(out, IKE_NOTIFY_STR_MAX, "%s", ike_notify_name(type));
+	else
+		snprintf(out, IKE_NOTIFY_STR_MAX, "unknown %s %u",
+			 notify_is_error(type) ? "error" : "status", type);
+	return out;
 }
 
 const char *ike_id_type_name(uint8_t type)

@@ -200,6 +200,10 @@ static inline bool notify_is_error(uint16_t type)
 const char *ike_exchange_name(uint8_t exchange);
 const char *ike_payload_name(uint8_t type);
 const char *ike_notify_name(uint16_t type);
+bool ike_notify_known(uint16_t type);
+#define IKE_NOTIFY_STR_MAX 40
+/** ike_notify_str() - The name, or "unknown error 12345"; returns @out. */
+const char *ike_notify_str(uint16_t type, char out[static IKE_NOTIFY_STR_MAX]);
 const char *ike_id_type_name(uint8_t type);
 const char *ike_auth_method_name(uint8_t method);
 const char *ike_protocol_name(uint8_t proto);

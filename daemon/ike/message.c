@@ -256,6 +256,15 @@ const struct pld_notify *ike_msg_error(const struct ike_msg *m)
 	return NULL;
 }
 
+const struct pld_notify *ike_msg_unknown_error(const struct ike_msg *m)
+{
+	for (unsigned i = 0; i < m->n_notifies; i++) {
+		if (notify_is_error(m->notifies[i].type) && !ike_notify_known(m->notifies[i].type))
+			return &m->notifies[i];
+	}
+	return NULL;
+}
+
 bool ike_msg_vendor(const struct ike_msg *m, const void *id, size_t len)
 {
 	for (unsigned i = 0; i < m->n_vendors; i++) {

@@ -166,6 +166,8 @@ int ike_msg_parse_inner(struct ike_msg *m, uint8_t first, const void *plain, siz
 const struct pld_notify *ike_msg_notify(const struct ike_msg *m, uint16_t type);
 /** ike_msg_error() - First error notify (type < 16384), or NULL. */
 const struct pld_notify *ike_msg_error(const struct ike_msg *m);
+/** ike_msg_unknown_error() - First error notify of a type without a name here, or NULL (s3.10.1). */
+const struct pld_notify *ike_msg_unknown_error(const struct ike_msg *m);
 /** ike_msg_vendor() - Was exactly this Vendor ID there? */
 bool ike_msg_vendor(const struct ike_msg *m, const void *id, size_t len);
 /** ike_msg_is_postern() - Was postern_vendor_id there? */
