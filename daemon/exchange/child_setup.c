@@ -130,6 +130,8 @@ static void policy(const struct ike_sa *sa, const struct engine_child_conf *cc, 
 
 		for (size_t k = 0; t->assigned && k < p->assign_count; k++)
 			append_host(theirs, &p->assign[k], &t->ts);
+		for (int k = 0; t->assigned && k < 2; k++)
+			append_host(theirs, &pe->lease[k], &t->ts);
 		if (!t->assigned && theirs->count < ENGINE_TS_MAX)
 			ts_append(theirs, &t->ts);
 	}

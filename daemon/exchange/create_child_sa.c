@@ -6,6 +6,8 @@
  *			<--  HDR, SK {SA, Nr, [KEr,] TSi, TSr}
  *			<--  HDR, SK {N(error)}
  *
+ * A side that still has no address asks for one again: CP in both directions (s2.19).
+ *
  * Make before break: the old CHILD SA goes by a Delete of whoever rekeyed it, after the new one
  * works. REKEY_SA and Delete name SPIs as their sender receives on them: our spi_out.
  */
@@ -64,6 +66,8 @@ int create_child_send(struct engine *e, struct ike_sa *sa, struct task *t)
 	b = inner_begin(e);
 	if (old)
 		pld_notify_add_spi(b, REKEY_SA, PROTO_ESP, old->spi_in, (struct span){ NULL, 0 });
+	if (!old && cp_missing(sa))
+		cp_wish(sa, b);
 	child_offer(c, false, esp);
 	sa_add(b, esp);
 	pld_nonce_add(b, nonce_span(&sa->out.ni));
@@ -133,6 +137,8 @@ static void answer_new_child(struct engine *e, struct ike_sa *sa, const struct i
 	engine_random(e, nr.b, NONCE_LEN);
 	if (!old && ike_sa_children_up(sa) >= IKE_CHILDREN_UP)
 		notify = NO_ADDITIONAL_SAS;
+	else if (!old && !cp_give(e, sa, m, b))
+		notify = INTERNAL_ADDRESS_FAILURE;
 	else
 		notify = child_respond(e, sa, m, b, old, false, &ni, &nr, &group, &c);
 	if (notify) {
@@ -281,9 +287,10 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 		return;
 	}
 	explain(e, sa->peer, sa, &sa->path,
-		n->type == TS_UNACCEPTABLE	? ENGINE_WHY_TS
-		: n->type == NO_PROPOSAL_CHOSEN ? ENGINE_WHY_NO_PROPOSAL
-						: ENGINE_WHY_REFUSED,
+		n->type == TS_UNACCEPTABLE	      ? ENGINE_WHY_TS
+		: n->type == NO_PROPOSAL_CHOSEN	      ? ENGINE_WHY_NO_PROPOSAL
+		: n->type == INTERNAL_ADDRESS_FAILURE ? ENGINE_WHY_ADDRESS
+						      : ENGINE_WHY_REFUSED,
 		true, "the peer refuses %s a CHILD SA with %s",
 		o->task.kind == TASK_REKEY_CHILD ? "to rekey" : "to create",
 		ike_notify_str(n->type, name));
@@ -360,6 +367,8 @@ void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o
 		on_refusal(e, sa, o, n);
 		return;
 	}
+	if (!old && m->cp.p)
+		cp_take(e, sa, m);
 	if (m->sa.p && m->nonce.p) {
 		nonce_set(&nr, m->nonce);
 		err = child_complete(e, sa, c, m, old, false, &o->ni, &nr, o->dh, why, sizeof(why));

@@ -45,6 +45,7 @@
 struct engine;
 
 #define ENGINE_TS_MAX	32 /* selectors per direction and CHILD that we negotiate */
+#define ENGINE_DNS_MAX	8  /* name servers that one peer tells another */
 #define ENGINE_TEXT_MAX 480
 #define ENGINE_MSG_MAX	16384 /* largest IKE message, whole or joined */
 
@@ -93,6 +94,14 @@ struct engine_ops {
 	 * undone by FX_CHILD_REMOVE_IN when only OUT failed. *c is valid during the call only.
 	 */
 	int (*child_install)(void *arg, enum engine_dir dir, const struct engine_child *c);
+	/*
+	 * Addresses in the tunnel for a peer with engine_peer.pool that has authenticated: IPv4 into
+	 * out[0], IPv6 into out[1], each only if wanted; what it has already it gets again. A
+	 * family of which there is none stays empty. 0, or -errno with @why when there is none at
+	 * all. NULL: there are no pools.
+	 */
+	int (*address_lease)(void *arg, uint32_t peer, bool v4, bool v6, struct addr out[static 2],
+			     char *why, size_t cap);
 	/* Seconds since 1970 for certificate validity only; may be NULL (then the host's clock). */
 	int64_t (*wall_s)(void *arg);
 	/* Random bytes for SPIs, nonces, jitter; NULL: the CSPRNG. Tests make runs repeatable by it. */
@@ -198,7 +207,9 @@ struct fx {
 		} rekeyed;
 		struct {
 			uint32_t peer, ike;
-			struct addr v4, v6; /* family 0: none given */
+			struct addr v4, v6;		 /* family 0: none given (any more) */
+			struct addr dns[ENGINE_DNS_MAX]; /* unicast, each once */
+			size_t dns_count;
 		} addresses;
 		struct {
 			uint32_t peer, ike;

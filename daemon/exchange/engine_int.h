@@ -45,6 +45,7 @@ struct peer_entry {
 	struct ike_sa *sas;
 	struct log log;
 	struct addr v4, v6; /* that the peer gave us last; family 0: none */
+	struct addr lease[2]; /* IPv4, IPv6: from its pool, that we gave it; family 0: none */
 	bool introduced;    /* an IKE_AUTH of ours succeeded: no INITIAL_CONTACT any more */
 	uint64_t alive_ms;  /* last authenticated answer on any of its SAs, or first call */
 	uint64_t busy_until_ms;
@@ -103,6 +104,7 @@ struct engine {
 	uint32_t stray_sent;
 	struct engine_counters n;
 
+	char cp_why[160];	/* why no address could be given */
 	struct ike_build inner; /* writes into build */
 	uint8_t plain[IKE_MSG_MAX];
 	uint8_t build[ENGINE_MSG_MAX];
@@ -144,6 +146,8 @@ int welcome_ready(struct engine *e);
 const struct welcome *welcome_next(const struct engine *e, const struct welcome *w,
 				   const struct addr *from);
 void welcome_free(struct engine *e);
+/** sa_goodbye() - It ends now: one Delete, not repeated, then silence. */
+void sa_goodbye(struct engine *e, struct ike_sa *sa, enum engine_why why);
 /** peer_settle() - @sa has come up with a CHILD: which older or crossing IKE SAs go. */
 void peer_settle(struct engine *e, struct ike_sa *sa, bool initial_contact);
 void sa_retire(struct engine *e, struct ike_sa *sa);
@@ -332,12 +336,17 @@ void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o
 void child_rekey_in_vain(struct engine *e, struct ike_sa *sa, const struct outreq *o);
 
 /* cp.c */
+/** cp_missing() - Do we want an address of the peer, and have none? */
+bool cp_missing(const struct ike_sa *sa);
 /** cp_wish() - CP(CFG_REQUEST) for what the configuration wants of the peer; nothing when nothing. */
-void cp_wish(struct ike_build *b, const struct engine_peer *p);
-/** cp_take() - What a CP(CFG_REPLY) in @m gives us. */
+void cp_wish(const struct ike_sa *sa, struct ike_build *b);
+/** cp_take() - What a CP(CFG_REPLY) in @m gives us; without one all that was given is gone. */
 void cp_take(struct engine *e, struct ike_sa *sa, const struct ike_msg *m);
-/** cp_give() - What the peer asked for by CP, from `assign`. False: it asked and nothing fits. */
-bool cp_give(struct ike_sa *sa, const struct ike_msg *m, struct ike_build *b);
+/**
+ * cp_give() - What the peer asked for by CP: addresses from `assign`, else from its pool, and `dns`.
+ * False: it asked for an address and gets none; that is explained.
+ */
+bool cp_give(struct engine *e, struct ike_sa *sa, const struct ike_msg *m, struct ike_build *b);
 
 /* rekey.c */
 void rekey_schedule(struct engine *e, struct ike_sa *sa);

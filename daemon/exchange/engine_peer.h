@@ -124,6 +124,10 @@ struct engine_peer {
 	const struct addr
 	    *assign;	     /* responder: given to exactly this identity; see engine_ts.assigned */
 	size_t assign_count; /* at most one of each family is handed out, all are allowed */
+	bool pool; /* responder: a family that assign lacks comes from engine_ops.address_lease */
+	struct addr lease[2];	/* IPv4, IPv6: what it has from there already; family 0: nothing */
+	const struct addr *dns; /* responder: name servers, for who asks; up to ENGINE_DNS_MAX */
+	size_t dns_count;
 
 	struct engine_lifetime lifetime;
 	enum engine_childless childless;

@@ -267,7 +267,8 @@ static bool child_allowed(const struct child_sa *c, const struct engine_peer *p,
 			return false;
 	for (unsigned i = 0; i < c->remote_ts->count; i++)
 		if (!covered(&c->remote_ts->ts[i], cc->remote_ts, cc->remote_ts_count, p->assign,
-			     p->assign_count))
+			     p->assign_count) &&
+		    !covered(&c->remote_ts->ts[i], cc->remote_ts, cc->remote_ts_count, p->lease, 2))
 			return false;
 	return true;
 }
@@ -285,8 +286,7 @@ static bool still_allowed(const struct ike_sa *sa, const struct engine_peer *p)
 	return true;
 }
 
-/* One Delete, not repeated, then silence. */
-static void goodbye(struct engine *e, struct ike_sa *sa, enum engine_why why)
+void sa_goodbye(struct engine *e, struct ike_sa *sa, enum engine_why why)
 {
 	if (sa->state == SA_UP || sa->state == SA_RETIRED) {
 		if (!sa->win.outstanding) {
@@ -321,7 +321,7 @@ void engine_address_refused(struct engine *e, uint64_t now_ms, uint32_t peer, co
 		    "it gave us the address %s, which may not be ours: compare its `assign` with "
 		    "`accept-assigned` here and with the local networks",
 		    addr_str(a, text));
-		goodbye(e, sa, ENGINE_WHY_ADDRESS);
+		sa_goodbye(e, sa, ENGINE_WHY_ADDRESS);
 	}
 	if (addr_eq(&pe->v4, a))
 		pe->v4 = (struct addr){ 0 };
@@ -336,7 +336,7 @@ static void peer_ends(struct engine *e, struct peer_entry *pe, enum engine_why w
 		/* A candidate goes with its call. */
 		struct ike_sa *sa = pe->sas->caller ? pe->sas->caller : pe->sas;
 
-		goodbye(e, sa, why);
+		sa_goodbye(e, sa, why);
 	}
 }
 
@@ -348,6 +348,7 @@ static int peer_add(struct engine *e, const struct engine_peer *peer)
 	if (!pe)
 		return -ENOMEM;
 	pe->p = peer;
+	memcpy(pe->lease, peer->lease, sizeof(pe->lease));
 	if (hash_insert(&e->peers_by_id, &pe->by_id, hash_bytes(&peer->id, sizeof(peer->id)))) {
 		free(pe);
 		return -ENOMEM;
@@ -376,12 +377,13 @@ static int peer_replace(struct engine *e, struct peer_entry *pe, const struct en
 	for (sa = trust ? pe->sas : NULL; sa; sa = next) {
 		next = sa->peer_next;
 		if (!still_allowed(sa, peer))
-			goodbye(e, sa, ENGINE_WHY_CONFIG);
+			sa_goodbye(e, sa, ENGINE_WHY_CONFIG);
 	}
 	if (!trust)
 		peer_ends(e, pe, ENGINE_WHY_CONFIG);
 	hash_remove(&e->peers_by_ident, &pe->by_ident);
 	pe->p = peer;
+	memcpy(pe->lease, peer->lease, sizeof(pe->lease));
 	log_set(&pe->log, "peer=%s", peer->name);
 	return hash_insert(&e->peers_by_ident, &pe->by_ident,
 			   ident_hash(id->type, id->data, id->len));

@@ -145,7 +145,7 @@ static int request_build(struct engine *e, struct ike_sa *sa, const uint8_t *res
 	err = auth_add_ours(e, sa, b, result, len);
 	if (err)
 		return err;
-	cp_wish(b, p);
+	cp_wish(sa, b);
 	if (!goes_childless(sa))
 		err = request_child(e, sa, b);
 	add_instance(e, sa, b);
@@ -331,6 +331,9 @@ static void finish_i(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 	else
 		child_want(e, sa, childless ? 0 : 1000); /* 0: nothing has failed */
 	peer_settle(e, sa, false);
+	/* Only a Postern gives addresses in CREATE_CHILD_SA; with others it takes a new IKE_AUTH. */
+	if (!child && !sa->postern && cp_missing(sa) && sa->state == SA_UP)
+		sa_goodbye(e, sa, ENGINE_WHY_ADDRESS);
 }
 
 void ike_auth_response(struct engine *e, struct ike_sa *sa, struct ike_msg *m, const uint8_t *plain,
@@ -570,7 +573,7 @@ static struct child_sa *answer_child(struct engine *e, struct ike_sa *sa, const 
 				     struct ike_build *b)
 {
 	struct child_sa *c = NULL;
-	bool childless = !asks_child(m), given = cp_give(sa, m, b);
+	bool childless = !asks_child(m), given = cp_give(e, sa, m, b);
 	uint16_t notify, group;
 
 	if (childless && given && sa->auth->childless &&
@@ -584,7 +587,8 @@ static struct child_sa *answer_child(struct engine *e, struct ike_sa *sa, const 
 		notify = child_respond(e, sa, m, b, NULL, true, &sa->auth->ni, &sa->auth->nr,
 				       &group, &c);
 	if (notify) {
-		explain_child(e, sa, m, notify);
+		if (notify != INTERNAL_ADDRESS_FAILURE) /* cp_give() has said why */
+			explain_child(e, sa, m, notify);
 		pld_notify_add(b, notify, (struct span){ NULL, 0 });
 	}
 	return c;

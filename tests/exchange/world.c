@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -98,6 +99,15 @@ static int op_install(void *arg, enum engine_dir dir, const struct engine_child 
 	return 0;
 }
 
+static int op_lease(void *arg, uint32_t peer, bool v4, bool v6, struct addr out[static 2],
+		    char *why, size_t cap)
+{
+	struct host *h = arg;
+
+	assert_int_equal(peer, h->peer.id);
+	return h->lease ? h->lease(h, v4, v6, out, why, cap) : -ENOENT;
+}
+
 static int64_t op_wall(void *arg)
 {
 	(void)arg;
@@ -119,6 +129,7 @@ static const struct engine_ops ops = {
 	.spi_alloc = op_spi_alloc,
 	.spi_free = op_spi_free,
 	.child_install = op_install,
+	.address_lease = op_lease,
 	.wall_s = op_wall,
 	.random = op_random,
 };

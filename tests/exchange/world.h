@@ -53,6 +53,9 @@ struct host {
 	uint32_t next_spi, spis; /* spis: given out and not back */
 	int install_error;	 /* what child_install answers next, for one direction */
 	enum engine_dir install_error_dir;
+	/* Pool of this side: addresses for a peer without assign; NULL: it has none. */
+	int (*lease)(struct host *h, bool v4, bool v6, struct addr out[static 2], char *why,
+		     size_t cap);
 	bool keys_dead;
 	uint32_t ike; /* handle of the newest IKE SA that is up */
 	bool never_set_path;
