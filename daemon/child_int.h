@@ -48,6 +48,9 @@ struct peer {
 	uint32_t generation;
 	struct pair pair[CHILD_PAIRS];
 	struct addr assigned[2]; /* given to us: v4, v6 */
+	struct addr leased[2];	 /* given to it from its pool: v4, v6 */
+	struct addr dns[ENGINE_DNS_MAX]; /* told by it, with our addresses */
+	size_t dns_count;
 	uint16_t path_mtu;	 /* of the route to it; 0: not known */
 	uint64_t up_since_ms, down_since_ms;
 	struct log log;
@@ -79,6 +82,8 @@ struct child {
 	uint64_t saved_ms;
 	struct loop_fd dp_fd;
 	struct memory memory;
+	struct pool **pool; /* as cfg->pools; NULL: cannot be used */
+	size_t pool_count;
 	uint32_t tun_mtu;
 	enum dp_cipher widest; /* of those in use since the start: leaves least room in a packet */
 
@@ -105,7 +110,7 @@ void effects_on_dp(struct child *c);
 void peer_arm(struct peer *p);
 
 /* lease.c: addresses that peers give us, and the TUN's MTU */
-void lease_take(struct peer *p, const struct addr *v4, const struct addr *v6);
+void lease_take(struct peer *p, const struct fx *fx);
 void lease_drop(struct peer *p);
 void lease_path_mtu(struct peer *p, uint32_t mtu);
 /** lease_cipher() - A CHILD SA with this cipher is in use: its packets must fit too. */
@@ -115,9 +120,21 @@ void lease_cipher(struct child *c, enum dp_cipher cipher);
 int peers_start(struct child *c);
 /** peers_reload() - Takes @cfg (and frees the old one after). Logs what it cannot use. */
 void peers_reload(struct child *c, struct config *cfg);
+/** peer_networks() - Tell the data plane what lies there; its addresses may be new. */
+void peer_networks(struct peer *p);
 void peers_free(struct child *c);
 void peers_save_soon(struct child *c);
 void peers_save_now(struct child *c);
+
+/* pools.c: addresses that we give to peers */
+/** pools_make() - Those of @cfg in place of the old ones; peers keep theirs where they can. */
+int pools_make(struct child *c, const struct config *cfg);
+/** pools_recall() - Once at start, with all peers there: what they had before. */
+void pools_recall(struct child *c);
+void pools_free(struct child *c);
+/** op_address_lease() - See struct engine_ops. */
+int op_address_lease(void *arg, uint32_t peer, bool v4, bool v6, struct addr out[static 2],
+		     char *why, size_t cap);
 
 /* telling.c: JSON */
 json_t *telling_status(struct child *c, bool counters);

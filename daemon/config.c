@@ -136,7 +136,7 @@ static int take_local_ts(const struct config *cfg, const struct config_peer *p,
 
 static int take_remote_ts(const struct config_peer *p, struct config_child *c)
 {
-	bool v4 = false, v6 = false;
+	bool v4 = config_pool_has(p->pool, AF_INET), v6 = config_pool_has(p->pool, AF_INET6);
 
 	c->remote_ts = calloc(p->network_count + 2, sizeof(*c->remote_ts));
 	if (!c->remote_ts)
@@ -335,6 +335,7 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	p->retry_max_ms = conf_uint(s, "retry-max");
 	p->keepalive_ms = conf_uint(s, "keepalive");
 	if (take_hosts(p, s) || take_public_keys(p, s) || take_assign(p, s) ||
+	    config_take_pool(cfg, p, s) ||
 	    take_prefixes(s, "networks", &p->networks, &p->network_count) ||
 	    take_prefixes(s, "from", &p->from, &p->from_count) ||
 	    take_prefixes(s, "accept-assigned", &p->accept_assigned, &p->accept_assigned_count) ||
@@ -397,7 +398,7 @@ struct config *config_make(struct conf *c)
 	cfg->peer_count = cfg->peers ? n : 0;
 	children = child_sections(c, &child_count);
 	n = 0;
-	if (!cfg->peers || !children)
+	if (!cfg->peers || !children || config_take_pools(cfg))
 		goto nomem;
 	while ((s = conf_next(c, "peer", s))) {
 		struct config_peer *p = &cfg->peers[n++];
@@ -440,6 +441,7 @@ void config_free(struct config *cfg)
 		free(p->public_key);
 		free(p->networks);
 		free(p->assign);
+		free(p->own_dns);
 		free(p->accept_assigned);
 		free(p->from);
 		for (size_t k = 0; k < p->child_count; k++) {
@@ -453,6 +455,7 @@ void config_free(struct config *cfg)
 		free(l);
 	}
 	free(cfg->peers);
+	config_free_pools(cfg);
 	conf_free(cfg->conf);
 	free(cfg);
 }
@@ -629,7 +632,10 @@ unsigned config_peer_diff(const struct config_peer *a, const struct config_peer 
 	    !proposals_equal(a->esp_proposals, b->esp_proposals) ||
 	    !same_prefixes(a->from, a->from_count, b->from, b->from_count) || !same_children(a, b))
 		diff |= CONFIG_DIFF_POLICY;
-	if (!same_prefixes(a->networks, a->network_count, b->networks, b->network_count) ||
+	if (!same_array(a->dns, a->dns_count, b->dns, b->dns_count, sizeof(*a->dns)))
+		diff |= CONFIG_DIFF_POLICY;
+	if (!same_text(a->pool ? a->pool->name : NULL, b->pool ? b->pool->name : NULL) ||
+	    !same_prefixes(a->networks, a->network_count, b->networks, b->network_count) ||
 	    !same_array(a->assign, a->assign_count, b->assign, b->assign_count, sizeof(*a->assign)))
 		diff |= CONFIG_DIFF_ROUTES | CONFIG_DIFF_POLICY;
 	call = a->address_count == b->address_count && a->port == b->port && a->start == b->start &&

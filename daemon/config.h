@@ -23,6 +23,8 @@
 #define CONFIG_WORKERS_MAX  16
 #define CONFIG_ADDRS_MAX    8 /* tunnel addresses of our own; addresses assigned to a peer */
 #define CONFIG_PEERS_MAX    20000
+#define CONFIG_DNS_MAX	    8	 /* name servers that a peer is told */
+#define CONFIG_POOL_V6_LEN  64	 /* shortest IPv6 prefix of a pool */
 #define CONFIG_CHILDREN_MAX 16	 /* [child] sections of one peer */
 #define CONFIG_TS_MAX	    32	 /* selectors on one side of a CHILD SA */
 #define CONFIG_PORT_ESP	    4500 /* RFC 3948 */
@@ -76,6 +78,16 @@ struct config_child {
 	uint64_t lifetime_bytes, lifetime_pkts; /* 0: none */
 };
 
+/* Addresses for peers that call us. */
+struct config_pool {
+	const char *name;
+	unsigned line;
+	struct prefix *prefixes;
+	size_t prefix_count;
+	struct addr *dns;
+	size_t dns_count;
+};
+
 struct config_peer {
 	uint32_t
 	    id; /* 1.., stable over reloads as long as the section's name is: config_adopt_ids() */
@@ -101,6 +113,11 @@ struct config_peer {
 	size_t network_count;
 	struct addr *assign; /* given to it by CP */
 	size_t assign_count;
+	const struct config_pool
+	    *pool;		/* where the families that assign lacks come from, or NULL */
+	const struct addr *dns; /* name servers that it is told: its own or its pool's */
+	size_t dns_count;
+	struct addr *own_dns;
 	struct prefix *accept_assigned; /* in which an address that it gives us must lie */
 	size_t accept_assigned_count;
 	bool request_address; /* ask it for addresses by CP */
@@ -141,6 +158,8 @@ struct config {
 	const struct proposals *ike_proposals, *esp_proposals; /* NULL: what this CPU does best */
 	struct config_proposals *proposal_lists; /* every list that the file has, each once */
 
+	struct config_pool *pools;
+	size_t pool_count;
 	struct config_peer *peers; /* in file order */
 	size_t peer_count;
 };
@@ -185,6 +204,8 @@ unsigned config_peer_diff(const struct config_peer *a, const struct config_peer 
 
 const struct config_peer *config_peer_find(const struct config *cfg, const char *name);
 const struct config_peer *config_peer_by_id(const struct config *cfg, uint32_t id);
+/** config_pool_has() - Has it addresses of @family? @p may be NULL. */
+bool config_pool_has(const struct config_pool *p, int family);
 /** config_waits() - Does any peer call us? */
 bool config_waits(const struct config *cfg);
 

@@ -119,10 +119,10 @@ static void check_child(struct config *cfg, const struct config_peer *p,
 		    "[%s %s] has the word assigned on our side, but no address is asked for; "
 		    "[peer %s] needs request-address = yes",
 		    kind, ch->name, p->name);
-	if (any_assigned(ch->remote_ts, ch->remote_ts_count) && !p->assign_count)
+	if (any_assigned(ch->remote_ts, ch->remote_ts_count) && !p->assign_count && !p->pool)
 		conf_error(c, ch->line,
 			   "[%s %s] has the word assigned on the peer's side, but it is given no "
-			   "address; [peer %s] needs assign",
+			   "address; [peer %s] needs assign or pool",
 			   kind, ch->name, p->name);
 	if (ch->local_ts_count && ch->remote_ts_count && !carries(ch))
 		conf_error(c, ch->line,
@@ -146,8 +146,8 @@ static void check_selectors(struct config *cfg, const struct config_peer *p)
 
 		if (!ch->remote_ts_count)
 			conf_error(c, ch->line,
-				   "[%s %s] has nothing to send to; it needs networks, assign or "
-				   "remote-ts",
+				   "[%s %s] has nothing to send to; it needs networks, assign, "
+				   "pool or remote-ts",
 				   kind, ch->name);
 		if (!ch->local_ts_count)
 			conf_error(
@@ -181,7 +181,8 @@ static void check_owners(struct config *cfg)
 
 /* One prefix that somebody claims, and where. */
 struct claim {
-	const struct config_peer *peer; /* NULL: our own */
+	const struct config_peer *peer; /* NULL: our own, or a pool's */
+	bool pool;
 	const char *key;
 	unsigned line;
 	const char *text; /* as written */
@@ -198,7 +199,10 @@ static int by_prefix(const void *x, const void *y)
 	if (a->addr.family != b->addr.family)
 		return a->addr.family < b->addr.family ? -1 : 1;
 	d = memcmp(a->addr.b, b->addr.b, sizeof(a->addr.b));
-	return d ? d : (int)a->len - (int)b->len;
+	if (!d)
+		d = (int)a->len - (int)b->len;
+	/* A pool behind what it must not give out: of equal ones only the first is looked at. */
+	return d ? d : ((const struct claim *)x)->pool - ((const struct claim *)y)->pool;
 }
 
 /* May @outer, which covers @inner, not stand beside it? */
@@ -206,6 +210,9 @@ static bool clash(const struct claim *outer, const struct claim *inner)
 {
 	bool networks = !strcmp(outer->key, "networks");
 
+	/* A pool gives nobody what is somebody's; but it must have something left. */
+	if (outer->pool || inner->pool)
+		return inner->pool && (outer->pool || (networks && outer->prefix.len));
 	if (outer->peer == inner->peer)
 		return false;
 	/* A default route holds all others, on purpose; and our own address may lie in their network. */
@@ -237,7 +244,12 @@ static size_t add_claims(struct claim *to, const struct conf_section *s, const c
 	for (size_t i = 0; i < e->count; i++) {
 		const struct conf_value *v = &e->values[i];
 
-		to[i] = (struct claim){ p, key, v->line, v->text, v->prefix };
+		to[i] = (struct claim){ .peer = p,
+					.pool = !strcmp(key, "addresses"),
+					.key = key,
+					.line = v->line,
+					.text = v->text,
+					.prefix = v->prefix };
 		if (v->addr.family)
 			to[i].prefix = (struct prefix){ v->addr, (uint8_t)addr_bits(&v->addr) };
 	}
@@ -254,12 +266,16 @@ static void check_addresses(struct config *cfg)
 
 	for (size_t i = 0; i < cfg->peer_count; i++)
 		n += cfg->peers[i].network_count + cfg->peers[i].assign_count;
+	for (size_t i = 0; i < cfg->pool_count; i++)
+		n += cfg->pools[i].prefix_count;
 	list = calloc(n + 1, sizeof(*list));
 	if (!list) {
 		conf_error(cfg->conf, 0, "out of memory");
 		return;
 	}
 	n = add_claims(list, s, "tunnel-address", NULL);
+	for (s = NULL; (s = conf_next(cfg->conf, "pool", s));)
+		n += add_claims(list + n, s, "addresses", NULL);
 	s = NULL;
 	for (size_t i = 0; i < cfg->peer_count; i++) {
 		s = conf_next(cfg->conf, "peer", s);
@@ -366,11 +382,13 @@ void config_check(struct config *cfg)
 		check_auth(cfg, p, s);
 		check_call(cfg, p, s);
 		check_selectors(cfg, p);
+		config_check_peer_pool(cfg, p, s);
 		if (p->assign_count > CONFIG_ADDRS_MAX)
 			conf_error(cfg->conf, conf_line(s, "assign"),
 				   "%zu addresses for [peer %s]; allowed: up to %d",
 				   p->assign_count, p->name, CONFIG_ADDRS_MAX);
 	}
+	config_check_pools(cfg);
 	check_owners(cfg);
 	check_addresses(cfg);
 	check_identities(cfg);

@@ -6,6 +6,13 @@
 
 /** config_ts_parse() - One selector; 0 or -EINVAL with @why. */
 int config_ts_parse(const char *text, struct config_ts *ts, char *why, size_t cap);
+/* config_pool.c */
+int config_take_pools(struct config *cfg);
+int config_take_pool(struct config *cfg, struct config_peer *p, const struct conf_section *s);
+void config_free_pools(struct config *cfg);
+void config_check_pools(struct config *cfg);
+void config_check_peer_pool(struct config *cfg, const struct config_peer *p,
+			    const struct conf_section *s);
 /** config_check() - All that needs more than one key: adds errors to cfg->conf. */
 void config_check(struct config *cfg);
 

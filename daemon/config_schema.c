@@ -228,6 +228,13 @@ static const struct conf_key peer_keys[] = {
 	  .type = CONF_ADDR,
 	  .flags = CONF_LIST,
 	  .help = "tunnel addresses that it is given; waiting side" },
+	{ .name = "pool",
+	  .type = CONF_STRING,
+	  .help = "what assign lacks comes from a section [pool NAME]; waiting side" },
+	{ .name = "dns",
+	  .type = CONF_ADDR,
+	  .flags = CONF_LIST,
+	  .help = "name servers that it is told when it asks, if not those of its pool" },
 	{ .name = "request-address",
 	  .type = CONF_BOOL,
 	  .help = "ask it for tunnel addresses; yes where we call and have no tunnel-address" },
@@ -326,6 +333,17 @@ static const struct conf_key child_keys[] = {
 	  .help = "as in the peer's section, for this CHILD SA alone" },
 };
 
+static const struct conf_key pool_keys[] = {
+	{ .name = "addresses",
+	  .type = CONF_PREFIX,
+	  .flags = CONF_LIST | CONF_REQUIRED,
+	  .help = "tunnel addresses for peers that name this pool, IPv4 and IPv6" },
+	{ .name = "dns",
+	  .type = CONF_ADDR,
+	  .flags = CONF_LIST,
+	  .help = "name servers that those peers are told when they ask" },
+};
+
 static const struct conf_kind kinds[] = {
 	{ "posternd", CONF_NEEDED, CONF_STRING, posternd_keys, CONF_COUNT(posternd_keys),
 	  "The daemon itself." },
@@ -333,6 +351,8 @@ static const struct conf_kind kinds[] = {
 	  "One for each machine at the other end of a tunnel." },
 	{ "child", CONF_NAMED, CONF_STRING, child_keys, CONF_COUNT(child_keys),
 	  "One for each CHILD SA with a peer that has several." },
+	{ "pool", CONF_NAMED, CONF_STRING, pool_keys, CONF_COUNT(pool_keys),
+	  "Addresses for peers that call us and have no assign." },
 };
 
 const struct conf_schema config_schema = { kinds, CONF_COUNT(kinds) };

@@ -166,6 +166,7 @@ const struct engine_ops child_engine_ops = {
 	.spi_alloc = op_spi_alloc,
 	.spi_free = op_spi_free,
 	.child_install = op_child_install,
+	.address_lease = op_address_lease,
 };
 
 /* ---- AUTH by the keys process ---- */
@@ -314,7 +315,7 @@ static void do_one(struct child *c, struct fx *fx)
 		break;
 	case FX_ADDRESSES:
 		if (p)
-			lease_take(p, &fx->addresses.v4, &fx->addresses.v6);
+			lease_take(p, fx);
 		return;
 	default:
 		break;

@@ -89,22 +89,26 @@ static bool take_one(struct peer *p, struct addr *held, const struct addr *given
 {
 	char text[ADDR_STR_MAX];
 
-	if (!given->family || addr_eq(held, given))
+	if (addr_eq(held, given) || (!held->family && !given->family))
 		return false;
 	if (held->family)
 		(void)priv_addr_del(p->child->priv, p->cfg->name, held, on_done, NULL);
 	*held = *given;
+	if (!given->family)
+		return true; /* it gives us none any more */
 	log_info(&p->log, "it gave us the address %s", addr_str(given, text));
 	add_addr(p, given);
 	route_from(p, given);
 	return true;
 }
 
-void lease_take(struct peer *p, const struct addr *v4, const struct addr *v6)
+void lease_take(struct peer *p, const struct fx *fx)
 {
-	bool changed = take_one(p, &p->assigned[0], v4);
+	bool changed = take_one(p, &p->assigned[0], &fx->addresses.v4);
 
-	changed = take_one(p, &p->assigned[1], v6) || changed;
+	changed = take_one(p, &p->assigned[1], &fx->addresses.v6) || changed;
+	memcpy(p->dns, fx->addresses.dns, sizeof(p->dns));
+	p->dns_count = fx->addresses.dns_count;
 	if (changed)
 		telling_send(p->child, telling_addresses(p->child, "addresses"));
 }

@@ -90,6 +90,10 @@ void peers_save_now(struct child *c)
 			continue;
 		strcpy(e->name, p->cfg->name);
 		e->m = p->sup.memory;
+		if (p->leased[0].family || p->leased[1].family) {
+			snprintf(e->identity, sizeof(e->identity), "%s", p->cfg->remote_id.text);
+			memcpy(e->lease, p->leased, sizeof(e->lease));
+		}
 		c->memory.count++;
 	}
 	rc = memory_save(c->inv.state_fd, &c->memory);
@@ -131,10 +135,10 @@ static void on_tick(struct timer *t, uint64_t now_ms)
 	effects_apply(p->child);
 }
 
-static void set_networks(struct peer *p)
+void peer_networks(struct peer *p)
 {
 	const struct config_peer *cfg = p->cfg;
-	struct prefix *list = calloc(cfg->network_count + cfg->assign_count + 1, sizeof(*list));
+	struct prefix *list = calloc(cfg->network_count + cfg->assign_count + 2, sizeof(*list));
 	size_t n = 0;
 	int rc = -ENOMEM;
 
@@ -143,6 +147,10 @@ static void set_networks(struct peer *p)
 			list[n++] = cfg->networks[i];
 		for (size_t i = 0; i < cfg->assign_count; i++)
 			list[n++] = prefix_of(&cfg->assign[i], (uint8_t)addr_bits(&cfg->assign[i]));
+		for (int s = 0; s < 2; s++)
+			if (p->leased[s].family)
+				list[n++] =
+				    prefix_of(&p->leased[s], (uint8_t)addr_bits(&p->leased[s]));
 		rc = dp_peer_networks(p->child->dp, p->id, list, n);
 	}
 	if (rc)
@@ -160,6 +168,8 @@ static int peer_enable(struct peer *p)
 	int rc;
 
 	p->view = view_new(p->cfg, &files, p->own_key, &c->ike, &c->esp, why, sizeof(why));
+	if (p->view)
+		memcpy(p->view->peer.lease, p->leased, sizeof(p->leased));
 	rc =
 	    p->view ? engine_peer_update(c->engine, child_now(c), &p->view->peer, &c->fx) : -EINVAL;
 	if (rc) {
@@ -199,7 +209,7 @@ static struct peer *peer_add(struct child *c, const struct config_peer *cfg)
 	log_set(&p->log, "peer=%s", cfg->name);
 	sup_init(&p->sup, &c->env, &sc, memory_find(&c->memory, cfg->name), child_now(c));
 	c->peer[p->id] = p;
-	set_networks(p);
+	peer_networks(p);
 	return p;
 }
 
@@ -323,11 +333,14 @@ int peers_start(struct child *c)
 	uint64_t recall_ms = child_now(c) + RECALL_FIRST_MS;
 
 	(void)memory_load(c->inv.state_fd, &c->memory);
-	for (size_t i = 0; i < c->cfg->peer_count; i++) {
-		struct peer *p = peer_add(c, &c->cfg->peers[i]);
-
-		if (!p)
+	for (size_t i = 0; i < c->cfg->peer_count; i++)
+		if (!peer_add(c, &c->cfg->peers[i]))
 			return -ENOMEM;
+	/* What was somebody's before the restart is his before anybody can ask. */
+	if (pools_make(c, c->cfg))
+		return -ENOMEM;
+	pools_recall(c);
+	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		if (p->cfg->start == CONFIG_START_NO && p->sup.memory.endpoint.addr.family) {
 			sup_recall(&p->sup, recall_ms);
 			recall_ms += RECALL_PACE_MS;
@@ -351,7 +364,7 @@ static void peer_change(struct peer *p, const struct config_peer *cfg)
 	else
 		p->sup.cfg = sc; /* the names are those of the new text */
 	if (diff & CONFIG_DIFF_ROUTES)
-		set_networks(p);
+		peer_networks(p);
 	/* Files may have changed behind the same names: always looked at again. The type of our own key is
 	 * taken to be what it was until the keys process has told. */
 	(void)peer_enable(p);
@@ -366,6 +379,8 @@ void peers_reload(struct child *c, struct config *cfg)
 	struct peer *p = NULL, *next;
 
 	config_adopt_ids(cfg, old);
+	if (pools_make(c, cfg))
+		log_err(NULL, "out of memory: no peer gets an address from a pool");
 	c->cfg = cfg;
 	while ((p = child_peer_next(c, p)))
 		p->present = false;
@@ -401,5 +416,6 @@ void peers_free(struct child *c)
 		p = NULL; /* from the beginning: those before are gone */
 	}
 	free(c->peer);
+	pools_free(c);
 	memory_free(&c->memory);
 }

@@ -36,8 +36,25 @@ static json_t *inner_json(const struct peer *p)
 
 		json_array_append_new(list, prefix_json(&host));
 	}
+	for (int s = 0; s < 2; s++) {
+		struct prefix host = { p->leased[s], (uint8_t)addr_bits(&p->leased[s]) };
+
+		if (host.len)
+			json_array_append_new(list, prefix_json(&host));
+	}
 	for (size_t i = 0; i < p->cfg->network_count; i++)
 		json_array_append_new(list, prefix_json(&p->cfg->networks[i]));
+	return list;
+}
+
+/* What it tells us to ask. */
+static json_t *dns_json(const struct peer *p)
+{
+	json_t *list = json_array();
+	char text[ADDR_STR_MAX];
+
+	for (size_t i = 0; i < p->dns_count; i++)
+		json_array_append_new(list, json_string(addr_str(&p->dns[i], text)));
 	return list;
 }
 
@@ -63,9 +80,10 @@ json_t *telling_peer_event(const struct peer *p)
 {
 	bool up = sup_is_up(&p->sup, child_now(p->child));
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s}", "event", "peer", "peer", p->cfg->name,
-			 "identity", p->cfg->remote_id.text, "state", up ? "up" : "down", "inner",
-			 inner_json(p), "tun", p->child->inv.tun_name);
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "event", "peer", "peer",
+			 p->cfg->name, "identity", p->cfg->remote_id.text, "state",
+			 up ? "up" : "down", "inner", inner_json(p), "dns", dns_json(p), "tun",
+			 p->child->inv.tun_name);
 }
 
 json_t *telling_addresses(const struct child *c, const char *event)
@@ -158,6 +176,7 @@ static json_t *peer_json(struct child *c, const struct peer *p)
 		      p->cfg->remote_id.text, "state", sup_state(s, now), "since_s",
 		      age_json(up ? p->up_since_ms : p->down_since_ms, now), "inner", inner_json(p),
 		      "endpoint", s->ike ? endpoint_json(&s->where.path.remote) : json_null());
+	json_object_set_new(o, "dns", dns_json(p));
 	if (s->ike) {
 		json_object_set_new(o, "local", endpoint_json(&s->where.path.local));
 		json_object_set_new(o, "on_trial", json_boolean(s->where.trial_until_ms));

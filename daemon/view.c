@@ -197,6 +197,9 @@ struct view *view_new(const struct config_peer *p, const struct conf_files *file
 	v->peer.request_v4 = v->peer.request_v6 = p->request_address;
 	v->peer.assign = p->assign;
 	v->peer.assign_count = p->assign_count;
+	v->peer.pool = p->pool != NULL;
+	v->peer.dns = p->dns;
+	v->peer.dns_count = p->dns_count;
 	v->peer.lifetime = (struct engine_lifetime){ p->ike_lifetime_s };
 	v->peer.childless = childless_of(p->childless);
 	v->peer.from = p->from;

@@ -165,6 +165,7 @@ static void print_peer(const json_t *p)
 	print_path(p);
 	list("calling", json_object_get(p, "calling"));
 	list("networks", json_object_get(p, "inner"));
+	list("name servers", json_object_get(p, "dns"));
 	field("traffic", "%s sent, %s received", bytes(num(p, "tx_bytes"), a),
 	      bytes(num(p, "rx_bytes"), b));
 	print_ike(json_object_get(p, "ike"));

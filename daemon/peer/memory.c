@@ -10,7 +10,7 @@
 #include "wire.h"
 
 #define MAGIC	  0x5053544du
-#define VERSION	  1
+#define VERSION	  2
 #define HEAD_LEN  24
 #define COUNT_MAX 100000
 
@@ -44,9 +44,28 @@ static void put_entry(struct wr *w, const struct memory_entry *e)
 		for (int i = 0; i < e->m.addr_count[h]; i++)
 			put_addr(w, &e->m.addr[h][i]);
 	}
+	n = strlen(e->identity);
+	wr_u8(w, (uint8_t)n);
+	wr_bytes(w, e->identity, n);
+	for (int s = 0; s < 2; s++)
+		put_addr(w, &e->lease[s]);
 }
 
-static void get_entry(struct rd *r, struct memory_entry *e)
+static void get_lease(struct rd *r, struct memory_entry *e)
+{
+	size_t n = rd_u8(r);
+
+	rd_copy(r, e->identity, n);
+	for (int s = 0; s < 2; s++) {
+		get_addr(r, &e->lease[s]);
+		if (e->lease[s].family && e->lease[s].family != (s ? AF_INET6 : AF_INET))
+			r->bad = true;
+	}
+	if (strlen(e->identity) != n)
+		r->bad = true;
+}
+
+static void get_entry(struct rd *r, struct memory_entry *e, uint32_t version)
 {
 	size_t n = rd_u8(r);
 	unsigned hosts;
@@ -65,6 +84,8 @@ static void get_entry(struct rd *r, struct memory_entry *e)
 		for (int i = 0; i < e->m.addr_count[h] && !r->bad; i++)
 			get_addr(r, &e->m.addr[h][i]);
 	}
+	if (version > 1 && !r->bad)
+		get_lease(r, e);
 }
 
 static int sum_of(const void *p, size_t len, uint8_t out[static SHA256_LEN])
@@ -84,7 +105,7 @@ int memory_parse(const void *image, size_t len, struct memory *out)
 	out->serial = rd_be64(&r);
 	count = rd_be32(&r);
 	body = rd_be32(&r);
-	if (r.bad || magic != MAGIC || version != VERSION || count > COUNT_MAX ||
+	if (r.bad || magic != MAGIC || !version || version > VERSION || count > COUNT_MAX ||
 	    body > MEMORY_IMAGE_MAX || rd_left(&r) < (size_t)body + sizeof(sum))
 		return -EBADMSG;
 	if (sum_of(image, HEAD_LEN + (size_t)body, sum))
@@ -99,7 +120,7 @@ int memory_parse(const void *image, size_t len, struct memory *out)
 	if (!out->entries)
 		return -ENOMEM;
 	for (; out->count < count && !r.bad; out->count++)
-		get_entry(&r, &out->entries[out->count]);
+		get_entry(&r, &out->entries[out->count], version);
 	if (!r.bad && !rd_left(&r))
 		return 0;
 	memory_free(out);
@@ -108,9 +129,10 @@ int memory_parse(const void *image, size_t len, struct memory *out)
 
 int memory_build(const struct memory *m, uint8_t **image, size_t *len)
 {
-	/* Largest entry: name, endpoint, all addresses of all names. */
-	size_t cap = HEAD_LEN + SHA256_LEN +
-		     m->count * (2 + 255 + 19 + 1 + SUP_HOSTS_MAX * (1 + SUP_NAME_ADDRS * 17));
+	/* Largest entry: name, endpoint, all addresses of all names, lease. */
+	size_t cap =
+	    HEAD_LEN + SHA256_LEN +
+	    m->count * (2 + 255 + 19 + 1 + SUP_HOSTS_MAX * (1 + SUP_NAME_ADDRS * 17) + 256 + 34);
 	uint8_t *p = malloc(cap);
 	struct wr w = wr_init(p, cap);
 	uint32_t body;

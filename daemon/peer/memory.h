@@ -7,7 +7,8 @@
  * by turns: the newer one that is whole counts, so a crash while writing loses one update at most.
  *
  *	"PSTM" be32 version, be64 serial, be32 count, be32 length of what follows
- *	count x { u8 name length, name, u8 hosts, endpoint, hosts x { u8 count, addrs } }
+ *	count x { u8 name length, name, u8 hosts, endpoint, hosts x { u8 count, addrs },
+ *		  u8 identity length, identity, 2 addrs: what it was leased }	the last since version 2
  *	SHA-256 of all before
  */
 
@@ -21,6 +22,8 @@
 struct memory_entry {
 	char name[256];
 	struct sup_memory m;
+	char identity[256];   /* of whom the leases are; empty: there are none */
+	struct addr lease[2]; /* IPv4, IPv6 */
 };
 
 struct memory {

@@ -180,6 +180,10 @@ void parent_wish(struct parent *p, const struct config *cfg)
 			wish_route(p->net, cfg, &host);
 		}
 	}
+	/* Whole pools: what is given out is known to the child, what is not goes nowhere. */
+	for (size_t i = 0; i < cfg->pool_count; i++)
+		for (size_t k = 0; k < cfg->pools[i].prefix_count; k++)
+			wish_route(p->net, cfg, &cfg->pools[i].prefixes[k]);
 	if (cfg->mtu)
 		(void)net_link_set(p->net, cfg->mtu, 0, 0);
 }
@@ -210,6 +214,8 @@ static bool keep_route(const struct net_route *r, void *arg)
 	struct policy policy = parent_policy(p);
 	char why[POLICY_WHY_MAX];
 
+	if (policy_pool(&policy, &r->dst))
+		return true;
 	/* Narrower ones that the child asked for stay while a peer's networks still hold them. */
 	for (size_t i = 0; i < p->now.cfg->peer_count; i++) {
 		struct pq_route q = { .dst = r->dst };

@@ -19,6 +19,11 @@ static int refuse(char *why, const char *what, const char *which)
 /* Whose address is it already? NULL: nobody's. */
 static const char *taken(const struct config *cfg, const struct addr *a, const char **how)
 {
+	*how = "is an address of our own pool";
+	for (size_t i = 0; i < cfg->pool_count; i++)
+		for (size_t k = 0; k < cfg->pools[i].prefix_count; k++)
+			if (prefix_contains(&cfg->pools[i].prefixes[k], a))
+				return cfg->pools[i].name;
 	for (size_t i = 0; i < cfg->peer_count; i++) {
 		const struct config_peer *p = &cfg->peers[i];
 
@@ -100,6 +105,19 @@ int policy_route(const struct policy *p, const struct pq_route *q, char why[stat
 			return 0;
 	}
 	return refuse(why, "not inside the networks of this peer", NULL);
+}
+
+bool policy_pool(const struct policy *p, const struct prefix *dst)
+{
+	for (size_t i = 0; i < p->cfg->pool_count; i++) {
+		const struct config_pool *pool = &p->cfg->pools[i];
+
+		for (size_t k = 0; k < pool->prefix_count; k++)
+			if (pool->prefixes[k].len == dst->len &&
+			    addr_eq(&pool->prefixes[k].addr, &dst->addr))
+				return true;
+	}
+	return false;
 }
 
 bool policy_adopt(const struct policy *p, const struct addr *a)

@@ -65,7 +65,13 @@ static void op_random(void *arg, void *p, size_t n)
 	}
 }
 
-static const struct engine_ops ops = { op_alloc, op_free, op_install, op_wall, op_random };
+static const struct engine_ops ops = {
+	.spi_alloc = op_alloc,
+	.spi_free = op_free,
+	.child_install = op_install,
+	.wall_s = op_wall,
+	.random = op_random,
+};
 
 static struct engine_path path_of(int i)
 {

@@ -87,6 +87,101 @@ static void the_examples_are_true(void **state)
 	config_free(vps);
 }
 
+static void the_example_with_a_pool_is_true(void **state)
+{
+	struct config *cfg = config_load(CONF_DIR "/vps-pool.conf");
+	const struct config_peer *p;
+
+	(void)state;
+	if (!conf_ok(cfg->conf))
+		fail_msg("%s", cfg->conf->errors);
+	assert_int_equal(cfg->pool_count, 1);
+	assert_int_equal(cfg->pools[0].prefix_count, 2);
+	p = config_peer_find(cfg, "home-2");
+	assert_ptr_equal(p->pool, &cfg->pools[0]);
+	assert_int_equal(p->dns_count, 1);
+	/* Both families of the pool are on its side. */
+	assert_int_equal(p->child->remote_ts_count, 2);
+	assert_true(p->child->remote_ts[0].assigned && p->child->remote_ts[1].assigned);
+	config_free(cfg);
+}
+
+#define POOL_V6 "[pool v6]\naddresses = fd99:4::/64\n"
+#define POOL	"[pool p]\naddresses = 10.99.4.0/24, fd99:4::/64\ndns = 10.99.0.1\n"
+
+static void a_peer_takes_what_its_pool_has(void **state)
+{
+	struct config *cfg = good(VPS "[pool v4]\naddresses = 10.99.4.0/24\n" POOL_V6 HOME
+				      "pool = v4\ndns = 10.99.0.7\n"
+				      "[peer b]\nidentity = b.example\npsk = k\npool = v6\n");
+	const struct config_peer *home = config_peer_find(cfg, "home");
+	const struct config_peer *b = config_peer_find(cfg, "b");
+
+	(void)state;
+	assert_string_equal(home->pool->name, "v4");
+	assert_int_equal(home->dns_count, 1);
+	assert_int_equal(home->dns[0].b[3], 7);
+	assert_int_equal(b->child->remote_ts_count, 1);
+	assert_int_equal(b->child->remote_ts[0].prefix.addr.family, AF_INET6);
+	assert_true(config_pool_has(b->pool, AF_INET6) && !config_pool_has(b->pool, AF_INET));
+	assert_int_equal(b->dns_count, 0);
+	config_free(cfg);
+}
+
+static void a_pool_that_cannot_be_is_refused(void **state)
+{
+	(void)state;
+	bad(VPS HOME "pool = p\n", "11: pool = p: there is no section [pool p]");
+	bad(VPS "[pool p]\naddresses = fd99::/48\n" HOME,
+	    "8: addresses = fd99::/48: too many; allowed: IPv6 prefixes of /64 to /128");
+	bad(VPS "[pool p]\naddresses = 127.0.0.0/24\n" HOME,
+	    "8: addresses = 127.0.0.0/24: no addresses for a tunnel; allowed: private ones, such "
+	    "as "
+	    "10.99.1.0/24 or fd99:1::/64");
+	bad(VPS "[pool p]\naddresses = 10.1.0.0/24\n[pool q]\naddresses = 10.1.0.0/16\n" HOME,
+	    "10: addresses = 10.1.0.0/16 overlaps with addresses = 10.1.0.0/24 in line 8");
+	bad(VPS "[pool p]\naddresses = 10.1.0.0/24\n" HOME "networks = 10.1.0.0/16\n",
+	    "13: networks = 10.1.0.0/16 overlaps with addresses = 10.1.0.0/24 in line 8");
+	bad(VPS "[pool p]\naddresses = 10.1.0.0/24\ndns = 224.0.0.1\n" HOME,
+	    "9: dns = 224.0.0.1: no address at which a peer could ask");
+	bad(VPS POOL
+	    "[peer a]\nidentity = a.example\npsk = k\naddress = a.example\nstart = always\n"
+	    "networks = 10.1.0.0/24\npool = p\n",
+	    "16: pool is for peers that call us, and we call [peer a]; what lies there stands in "
+	    "networks");
+}
+
+/* What is somebody's may lie in a pool: it is passed over. Two peers with one address stay an error. */
+static void a_pool_may_hold_what_is_somebodys(void **state)
+{
+	(void)state;
+	config_free(good(VPS "[pool p]\naddresses = 10.99.0.0/24, fd99::/64\n" HOME
+			     "networks = 10.99.0.64/28\n"
+			     "[peer b]\nidentity = b.example\npsk = k\npool = p\n"
+			     "networks = 0.0.0.0/0\n"));
+	bad(VPS "[pool p]\naddresses = 10.99.0.2\n" HOME
+		"[peer b]\nidentity = b.example\npsk = k\nassign = 10.99.0.2\n",
+	    "16: assign = 10.99.0.2 overlaps with assign = 10.99.0.2 of peer home in line 12");
+}
+
+static void another_pool_is_a_difference(void **state)
+{
+	const char *b = "[peer b]\nidentity = b.example\npsk = k\n";
+	char text[2][1000];
+	struct config *cfg[2];
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		snprintf(text[i], sizeof(text[i]), "%s%s%s%spool = %s\n", VPS POOL,
+			 "[pool q]\naddresses = 10.99.5.0/24\n", HOME, b, i ? "p" : "q");
+		cfg[i] = good(text[i]);
+	}
+	assert_int_equal(config_peer_diff(&cfg[0]->peers[0], &cfg[1]->peers[0]), 0);
+	assert_true(config_peer_diff(&cfg[0]->peers[1], &cfg[1]->peers[1]) & CONFIG_DIFF_ROUTES);
+	config_free(cfg[0]);
+	config_free(cfg[1]);
+}
+
 static void selectors_carry_protocol_and_port(void **state)
 {
 	struct config *cfg =
@@ -300,7 +395,7 @@ static void semantic_errors_have_exact_messages(void **state)
 	bad(VPS HOME "lifetime = 4h\n",
 	    "7: ike-lifetime of [peer home] must be longer than lifetime");
 	bad(VPS "[peer a]\nidentity = a.example\npsk = p\n",
-	    "7: [peer a] has nothing to send to; it needs networks, assign or remote-ts");
+	    "7: [peer a] has nothing to send to; it needs networks, assign, pool or remote-ts");
 	bad("[posternd]\nidentity = v.example\nprivate-key = k\n" HOME,
 	    "4: [peer home] meets no address of ours; [posternd] needs tunnel-address, or this "
 	    "section "
@@ -429,6 +524,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_examples_are_true),
+		cmocka_unit_test(the_example_with_a_pool_is_true),
+		cmocka_unit_test(a_peer_takes_what_its_pool_has),
+		cmocka_unit_test(a_pool_that_cannot_be_is_refused),
+		cmocka_unit_test(a_pool_may_hold_what_is_somebodys),
+		cmocka_unit_test(another_pool_is_a_difference),
 		cmocka_unit_test(selectors_carry_protocol_and_port),
 		cmocka_unit_test(a_peer_has_its_own_proposals_or_those_of_all),
 		cmocka_unit_test(icmp_selectors_carry_type_and_code),

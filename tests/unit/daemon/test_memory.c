@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "digest.h"
 #include "memory.h"
 
 static void fill(struct memory *m, uint16_t port)
@@ -25,6 +26,9 @@ static void fill(struct memory *m, uint16_t port)
 	m->entries[1].m.addr_count[2] = 2;
 	addr_parse("2001:db8::1", &m->entries[1].m.addr[2][0]);
 	addr_parse("192.0.2.1", &m->entries[1].m.addr[2][1]);
+	strcpy(m->entries[0].identity, "home.example.net");
+	addr_parse("10.99.4.1", &m->entries[0].lease[0]);
+	addr_parse("fd99:4::1", &m->entries[0].lease[1]);
 }
 
 static void what_is_kept_comes_back(void **state)
@@ -42,9 +46,41 @@ static void what_is_kept_comes_back(void **state)
 	assert_memory_equal(memory_find(&back, "home"), &m.entries[0].m, sizeof(struct sup_memory));
 	assert_memory_equal(memory_find(&back, "vps"), &m.entries[1].m, sizeof(struct sup_memory));
 	assert_null(memory_find(&back, "other"));
+	assert_string_equal(back.entries[0].identity, "home.example.net");
+	assert_memory_equal(back.entries[0].lease, m.entries[0].lease, sizeof(m.entries[0].lease));
+	assert_string_equal(back.entries[1].identity, "");
 	memory_free(&back);
 	memory_free(&m);
 	free(image);
+}
+
+static void sum(uint8_t *image, size_t len)
+{
+	struct span part = { image, len };
+
+	assert_int_equal(0, digest_sha256(&part, 1, image + len));
+}
+
+/* What was written before there were leases is read: endpoints are not lost by an update. */
+static void the_version_before_is_read(void **state)
+{
+	static const uint8_t entry[] = { 4, 'h', 'o', 'm', 'e', 4, 100, 64, 0, 9, 4, 210, 1, 0 };
+	uint8_t image[24 + sizeof(entry) + SHA256_LEN] = { 'P', 'S', 'T', 'M', 0, 0, 0, 1 };
+	struct memory back;
+
+	(void)state;
+	image[15] = 5;
+	image[19] = 1;
+	image[23] = sizeof(entry);
+	memcpy(image + 24, entry, sizeof(entry));
+	sum(image, 24 + sizeof(entry));
+	assert_int_equal(memory_parse(image, sizeof(image), &back), 0);
+	assert_int_equal(back.entries[0].m.endpoint.port, 1234);
+	assert_false(back.entries[0].lease[0].family);
+	memory_free(&back);
+	image[7] = 3; /* and one that is to come is not guessed at */
+	sum(image, 24 + sizeof(entry));
+	assert_int_equal(memory_parse(image, sizeof(image), &back), -EBADMSG);
 }
 
 static void every_truncation_and_every_changed_byte_is_refused(void **state)
@@ -101,6 +137,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_kept_comes_back),
+		cmocka_unit_test(the_version_before_is_read),
 		cmocka_unit_test(every_truncation_and_every_changed_byte_is_refused),
 		cmocka_unit_test(two_files_by_turns_survive_a_torn_write),
 	};
