@@ -380,6 +380,22 @@ static bool window_lets_in(struct engine *e, struct ike_sa *sa, struct ike_msg *
 	return false;
 }
 
+/* Message IDs must not wrap (RFC 7296 s2.2): rekey in time, and close where every rekey failed. */
+static void numbers_left(struct engine *e, struct ike_sa *sa)
+{
+	if (sa->state != SA_UP || !window_exhausted(&sa->win))
+		return;
+	if (!window_last(&sa->win)) {
+		task_queue(e, sa, TASK_REKEY_IKE, 0);
+		return;
+	}
+	if (ike_sa_task_has(sa, TASK_DELETE_IKE, 0))
+		return;
+	log_warn(&sa->log, "closed: its message IDs are used up and no rekey of it succeeded");
+	ike_sa_tasks_clear(sa);
+	task_queue(e, sa, TASK_DELETE_IKE, 0);
+}
+
 static void on_protected(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 			 const struct engine_path *path)
 {
@@ -421,8 +437,7 @@ static void on_protected(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 	note_unknown_errors(e, sa, m, path);
 	log_debug(&sa->log, "%s", t->story);
 	t->run(e, sa, &s);
-	if (window_exhausted(&sa->win) && sa->state == SA_UP)
-		task_queue(e, sa, TASK_REKEY_IKE, 0);
+	numbers_left(e, sa);
 	tasks_run(e, sa);
 }
 

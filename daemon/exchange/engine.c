@@ -297,9 +297,7 @@ void sa_end_soft(struct engine *e, struct ike_sa *sa, enum engine_why why, bool 
 	timer_clear(&e->timers, &sa->retry);
 	outreq_clear(&sa->out);
 	sa->win.outstanding = false;
-	for (unsigned i = 0; i < sa->task_count; i++)
-		task_clear(&sa->tasks[i]);
-	sa->task_count = 0;
+	ike_sa_tasks_clear(sa);
 	sa_enter_state(e, sa, SA_CLOSING);
 	timer_arm(e, &sa->life, e->now_ms + AFTER_REPLY_MS);
 }

@@ -66,8 +66,7 @@ void ike_sa_free(struct ike_sa *sa)
 	if (!sa)
 		return;
 	outreq_clear(&sa->out);
-	for (unsigned i = 0; i < sa->task_count; i++)
-		task_clear(&sa->tasks[i]);
+	ike_sa_tasks_clear(sa);
 	auth_ctx_free(sa->auth);
 	call_free(sa->call);
 	for (int i = 0; i < 2; i++) {
@@ -172,6 +171,13 @@ void ike_sa_task_drop(struct ike_sa *sa, enum task_kind kind, uint32_t spi)
 			sa->tasks[n++] = sa->tasks[i];
 	}
 	sa->task_count = n;
+}
+
+void ike_sa_tasks_clear(struct ike_sa *sa)
+{
+	for (unsigned i = 0; i < sa->task_count; i++)
+		task_clear(&sa->tasks[i]);
+	sa->task_count = 0;
 }
 
 int nonce_cmp(const struct nonce *a, const struct nonce *b)

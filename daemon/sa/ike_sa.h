@@ -233,6 +233,8 @@ int ike_sa_task_add(struct ike_sa *sa, struct task *t);
 bool ike_sa_task_has(const struct ike_sa *sa, enum task_kind kind, uint32_t spi);
 /** ike_sa_task_drop() - Take such tasks out of the queue. */
 void ike_sa_task_drop(struct ike_sa *sa, enum task_kind kind, uint32_t spi);
+/** ike_sa_tasks_clear() - None waits any more. */
+void ike_sa_tasks_clear(struct ike_sa *sa);
 const char *sa_state_name(enum sa_state s);
 
 /** nonce_cmp() - As RFC 7296 s2.8.1 orders them: octet by octet, a prefix is lower. */

@@ -65,6 +65,11 @@ bool window_exhausted(const struct window *w)
 	return w->next_in >= UINT32_MAX - 64 || w->next_out >= UINT32_MAX - 64;
 }
 
+bool window_last(const struct window *w)
+{
+	return w->next_in >= UINT32_MAX - 1 || w->next_out >= UINT32_MAX - 1;
+}
+
 void window_clear(struct window *w)
 {
 	datagrams_clear(&w->reply);

@@ -56,6 +56,8 @@ void window_commit_request(struct window *w, struct datagrams *reply, uint64_t r
 void window_commit_response(struct window *w);
 /** window_exhausted() - Message IDs near their end: the IKE SA must be rekeyed (s2.2). */
 bool window_exhausted(const struct window *w);
+/** window_last() - One number is left on a side: it must be closed now, while we can still say so. */
+bool window_last(const struct window *w);
 void window_clear(struct window *w);
 
 #endif
