@@ -90,21 +90,23 @@ static void run_response(struct engine *e, struct ike_sa *sa, const struct step 
 }
 
 /*
- * Authentic, but nothing that can stand here: IKE_INTERMEDIATE after IKE_AUTH (RFC 9242 s3.1), a second IKE_AUTH,
- * IKE_FOLLOWUP_KE of a key exchange that we know nothing of (RFC 9370 s2.2.4). It has used up its message ID,
- * so it is answered; the IKE SA stays.
+ * Authentic, but nothing that can stand here: a second IKE_AUTH or IKE_INTERMEDIATE after IKE_AUTH (RFC 9242
+ * s3.1) breaks the protocol, which ends the IKE SA; IKE_FOLLOWUP_KE names a key exchange that
+ * we know nothing of (RFC 9370 s2.2.4), and the IKE SA stays.
  */
 static void run_misplaced(struct engine *e, struct ike_sa *sa, const struct step *s)
 {
-	uint8_t exchange = s->m->hdr.exchange;
+	const struct ike_hdr *h = &s->m->hdr;
 
 	if (sa_may_log(e, sa, s->path))
 		log_warn(&sa->log, "%s refused: it has no place in this IKE SA",
-			 ike_exchange_name(exchange));
-	pld_notify_add(inner_begin(e),
-		       exchange == IKE_FOLLOWUP_KE ? STATE_NOT_FOUND : INVALID_SYNTAX,
-		       (struct span){ NULL, 0 });
-	reply_send(e, sa, exchange, s->m->hdr.id, s->path, s->request_hash);
+			 ike_exchange_name(h->exchange));
+	if (h->exchange != IKE_FOLLOWUP_KE) {
+		sa_invalid_syntax(e, sa, h, s->path, s->request_hash);
+		return;
+	}
+	pld_notify_add(inner_begin(e), STATE_NOT_FOUND, (struct span){ NULL, 0 });
+	reply_send(e, sa, h->exchange, h->id, s->path, s->request_hash);
 }
 
 #define BIT(s)	(1u << (s))

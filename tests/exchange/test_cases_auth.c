@@ -725,25 +725,30 @@ static void ike_case_047_intermediate_and_followup_out_of_place_are_rejected(voi
 		world_up(w);
 		w->filter = forge_filter;
 		w->filter_arg = &f;
-		rejected = 0;
 		sa = sa_by_handle(w->host[who].e, w->host[who].ike);
-		h = forge_hdr(sa, exchanges[i], false, sa->win.next_out);
 		memset(&c, 0, sizeof(c));
 		chain_add(&c, PLD_NOTIFY, link, sizeof(link));
-		forge_inject(w, !who, sa, &h, &c);
-		assert_int_equal(rejected, exchanges[i]);
-		world_run(w, 0);
-		/* It was a message like any other: the next number is the next. */
-		sa->win.next_out++;
-		DO(w, who, assert_int_equal(0, engine_liveness(e, now, w->host[who].ike, fx)));
-		world_run(w, 0);
-		assert_int_equal(w->host[who].replies, 1);
-		/* An answer of that kind is an answer to nothing. */
+		/* A response of that kind answers nothing. */
 		h = forge_hdr(sa, exchanges[i], true, sa->win.next_in);
 		forge_inject(w, !who, sa, &h, &c);
 		assert_int_equal(w->flights, 0);
-		world_agree(w);
+		rejected = 0;
+		h = forge_hdr(sa, exchanges[i], false, sa->win.next_out);
+		forge_inject(w, !who, sa, &h, &c);
+		assert_int_equal(rejected, exchanges[i]);
+		world_run(w, 0);
 		w->filter = NULL;
+		if (i == 0) { /* that is fatal (RFC 7296 s2.21.3) */
+			assert_int_equal(w->host[!who].down, 1);
+			assert_int_equal(w->host[!who].last_down.down.why, ENGINE_WHY_PROTOCOL);
+		} else { /* this was a message like any other: the next number is the next */
+			sa->win.next_out++;
+			DO(w, who,
+			   assert_int_equal(0, engine_liveness(e, now, w->host[who].ike, fx)));
+			world_run(w, 0);
+			assert_int_equal(w->host[who].replies, 1);
+			world_agree(w);
+		}
 		world_no_leaks(w);
 		world_free(w);
 	}
