@@ -11,6 +11,8 @@
 #include "child_int.h"
 #include "secret.h"
 
+#define EVENTS_AT_ONCE 64
+
 /* An answer that is on its way names its peer by number: it may be gone when the answer comes. */
 struct request {
 	struct child *child;
@@ -670,7 +672,8 @@ void effects_on_dp(struct child *c)
 {
 	struct dp_event ev;
 
-	while (dp_event_next(c->dp, &ev)) {
+	/* Under a flood there is always one more: timers, keys and the control socket have their turn too. */
+	for (int i = 0; i < EVENTS_AT_ONCE && dp_event_next(c->dp, &ev); i++) {
 		on_event(c, &ev);
 		effects_apply(c);
 	}

@@ -305,6 +305,7 @@ struct dp_event {
 	bool dummy;	     /* ENDPOINT: the packet was a dummy, not data */
 	bool newest;	     /* ENDPOINT: no newer inbound SA of the peer is installed */
 	bool ce;	     /* IKE: the outer header had ECN CE */
+	bool opening;	     /* IKE: an IKE_SA_INIT request without a cookie */
 	struct dp_path
 	    path;	/* IKE, ENDPOINT, PROBE: as received; ICMP: remote is the quoted tuple */
 	uint32_t bytes; /* ENDPOINT, PROBE: outer UDP payload bytes of that packet */
@@ -325,7 +326,8 @@ int dp_event_fd(const struct dp *dp);
  * dp_event_next() - The next event of any worker, fair between workers.
  * @ev->data points into dp and is valid until the next call. Returns false when there is none.
  * IKE datagrams that do not fit are dropped and counted (ike_queue_full); the small events have
- * room of their own in the same ring.
+ * room of their own in the same ring, and those that open an exchange without a cookie, which are
+ * what anybody can forge, get no more than half of it.
  */
 bool dp_event_next(struct dp *dp, struct dp_event *ev);
 

@@ -29,6 +29,14 @@ void evq_free(struct evq *q)
 	q->mem = NULL;
 }
 
+/* What has to stay free for others. */
+static size_t reserve(const struct evq *q, const struct dp_event *ev)
+{
+	if (ev->kind != DP_EV_IKE)
+		return 0;
+	return ev->opening ? q->cap / 2 : EVQ_RESERVE;
+}
+
 bool evq_push(struct evq *q, const struct dp_event *ev)
 {
 	size_t tail = atomic_load_explicit(&q->tail, memory_order_relaxed);
@@ -38,7 +46,7 @@ bool evq_push(struct evq *q, const struct dp_event *ev)
 	size_t fill = to_end < need ? to_end : 0;
 	struct rec *r;
 
-	if (need + fill + (ev->kind == DP_EV_IKE ? EVQ_RESERVE : 0) > room)
+	if (need + fill + reserve(q, ev) > room)
 		return false;
 	if (fill) {
 		r = (struct rec *)(q->mem + at);

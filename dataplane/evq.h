@@ -6,7 +6,8 @@
  * Theory: one byte ring from one worker to the control thread. Records are a header and the bytes
  * that belong to it, rounded to 8; one that would wrap is preceded by a filler record. IKE
  * datagrams may fill the ring only up to EVQ_RESERVE, so that a flood of them never costs an
- * event that the daemon needs. One writer, one reader, no lock.
+ * event that the daemon needs, and forgeable first messages only up to half, so that a flood of those
+ * costs none of the others. One writer, one reader, no lock.
  */
 
 #include <stdatomic.h>

@@ -333,10 +333,20 @@ static void ike(struct worker *w, const struct rx *rx, const uint8_t *p, size_t 
 	ev.path.sock = rx->sock->group;
 	ev.path.local = rx->local;
 	ev.ce = (rx->tos & 3) == 3;
+	ev.opening = udp_ike_opening(p, len);
 	if (endpoint_from_sockaddr(&ev.path.remote, (const struct sockaddr *)rx->from))
 		return;
 	worker_count(w, DP_IN_IKE);
 	worker_event(w, &ev);
+}
+
+bool udp_ike_opening(const uint8_t *p, size_t len)
+{
+	/* RFC 7296 s3.1: SPIr at 8, next payload at 16, exchange at 18, flags at 19 */
+	static const uint8_t none[8];
+
+	return len >= 28 && !memcmp(p + 8, none, 8) && p[16] != 41 && p[18] == 34 &&
+	       !(p[19] & 0x20);
 }
 
 enum udp_class udp_classify(bool natt, const uint8_t *p, size_t len)

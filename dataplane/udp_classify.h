@@ -20,4 +20,10 @@ enum udp_class {
 /** udp_classify() - What one datagram is (RFC 3948 s2); @natt: not the IKE port. */
 enum udp_class udp_classify(bool natt, const uint8_t *p, size_t len);
 
+/**
+ * udp_ike_opening() - Is this IKE message (without marker) an IKE_SA_INIT request that does not begin with a
+ * Notify, as one with a cookie does (RFC 7296 s2.6)? Any address can be forged in such a one.
+ */
+bool udp_ike_opening(const uint8_t *p, size_t len);
+
 #endif

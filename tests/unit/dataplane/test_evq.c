@@ -64,6 +64,31 @@ static void evq_overflow_refuses_ike_before_events(void **state)
 	evq_free(&q);
 }
 
+static void evq_has_room_for_others_when_forged_openings_fill_it(void **state)
+{
+	uint8_t data[500] = { 0 };
+	struct dp_event ike = { .kind = DP_EV_IKE, .data = data, .len = sizeof(data) }, ev;
+	struct dp_event opening = ike;
+	unsigned openings = 0, others = 0;
+	struct evq q;
+
+	(void)state;
+	opening.opening = true;
+	assert_int_equal(evq_init(&q, 65536), 0);
+	while (evq_push(&q, &opening))
+		openings++;
+	while (evq_push(&q, &ike))
+		others++;
+	assert_true(openings > 30);
+	assert_true(others > 20);
+	/* The reader takes half of them: there is room for others, not for more of the same. */
+	for (unsigned i = 0; i < openings / 2; i++)
+		assert_true(evq_pop(&q, &ev));
+	assert_false(evq_push(&q, &opening));
+	assert_true(evq_push(&q, &ike));
+	evq_free(&q);
+}
+
 static void evq_record_stays_valid_until_the_next_pop(void **state)
 {
 	uint8_t data[30000];
@@ -132,6 +157,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(evq_keeps_order_and_bytes_across_the_wrap),
 		cmocka_unit_test(evq_overflow_refuses_ike_before_events),
+		cmocka_unit_test(evq_has_room_for_others_when_forged_openings_fill_it),
 		cmocka_unit_test(evq_record_stays_valid_until_the_next_pop),
 		cmocka_unit_test(evq_refuses_odd_sizes),
 		cmocka_unit_test(evq_carries_between_threads),
