@@ -221,8 +221,8 @@ static json_t *counters_json(struct child *c)
 	engine_counters_get(c->engine, &e);
 #define E(name) json_object_set_new(o, "ike_" #name, json_integer((json_int_t)e.name))
 	E(in), E(out), E(in_dropped), E(in_malformed), E(in_unauthenticated), E(in_retransmits);
-	E(out_retransmits), E(cookies_sent), E(half_open_refused), E(auth_failed), E(half_open);
-	E(ike_sas), E(child_sas);
+	E(out_retransmits), E(cookies_sent), E(half_open_refused), E(half_open_evicted);
+	E(auth_failed), E(half_open), E(ike_sas), E(child_sas);
 #undef E
 	return o;
 }

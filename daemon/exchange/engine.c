@@ -299,7 +299,11 @@ void sa_end_soft(struct engine *e, struct ike_sa *sa, enum engine_why why, bool 
 	sa->win.outstanding = false;
 	ike_sa_tasks_clear(sa);
 	sa_enter_state(e, sa, SA_CLOSING);
-	timer_arm(e, &sa->life, e->now_ms + AFTER_REPLY_MS);
+	/* Who was refused must not keep others of his network out by being refused often. */
+	if (sa->half_open && sa->auth->cookie && admit_crowded(e, sa->auth->prefix))
+		timer_arm(e, &sa->life, e->now_ms + CROWDED_REPLY_MS);
+	else
+		timer_arm(e, &sa->life, e->now_ms + AFTER_REPLY_MS);
 }
 
 struct child_sa *child_by_spi(const struct engine *e, uint32_t spi_in)

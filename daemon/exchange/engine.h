@@ -384,7 +384,7 @@ struct engine_ike_info {
 
 struct engine_counters {
 	uint64_t in, out, in_dropped, in_malformed, in_unauthenticated, in_retransmits;
-	uint64_t out_retransmits, cookies_sent, half_open_refused, auth_failed, log_suppressed;
+	uint64_t out_retransmits, cookies_sent, half_open_refused, half_open_evicted, auth_failed, log_suppressed;
 	uint32_t half_open, ike_sas, child_sas;
 };
 

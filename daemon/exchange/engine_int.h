@@ -15,6 +15,7 @@
 #include "payload.h"
 #include "proposal_words.h"
 
+#define CROWDED_REPLY_MS   1000	 /* or only so long */
 #define AFTER_REPLY_MS	   10000 /* a closed SA still repeats its last answer so long */
 #define RETIRED_MS	   30000
 #define CHILD_LOST_MS	   5000 /* the peer, whose part it is, has so long to create a CHILD SA anew */
@@ -92,6 +93,7 @@ struct engine {
 	uint64_t init_since_ms; /* the second in which init_seen requests without a cookie came */
 	uint32_t init_seen;
 	uint16_t prefix_half_open[PREFIX_SLOTS];
+	uint64_t prefix_wait_ms[PREFIX_SLOTS]; /* none of it can be evicted before */
 	uint8_t prefix_known[PREFIX_SLOTS / 8]; /* a peer last authenticated from there */
 	struct pubkey *nobody[MOTIONS_KEYS];	/* motions.c, by key type */
 	const struct ca_store *any_ca;		/* of a peer that calls with certificates, or NULL */
@@ -217,6 +219,17 @@ int auth_keep_messages(struct auth_ctx *a, struct span i, struct span r);
 /** ike_sa_init_unsupported() - A message with an unknown critical payload, m->bad. */
 void ike_sa_init_unsupported(struct engine *e, const struct ike_msg *m,
 			     const struct engine_path *path);
+
+/* admit.c */
+/**
+ * admit_init() - May this IKE_SA_INIT request cost us memory and a DH? Else it was dropped or answered with a
+ * cookie. @cookie: it brought one of ours.
+ */
+bool admit_init(struct engine *e, const struct ike_msg *m, const struct engine_path *path, bool *cookie);
+/** admit_known() - A peer has authenticated from there. */
+void admit_known(struct engine *e, const struct addr *from);
+/** admit_crowded() - Has that network taken more than half of what it may have? */
+bool admit_crowded(const struct engine *e, uint32_t slot);
 
 /* cookie.c */
 bool cookie_wanted(const struct engine *e);

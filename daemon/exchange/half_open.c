@@ -104,7 +104,7 @@ static void release(struct engine *e, struct half_open *ho)
 
 static void end(struct engine *e, struct half_open *ho)
 {
-	half_open_forget(e, ho->cookie, prefix_slot(&ho->remote.addr));
+	half_open_forget(e, ho->cookie, ho->prefix);
 	release(e, ho);
 }
 
@@ -117,6 +117,38 @@ void half_open_expire(struct engine *e, uint64_t now_ms, bool all)
 		timer_arm(e, &e->half_life, e->half_first->since_ms + HALF_OPEN_MS);
 	else
 		timer_clear(&e->timers, &e->half_life);
+}
+
+/* Those that had an authentic first fragment and still wait for the rest. */
+static struct ike_sa *oldest_waiting(const struct engine *e, int slot)
+{
+	struct ike_sa *oldest = NULL;
+
+	for (struct ike_sa *sa = e->strangers; sa; sa = sa->peer_next)
+		if (sa->state == SA_R_INIT &&
+		    (slot < 0 || (sa->auth->cookie && sa->auth->prefix == (uint32_t)slot)))
+			oldest = sa; /* the list has the newest first */
+	return oldest;
+}
+
+bool half_open_evict(struct engine *e, int slot, uint64_t *since_ms)
+{
+	struct half_open *ho = e->half_first;
+	struct ike_sa *sa = oldest_waiting(e, slot);
+
+	while (ho && slot >= 0 && (!ho->cookie || ho->prefix != (uint16_t)slot))
+		ho = ho->next;
+	*since_ms = ho && (!sa || ho->since_ms <= sa->since_ms) ? ho->since_ms
+		    : sa					? sa->since_ms
+								: e->now_ms;
+	if ((!ho && !sa) || *since_ms + HALF_OPEN_FAIR_MS > e->now_ms)
+		return false;
+	e->n.half_open_evicted++;
+	if (ho && *since_ms == ho->since_ms)
+		end(e, ho);
+	else
+		sa_end(e, sa, ENGINE_WHY_TIMEOUT, false);
+	return true;
 }
 
 /* Both messages as one packed piece, with the entry before it. */
@@ -162,6 +194,7 @@ int half_open_add(struct engine *e, const struct ike_msg *m, const struct engine
 	ho->remote = path->remote;
 	ho->suite = *suite;
 	ho->cookie = cookie;
+	ho->prefix = (uint16_t)prefix_slot(&path->remote.addr);
 	nat_judge_init(m, path, &ho->nat_local, &ho->nat_remote);
 	ho->frag = ike_msg_notify(m, IKEV2_FRAGMENTATION_SUPPORTED) != NULL;
 	if (dh_private(dh, ho->secret, &len) ||
@@ -183,7 +216,7 @@ int half_open_add(struct engine *e, const struct ike_msg *m, const struct engine
 	e->half_excess += excess(ho);
 	e->n.half_open++;
 	if (cookie)
-		e->prefix_half_open[prefix_slot(&path->remote.addr)]++;
+		e->prefix_half_open[ho->prefix]++;
 	if (!timer_armed(&e->half_life))
 		timer_arm(e, &e->half_life, e->now_ms + HALF_OPEN_MS);
 	return 0;
@@ -324,7 +357,7 @@ static struct ike_sa *become_sa(struct engine *e, struct half_open *ho, struct i
 	sa->in_init = true;
 	sa->half_open = true;
 	sa->auth->cookie = ho->cookie;
-	sa->auth->prefix = prefix_slot(&ho->remote.addr);
+	sa->auth->prefix = ho->prefix;
 	sa->nat_local = ho->nat_local;
 	sa->nat_remote = ho->nat_remote;
 	timer_arm(e, &sa->life, ho->since_ms + HALF_OPEN_MS);

@@ -24,6 +24,7 @@
 
 #define HALF_OPEN_MS	     30000 /* a responder's half-open SA lives so long */
 #define HALF_OPEN_MSG_MAX    4096 /* bytes of an IKE_SA_INIT; RFC 7296 s2 wants 1280, better 3000 */
+#define HALF_OPEN_FAIR_MS    2000  /* so long nobody takes its place */
 #define HALF_OPEN_BYTES	     1024 /* of one entry, as the allocator counts */
 #define HALF_OPEN_EXCESS_MAX (1024 * 1024)
 
@@ -39,7 +40,8 @@ struct half_open {
 	uint64_t since_ms;
 	struct endpoint remote;
 	struct ike_suite suite;
-	bool cookie; /* came back: it counts for the prefix of @remote */
+	uint16_t prefix;
+	bool cookie; /* came back: it counts for its prefix */
 	bool nat_local, nat_remote;
 	bool frag;  /* both sides can RFC 7383 */
 	bool keyed; /* secret is SKEYSEED, else our private DH value */
@@ -72,6 +74,11 @@ struct ike_sa *half_open_open(struct engine *e, struct half_open *ho, const stru
 			      const struct engine_path *path);
 /** half_open_expire() - End those that are too old; 0: all. */
 void half_open_expire(struct engine *e, uint64_t now_ms, bool all);
+/**
+ * half_open_evict() - End the oldest of network @slot (-1: of all), one whose fragments do not
+ * come included, if it had HALF_OPEN_FAIR_MS. False: there is none; @since_ms: the oldest's age, or now.
+ */
+bool half_open_evict(struct engine *e, int slot, uint64_t *since_ms);
 /** half_open_forget() - One exchange less counts against the bounds. */
 void half_open_forget(struct engine *e, bool cookie, uint32_t prefix);
 

@@ -59,8 +59,7 @@ static void come_up(struct engine *e, struct ike_sa *sa, bool child)
 	half_open_gone(e, sa);
 	sa_enter_state(e, sa, SA_UP);
 	rekey_schedule(e, sa);
-	e->prefix_known[prefix_slot(&sa->path.remote.addr) / 8] |=
-	    (uint8_t)(1u << prefix_slot(&sa->path.remote.addr) % 8);
+	admit_known(e, &sa->path.remote.addr);
 	f = fx_add(e, FX_PEER_UP);
 	f->up.peer = sa->peer->p->id;
 	f->up.ike = sa->handle;

@@ -475,33 +475,6 @@ static int answer_with_ours(struct engine *e, const struct ike_msg *m,
 	return err;
 }
 
-/* Load: cookies first, then bounds for those who showed that they receive at their address. */
-static bool admitted(struct engine *e, const struct ike_msg *m, const struct engine_path *path,
-		     bool *cookie)
-{
-	uint32_t slot = prefix_slot(&path->remote.addr);
-	uint8_t bytes[COOKIE_LEN];
-	bool known = e->prefix_known[slot / 8] >> slot % 8 & 1;
-	uint32_t most = known ? PREFIX_KNOWN_FACTOR * e->per_prefix : e->per_prefix;
-
-	*cookie = cookie_check(e, m, path);
-	if (!*cookie)
-		cookie_count(e);
-	if (cookie_wanted(e) && !*cookie) {
-		if (!cookie_make(e, m, path, bytes)) {
-			answer_notify(e, &m->hdr, path, COOKIE, bytes, sizeof(bytes));
-			e->n.cookies_sent++;
-		}
-		return false;
-	}
-	if (e->n.half_open >= e->half_open_max ||
-	    (*cookie && e->prefix_half_open[slot] >= most)) {
-		e->n.half_open_refused++;
-		return false;
-	}
-	return true;
-}
-
 /*
  * A request is told which payload it was, since its sender may do without (RFC 7296 s2.5). What
  * claims to be an answer may be anybody's: a better one may still come.
@@ -535,7 +508,7 @@ void ike_sa_init_request(struct engine *e, struct ike_msg *m, const struct engin
 		stranger_log(e, path, "IKE_SA_INIT from an address that no peer's `from` allows");
 		return;
 	}
-	if (!admitted(e, m, path, &cookie))
+	if (!admit_init(e, m, path, &cookie))
 		return;
 	offer = calloc(1, sizeof(*offer));
 	if (!offer)
