@@ -436,7 +436,7 @@ static uint16_t agree(struct ike_sa *sa, const struct ike_msg *m, struct child_s
 
 	if (!offer)
 		return TEMPORARY_FAILURE;
-	if (!m->sa.p || !m->tsi.p || !m->tsr.p || sa_parse(m->sa, offer) ||
+	if (!m->sa.p || !m->tsi.p || !m->tsr.p || sa_parse_offer(m->sa, offer) ||
 	    ts_parse(m->tsi, &ts[2]) || ts_parse(m->tsr, &ts[3]))
 		notify = INVALID_SYNTAX;
 	else if (sa_choose(child_esp(sa, cc->id), offer, hint, first, choice) ||
@@ -617,6 +617,8 @@ int child_complete(struct engine *e, struct ike_sa *sa, struct child_sa *c, cons
 		return -EPROTO;
 	if (pfs)
 		err = dh_shared(dh, m->ke.data, m->ke.len, &shared);
+	if (err == -EBADMSG || err == -EPROTO)
+		err = -EKEYREJECTED;
 	if (!err)
 		err = derive(sa, c, pfs ? &shared : NULL, ni, nr, &k);
 	secret_clear(&shared);

@@ -394,8 +394,13 @@ void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o
 		on_success(e, sa, o, c, &nr);
 		return;
 	}
-	explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_LOCAL, false,
+	explain(e, sa->peer, sa, &sa->path,
+		err == -EKEYREJECTED ? ENGINE_WHY_PROTOCOL : ENGINE_WHY_LOCAL, false,
 		"the CHILD SA cannot be used: %s", why);
+	if (err == -EKEYREJECTED) {
+		sa_end_told(e, sa, ENGINE_WHY_PROTOCOL);
+		return;
+	}
 	if (c->spi_out)
 		task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
 	else

@@ -306,6 +306,13 @@ void sa_end_soft(struct engine *e, struct ike_sa *sa, enum engine_why why, bool 
 		timer_arm(e, &sa->life, e->now_ms + AFTER_REPLY_MS);
 }
 
+void sa_end_told(struct engine *e, struct ike_sa *sa, enum engine_why why)
+{
+	pld_delete_add_ike(inner_begin(e));
+	request_once(e, sa, INFORMATIONAL);
+	sa_end(e, sa, why, false);
+}
+
 struct child_sa *child_by_spi(const struct engine *e, uint32_t spi_in)
 {
 	struct hash_node *n = hash_first(&e->by_child, hash_bytes(&spi_in, sizeof(spi_in)));

@@ -131,6 +131,8 @@ void sa_take_handle(struct engine *e, struct ike_sa *sa, struct ike_sa *from);
 void sa_end(struct engine *e, struct ike_sa *sa, enum engine_why why, bool replaced);
 /** sa_end_soft() - The same, but it stays for AFTER_REPLY_MS to repeat its last answer. */
 void sa_end_soft(struct engine *e, struct ike_sa *sa, enum engine_why why, bool replaced);
+/** sa_end_told() - As sa_end(), after one Delete; whether that arrives or not. */
+void sa_end_told(struct engine *e, struct ike_sa *sa, enum engine_why why);
 /** half_open_gone() - It counts no longer against the bounds of half-open SAs. */
 void half_open_gone(struct engine *e, struct ike_sa *sa);
 struct ike_sa *sa_by_handle(const struct engine *e, uint32_t handle);
@@ -304,7 +306,10 @@ uint16_t child_respond(struct engine *e, struct ike_sa *sa, const struct ike_msg
 		       struct ike_build *b, struct child_sa *old, bool first,
 		       const struct nonce *ni, const struct nonce *nr, uint16_t *group,
 		       struct child_sa **out);
-/** child_complete() - The initiator's half, from the answer. 0 or -errno: caller removes @c. */
+/**
+ * child_complete() - The initiator's half, from the answer. 0 or -errno: caller removes @c;
+ * -EKEYREJECTED: the peer's KE value is in no group, which ends the IKE SA (RFC 6989 s2.5).
+ */
 int child_complete(struct engine *e, struct ike_sa *sa, struct child_sa *c, const struct ike_msg *m,
 		   const struct child_sa *old, bool first, const struct nonce *ni,
 		   const struct nonce *nr, const struct dh *dh, char *why, size_t cap);

@@ -513,7 +513,7 @@ void ike_sa_init_request(struct engine *e, struct ike_msg *m, const struct engin
 	offer = calloc(1, sizeof(*offer));
 	if (!offer)
 		return;
-	err = sa_parse(m->sa, offer);
+	err = sa_parse_offer(m->sa, offer);
 	if (err) {
 		e->n.in_malformed++;
 		free(offer);

@@ -205,7 +205,7 @@ static uint16_t agree(struct ike_sa *sa, const struct ike_msg *m, struct sa_choi
 	offer = calloc(1, sizeof(*offer));
 	if (!offer)
 		return TEMPORARY_FAILURE;
-	if (sa_parse(m->sa, offer))
+	if (sa_parse_offer(m->sa, offer))
 		notify = INVALID_SYNTAX;
 	else if (sa_choose(sa->peer->p->ike, offer, m->ke.group, false, choice) ||
 		 choice->proto != PROTO_IKE || choice_spi(choice, spi))
@@ -394,7 +394,7 @@ void rekey_ike_response(struct engine *e, struct ike_sa *sa, struct outreq *o,
 		if (o->rival.active)
 			rekey_ike_done(e, sa, o->rival.sa);
 		else /* it has a new SA that we have not: only a new start is clean */
-			sa_end(e, sa, ENGINE_WHY_PROTOCOL, false);
+			sa_end_told(e, sa, ENGINE_WHY_PROTOCOL);
 		return;
 	}
 	to->confirmed = true;

@@ -172,6 +172,13 @@ int sa_parse(struct span body, struct proposals *out)
 	return rd_left(&r) ? -EBADMSG : 0;
 }
 
+int sa_parse_offer(struct span body, struct proposals *out)
+{
+	int rc = sa_parse(body, out);
+
+	return !rc && out->p[0].number != 1 ? -EBADMSG : rc;
+}
+
 static void add_transform(struct wr *w, const struct transform *t, bool last)
 {
 	size_t at;

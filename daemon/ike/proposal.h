@@ -51,9 +51,11 @@ struct sa_choice {
 
 /**
  * sa_parse() - Body of an SA payload. 0 or -EBADMSG (framing, numbering, last flags).
- * Several proposals are numbered 1..n; a single one, such as a responder's answer, as it likes.
+ * Several proposals are numbered 1..n; a single one, as in a responder's answer, as it likes.
  */
 int sa_parse(struct span body, struct proposals *out);
+/** sa_parse_offer() - The same of a request, where a single proposal has number 1 too (s3.3.1). */
+int sa_parse_offer(struct span body, struct proposals *out);
 /** sa_add() - An SA payload; numbers are given 1..n in order. The SPIs are those in @p. */
 void sa_add(struct ike_build *b, const struct proposals *p);
 /** sa_add_choice() - The responder's SA payload. @spi, @spi_len: our own SPI (0 for INIT). */
