@@ -267,7 +267,7 @@ struct ike_sa *odd_candidate(struct world *w, int host)
 	return NULL;
 }
 
-uint64_t odd_sa_calling(struct world *w)
+uint64_t odd_calling(struct world *w)
 {
 	for (struct ike_sa *sa = w->host[HOME].e->peers->sas; sa; sa = sa->peer_next)
 		if (sa->state == SA_CALLING)

@@ -72,8 +72,8 @@ void odd_change(struct world *w, int to, const struct ike_sa *sa, odd_edit edit,
 void odd_keep(struct odd *f, uint8_t type, uint8_t flags, struct span body, const void *arg);
 /** odd_candidate() - The first SA of @host's peer that is about to authenticate. */
 struct ike_sa *odd_candidate(struct world *w, int host);
-/** odd_sa_calling() - The SPIi of home's call. */
-uint64_t odd_sa_calling(struct world *w);
+/** odd_calling() - The SPIi of home's call. */
+uint64_t odd_calling(struct world *w);
 /** odd_until_auth() - Home calls; on return its IKE_AUTH --> is the only packet in flight. */
 void odd_until_auth(struct world *w);
 

@@ -161,7 +161,7 @@ static void unknown_critical_in_answers(void)
 	world_call(w, HOME);
 	world_deliver(w, VPS);
 	/* IKE_SA_INIT is nobody's: oddd ones do not stop the true one. */
-	odd_begin(&f, &(struct ike_hdr){ .spi_i = odd_sa_calling(w),
+	odd_begin(&f, &(struct ike_hdr){ .spi_i = odd_calling(w),
 					 .spi_r = 1,
 					 .exchange = IKE_SA_INIT,
 					 .flags = IKE_FLAG_RESPONSE });
@@ -683,7 +683,7 @@ static void ike_case_014_nonces_have_16_to_256_bytes(void **s)
 		assert_true(good ? init_accepted(w) : init_dropped(w));
 		/* In an answer: as if it had not come. */
 		world_call(w, HOME);
-		odd_begin(&f, &(struct ike_hdr){ .spi_i = odd_sa_calling(w),
+		odd_begin(&f, &(struct ike_hdr){ .spi_i = odd_calling(w),
 						 .spi_r = 1,
 						 .exchange = IKE_SA_INIT,
 						 .flags = IKE_FLAG_RESPONSE });
