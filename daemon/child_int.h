@@ -112,6 +112,8 @@ void peer_arm(struct peer *p);
 /* lease.c: addresses that peers give us, and the TUN's MTU */
 void lease_take(struct peer *p, const struct fx *fx);
 void lease_drop(struct peer *p);
+/** lease_changed() - The tunnel is up, or not: the hook is told, with what the peer gave. */
+void lease_changed(struct peer *p, bool up);
 void lease_path_mtu(struct peer *p, uint32_t mtu);
 /** lease_cipher() - A CHILD SA with this cipher is in use: its packets must fit too. */
 void lease_cipher(struct child *c, enum dp_cipher cipher);

@@ -366,6 +366,7 @@ static int take_daemon(struct config *cfg, const struct conf_section *s)
 	cfg->workers = (uint32_t)conf_uint(s, "workers");
 	cfg->io = (enum config_io)conf_uint(s, "io");
 	cfg->metrics = conf_text(s, "metrics");
+	cfg->hook = conf_text(s, "hook");
 	cfg->log_level = (enum log_level)conf_uint(s, "log-level");
 	cfg->port = (uint16_t)conf_uint(s, "port");
 	cfg->port_500 = conf_bool(s, "port-500");

@@ -25,6 +25,7 @@
 #define CONFIG_PEERS_MAX    20000
 #define CONFIG_DNS_MAX	    8	 /* name servers that a peer is told */
 #define CONFIG_POOL_V6_LEN  64	 /* shortest IPv6 prefix of a pool */
+#define CONFIG_HOOK_MAX	    1024
 #define CONFIG_CHILDREN_MAX 16	 /* [child] sections of one peer */
 #define CONFIG_TS_MAX	    32	 /* selectors on one side of a CHILD SA */
 #define CONFIG_PORT_ESP	    4500 /* RFC 3948 */
@@ -154,6 +155,7 @@ struct config {
 	bool port_500;	     /* also listen on 500 for foreign initiators */
 	const char *metrics; /* NULL: none */
 	enum log_level log_level;
+	const char *hook; /* program that is told of tunnels with addresses of theirs; NULL: none */
 
 	const struct proposals *ike_proposals, *esp_proposals; /* NULL: what this CPU does best */
 	struct config_proposals *proposal_lists; /* every list that the file has, each once */
@@ -206,6 +208,13 @@ const struct config_peer *config_peer_find(const struct config *cfg, const char 
 const struct config_peer *config_peer_by_id(const struct config *cfg, uint32_t id);
 /** config_pool_has() - Has it addresses of @family? @p may be NULL. */
 bool config_pool_has(const struct config_pool *p, int family);
+/**
+ * config_hook_check() - May root run it: an absolute path, it and all folders above root's and
+ * writable by nobody else? 0 or -errno with @why. Looks at the disk.
+ */
+int config_hook_check(const char *path, char *why, size_t cap);
+/** config_addr_unicast() - Neither unspecified nor loopback, multicast or broadcast. */
+bool config_addr_unicast(const struct addr *a);
 /** config_waits() - Does any peer call us? */
 bool config_waits(const struct config *cfg);
 

@@ -68,6 +68,8 @@ void config_files_check(struct config *cfg, const struct conf_files *files)
 	if (!conf_ok(cfg->conf))
 		return;
 	check_secret(cfg, s, "private-key", files);
+	if (cfg->hook && config_hook_check(cfg->hook, why, sizeof(why)))
+		blame(cfg, s, "hook", cfg->hook, why);
 	s = NULL;
 	for (size_t i = 0; i < cfg->peer_count; i++) {
 		const struct config_peer *p = &cfg->peers[i];

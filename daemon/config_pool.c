@@ -83,7 +83,7 @@ bool config_pool_has(const struct config_pool *p, int family)
 
 /* ---- judging ---- */
 
-static bool unicast(const struct addr *a)
+bool config_addr_unicast(const struct addr *a)
 {
 	return !addr_is_unspecified(a) && !addr_is_loopback(a) && a->b[0] != 0xff &&
 	       !(a->family == AF_INET && a->b[0] >= 224);
@@ -100,7 +100,7 @@ static void check_dns(struct config *cfg, const struct conf_section *s, const ch
 			   "up to %d",
 			   e->count, kind, s->name, CONFIG_DNS_MAX);
 	for (size_t i = 0; i < e->count; i++) {
-		if (!unicast(&e->values[i].addr))
+		if (!config_addr_unicast(&e->values[i].addr))
 			conf_error(cfg->conf, e->values[i].line,
 				   "dns = %s: no address at which a peer could ask",
 				   addr_str(&e->values[i].addr, text));
@@ -124,7 +124,7 @@ void config_check_pools(struct config *cfg)
 				    "addresses = %s: too many; allowed: IPv6 prefixes of /%d "
 				    "to /128",
 				    prefix_str(p, text), CONFIG_POOL_V6_LEN);
-			else if (!unicast(&p->addr) || !p->len)
+			else if (!config_addr_unicast(&p->addr) || !p->len)
 				conf_error(cfg->conf, e->values[i].line,
 					   "addresses = %s: no addresses for a tunnel; allowed: "
 					   "private ones, such as 10.99.1.0/24 or fd99:1::/64",

@@ -44,6 +44,18 @@ static int check_metrics(const struct conf_value *v, char *why, size_t cap)
 	return 0;
 }
 
+static int check_hook(const struct conf_value *v, char *why, size_t cap)
+{
+	bool clean = *v->text == '/' && strlen(v->text) < CONFIG_HOOK_MAX;
+
+	for (const char *p = v->text; *p; p++)
+		clean &= (unsigned char)*p >= ' ' && *p != 0x7f;
+	if (clean)
+		return 0;
+	snprintf(why, cap, "not the absolute path of a program");
+	return -1;
+}
+
 static int check_user(const struct conf_value *v, char *why, size_t cap)
 {
 	for (const char *p = v->text; *p; p++) {
@@ -150,6 +162,10 @@ static const struct conf_key posternd_keys[] = {
 	  .check = check_metrics,
 	  .help =
 	      "where Prometheus text is served: 127.0.0.1:PORT, [::1]:PORT or a socket's path" },
+	{ .name = "hook",
+	  .type = CONF_STRING,
+	  .check = check_hook,
+	  .help = "program that is told the name servers and addresses that a peer gives us" },
 	{ .name = "run-dir",
 	  .type = CONF_PATH,
 	  .dflt = "/run/postern",

@@ -544,6 +544,7 @@ static void s_changed(void *arg, uint32_t peer, bool up)
 		 : p->sup.ike && p->sup.asked_ms ? "down: it does not answer"
 						 : "down");
 	telling_send(c, telling_peer_event(p));
+	lease_changed(p, up);
 }
 
 static void s_roamed(void *arg, uint32_t peer, const struct endpoint *from,

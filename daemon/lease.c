@@ -102,13 +102,26 @@ static bool take_one(struct peer *p, struct addr *held, const struct addr *given
 	return true;
 }
 
+void lease_changed(struct peer *p, bool up)
+{
+	if (p->cfg->request_address && p->child->cfg->hook)
+		(void)priv_hook(p->child->priv, p->cfg->name, up, p->dns, up ? p->dns_count : 0,
+				on_done, NULL);
+}
+
 void lease_take(struct peer *p, const struct fx *fx)
 {
 	bool changed = take_one(p, &p->assigned[0], &fx->addresses.v4);
 
 	changed = take_one(p, &p->assigned[1], &fx->addresses.v6) || changed;
-	memcpy(p->dns, fx->addresses.dns, sizeof(p->dns));
-	p->dns_count = fx->addresses.dns_count;
+	if (p->dns_count != fx->addresses.dns_count ||
+	    memcmp(p->dns, fx->addresses.dns, sizeof(p->dns)) != 0) {
+		memcpy(p->dns, fx->addresses.dns, sizeof(p->dns));
+		p->dns_count = fx->addresses.dns_count;
+		/* While it is up; else it is told with that. */
+		if (sup_is_up(&p->sup, child_now(p->child)))
+			lease_changed(p, true);
+	}
 	if (changed)
 		telling_send(p->child, telling_addresses(p->child, "addresses"));
 }

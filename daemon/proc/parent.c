@@ -30,6 +30,7 @@
 #define MTU_FIRST    1400 /* of a new TUN, until the data plane knows the path */
 #define STOP_MS	     3000
 #define GRACE_MS     500
+#define HOOK_STOP_MS 3000
 #define UNCLAIMED_MS 600000
 #define EVENTS_MODE  0666 /* who is up and with which inner address: no secret on this machine */
 #define CONTROL_MODE 0660
@@ -158,6 +159,7 @@ static void finish(struct parent *p)
 {
 	timer_clear(loop_timers(p->loop), &p->stop);
 	proc_stop_all(&p->table, GRACE_MS);
+	hook_end(p->hook, p->now.cfg->hook, HOOK_STOP_MS);
 	loop_stop(p->loop);
 }
 
@@ -448,6 +450,7 @@ static int start_processes(struct parent *p)
 
 static void close_all(struct parent *p)
 {
+	hook_free(p->hook);
 	net_free(p->net);
 	for (size_t i = 0; i < PROC_WORKERS_MAX; i++) {
 		if (p->tun[i] >= 0)
@@ -520,7 +523,8 @@ int parent_main(const struct parent_options *o)
 		return rc ? 1 : 0;
 	}
 	p.loop = loop_new();
-	rc = p.loop ? open_all(&p) : -ENOMEM;
+	p.hook = p.loop ? hook_new(p.loop, p.now.cfg->tun) : NULL;
+	rc = p.hook ? open_all(&p) : -ENOMEM;
 	if (!rc)
 		rc = start_processes(&p);
 	if (!rc && p.assigned_count)

@@ -161,6 +161,24 @@ static int route_del(struct parent *p, const struct pq_route *q, char *why)
 	return net_route_del(p->net, &q->dst);
 }
 
+/* ---- the hook ---- */
+
+static int hook_run(struct parent *p, const struct pq_hook *q, char *why)
+{
+	struct policy policy = parent_policy(p);
+	struct hook_word w = { .up = q->up, .dns_count = q->dns_count };
+	int rc = policy_hook(&policy, q, why);
+
+	if (rc)
+		return rc;
+	memcpy(w.peer, q->peer, sizeof(w.peer));
+	memcpy(w.dns, q->dns, sizeof(w.dns));
+	for (size_t i = 0; i < p->assigned_count && w.address_count < 2; i++)
+		if (!strcmp(p->assigned[i].peer, q->peer))
+			w.address[w.address_count++] = p->assigned[i].addr;
+	return hook_tell(p->hook, p->now.cfg->hook, &w);
+}
+
 /* ---- answers ---- */
 
 static void say(struct ipc *ipc, uint32_t id, const void *data, size_t len, int fd)
@@ -219,13 +237,14 @@ static void answer_reload(struct parent *p, struct ipc *ipc, const struct ipc_ms
 	say(ipc, m->id, &out, sizeof(out.r) + out.r.text_len, -1);
 }
 
-/* The four that only say yes or no. */
+/* Those that only say yes or no. */
 static int run(struct parent *p, const struct ipc_msg *m, char *why)
 {
 	union {
 		struct pq_addr addr;
 		struct pq_route route;
 		struct pq_link_set link;
+		struct pq_hook hook;
 	} q;
 
 	memcpy(&q, m->data, m->len); /* exact: checked */
@@ -238,6 +257,8 @@ static int run(struct parent *p, const struct ipc_msg *m, char *why)
 		return route_add(p, &q.route, why);
 	case PQ_ROUTE_DEL:
 		return route_del(p, &q.route, why);
+	case PQ_HOOK:
+		return hook_run(p, &q.hook, why);
 	default:
 		if (p->now.cfg->mtu && q.link.mtu && q.link.mtu != p->now.cfg->mtu) {
 			snprintf(why, POLICY_WHY_MAX, "the configuration sets mtu = %u",
@@ -259,6 +280,7 @@ static const char *request_name(uint32_t type)
 		[PQ_PATH - PQ_ADDR_ADD] = "path",
 		[PQ_HOP - PQ_ADDR_ADD] = "hop",
 		[PQ_RELOAD - PQ_ADDR_ADD] = "reload",
+		[PQ_HOOK - PQ_ADDR_ADD] = "hook",
 	};
 	uint32_t i = type - PQ_ADDR_ADD;
 
@@ -284,6 +306,10 @@ static void describe(const struct ipc_msg *m, char *out, size_t cap, const char 
 
 	if (m->type == PQ_LINK_SET) {
 		snprintf(out, cap, "%s", why);
+		return;
+	}
+	if (m->type == PQ_HOOK) {
+		snprintf(out, cap, "peer=%.63s %s", (const char *)m->data, why);
 		return;
 	}
 	memcpy(&q, m->data, sizeof(q)); /* struct pq_route begins alike */

@@ -5,6 +5,7 @@
 /* Inside of the parent: parent.c (life), parent_load.c (configuration), parent_ask.c (requests). */
 
 #include "config.h"
+#include "hook.h"
 #include "net.h"
 #include "outer.h"
 #include "policy.h"
@@ -49,6 +50,7 @@ struct parent {
 	int state[PROC_STATE_FILES];
 	struct assigned assigned[NET_BYPASS_MAX * 16];
 	size_t assigned_count;
+	struct hook *hook;
 	struct timer forget; /* unclaimed adopted addresses */
 	struct timer stop;
 	struct proc procs[PARENT_CHILDREN];

@@ -123,6 +123,9 @@ int loaded_read(struct loaded *l, const char *path, char **text)
 	}
 	if (!rc)
 		rc = conf_paths(l->cfg->conf, take_secret, l);
+	if (!rc && l->cfg->hook && config_hook_check(l->cfg->hook, why, sizeof(why)))
+		conf_error(l->cfg->conf, conf_line(conf_find(l->cfg->conf, "posternd", ""), "hook"),
+			   "hook = %s: %s", l->cfg->hook, why);
 	if (!rc && !conf_ok(l->cfg->conf))
 		rc = -EINVAL;
 	if (rc) {

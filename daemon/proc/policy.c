@@ -68,8 +68,7 @@ static int check_assigned(const struct policy *p, const struct config_peer *peer
 	if (addr->len != addr_bits(a))
 		return refuse(why, "only single addresses are taken, not", prefix_str(addr, s));
 	/* Whatever accept-assigned says: these are nobody's to give. */
-	if (addr_is_unspecified(a) || addr_is_loopback(a) || a->b[0] == 0xff ||
-	    (a->family == AF_INET && a->b[0] >= 224))
+	if (!config_addr_unicast(a))
 		return refuse(why, "not a unicast address:", prefix_str(addr, s));
 	if (!accepted(peer, a))
 		return refuse(why, "not inside accept-assigned", NULL);
@@ -105,6 +104,21 @@ int policy_route(const struct policy *p, const struct pq_route *q, char why[stat
 			return 0;
 	}
 	return refuse(why, "not inside the networks of this peer", NULL);
+}
+
+int policy_hook(const struct policy *p, const struct pq_hook *q, char why[static POLICY_WHY_MAX])
+{
+	const struct config_peer *peer = config_peer_find(p->cfg, q->peer);
+	char s[ADDR_STR_MAX];
+
+	if (!peer)
+		return refuse(why, "no such peer in the configuration", NULL);
+	if (!peer->request_address)
+		return refuse(why, "request-address is no for this peer", NULL);
+	for (size_t i = 0; i < q->dns_count; i++)
+		if (!config_addr_unicast(&q->dns[i]))
+			return refuse(why, "not a unicast address:", addr_str(&q->dns[i], s));
+	return 0;
 }
 
 bool policy_pool(const struct policy *p, const struct prefix *dst)

@@ -30,6 +30,8 @@ struct policy {
 int policy_addr(const struct policy *p, const struct pq_addr *q, char why[static POLICY_WHY_MAX]);
 /** policy_route() - Only inside the peer's networks or its assigned addresses; 0 or -EPROTO. */
 int policy_route(const struct policy *p, const struct pq_route *q, char why[static POLICY_WHY_MAX]);
+/** policy_hook() - Only about a peer that we ask for addresses, and with unicast servers. */
+int policy_hook(const struct policy *p, const struct pq_hook *q, char why[static POLICY_WHY_MAX]);
 /** policy_pool() - Is it one of the prefixes of a pool? Those are always routed. */
 bool policy_pool(const struct policy *p, const struct prefix *dst);
 /** policy_adopt() - Could a peer have assigned this address (found on the TUN at start)? */

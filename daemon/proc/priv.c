@@ -541,6 +541,19 @@ int priv_link_set(struct priv *p, uint32_t mtu, uint32_t gso_max_size, uint32_t 
 		       arg);
 }
 
+int priv_hook(struct priv *p, const char *peer, bool up, const struct addr *dns, size_t dns_count,
+	      void (*done)(int status, void *arg), void *arg)
+{
+	struct pq_hook q = { .up = up };
+	int rc = proc_name_set(q.peer, sizeof(q.peer), peer);
+
+	for (size_t i = 0; i < dns_count && i < PROC_DNS_MAX; i++)
+		q.dns[q.dns_count++] = dns[i];
+	return rc ? rc
+		  : request(p, PROC_PARENT, PQ_HOOK, &q, sizeof(q), (union done){ .plain = done },
+			    arg);
+}
+
 int priv_path(struct priv *p, const struct addr *dst,
 	      void (*done)(int status, const struct pr_path *path, void *arg), void *arg)
 {

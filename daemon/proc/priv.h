@@ -78,6 +78,9 @@ int priv_route_del(struct priv *p, const char *peer, const struct prefix *dst,
 /** priv_link_set() - Zero leaves a value as it is. */
 int priv_link_set(struct priv *p, uint32_t mtu, uint32_t gso_max_size, uint32_t gso_max_segs,
 		  void (*done)(int status, void *arg), void *arg);
+/** priv_hook() - Tell the admin's program; @status says only whether it will be. */
+int priv_hook(struct priv *p, const char *peer, bool up, const struct addr *dns, size_t dns_count,
+	      void (*done)(int status, void *arg), void *arg);
 /** priv_path() - The route that a packet of an outer socket takes; @path is NULL unless status is 0. */
 int priv_path(struct priv *p, const struct addr *dst,
 	      void (*done)(int status, const struct pr_path *path, void *arg), void *arg);

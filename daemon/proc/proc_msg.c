@@ -117,6 +117,21 @@ static const char *check_hop(const void *data, size_t len)
 	return q->index < PROC_HOPS && !q->pad ? NULL : "index out of range";
 }
 
+static const char *check_hook(const void *data, size_t len)
+{
+	const struct pq_hook *q = data;
+
+	(void)len;
+	if (!name_ok(q->peer, sizeof(q->peer)))
+		return "peer name not terminated";
+	if (q->up > 1 || q->dns_count > PROC_DNS_MAX)
+		return "number out of range";
+	for (size_t i = 0; i < PROC_DNS_MAX; i++)
+		if (i < q->dns_count ? !addr_ok(&q->dns[i]) : !addr_none(&q->dns[i]))
+			return "address not canonical";
+	return NULL;
+}
+
 static const char *check_sign(const void *data, size_t len)
 {
 	const struct kq_sign *q = data;
@@ -263,6 +278,7 @@ static const struct shape requests[] = {
 	{ PQ_PATH, 0, sizeof(struct pq_path), false, 0, check_path },
 	{ PQ_HOP, 0, sizeof(struct pq_hop), false, 0, check_hop },
 	{ PQ_RELOAD, 0, 0, false, 0, NULL },
+	{ PQ_HOOK, 0, sizeof(struct pq_hook), false, 0, check_hook },
 	{ 0 },
 };
 
@@ -298,6 +314,7 @@ static const struct shape replies[] = {
 	{ PR_REPLY, PQ_ROUTE_ADD, sizeof(struct pr_reply), false, 0, NULL },
 	{ PR_REPLY, PQ_ROUTE_DEL, sizeof(struct pr_reply), false, 0, NULL },
 	{ PR_REPLY, PQ_LINK_SET, sizeof(struct pr_reply), false, 0, NULL },
+	{ PR_REPLY, PQ_HOOK, sizeof(struct pr_reply), false, 0, NULL },
 	{ KR_REPLY, 0, sizeof(struct kr_reply), true, 0, check_key_reply },
 	{ RR_REPLY, 0, sizeof(struct rr_reply), false, 0, check_resolver_reply },
 	{ 0 },
@@ -309,7 +326,7 @@ static int check(const struct shape *table, const struct ipc_msg *m, const char 
 	union {
 		uint64_t align;
 		uint8_t bytes[sizeof(struct rr_reply) + sizeof(struct rq_lookup) +
-			      sizeof(struct pr_reload)];
+			      sizeof(struct pr_reload) + sizeof(struct pq_hook)];
 	} head;
 	uint32_t request = 0;
 

@@ -34,6 +34,7 @@ enum proc_id { PROC_CHILD, PROC_KEYS, PROC_RESOLVER, PROC_PARENT, PROC_IDS };
 #define PROC_RESULT_MAX	 1100  /* RSA 8192 */
 #define PROC_TEXT_MAX	 2048
 #define PROC_ADDRS_MAX	 16
+#define PROC_DNS_MAX	 8
 #define PROC_WORKERS_MAX 32
 #define PROC_HOPS	 2 /* outer sockets with other source ports, for the start side */
 #define PROC_STATE_FILES 2
@@ -65,6 +66,7 @@ enum proc_type {
 	PQ_PATH,	  /* struct pq_path -> struct pr_path */
 	PQ_HOP,		  /* struct pq_hop -> struct pr_hop, fd: the new socket */
 	PQ_RELOAD,	  /* no payload -> struct pr_reload with text */
+	PQ_HOOK,	  /* struct pq_hook */
 	/* parent -> child */
 	PR_REPLY = 48, /* struct pr_reply, alone or as head of one of the above */
 
@@ -172,6 +174,18 @@ struct pq_path {
 struct pq_hop {
 	uint32_t index; /* below PROC_HOPS: which is replaced */
 	uint32_t pad;
+};
+
+/*
+ * A tunnel with a peer that gives us addresses came up or went: the configured `hook` is told, with
+ * these name servers and with the addresses that the parent itself took from that peer. Refused
+ * (-EPROTO) for a peer that is not asked for addresses, and for what no resolver could be told.
+ */
+struct pq_hook {
+	char peer[PROC_NAME_MAX];
+	uint32_t up; /* 0 or 1 */
+	uint32_t dns_count;
+	struct addr dns[PROC_DNS_MAX]; /* zero behind dns_count */
 };
 
 struct pr_reply {

@@ -116,4 +116,73 @@ for n in range(2):
     second.cli("up", "vps")
     check("called anew: the same address", wait_for("ping", lambda: up(second), 20) and addresses(second) == want,
           addresses(second))
+
+# --- the hook: what it is told, what it has, and that nobody waits for it
+HOOK = """#!/bin/sh
+{
+  echo "run args=$#"
+  tr '\\0' '\\n' < /proc/$$/environ
+  ls -l /proc/$$/fd
+  grep -E 'NSpid|NSsid' /proc/$$/status
+  echo end
+} >> /run/hook.log
+[ ! -e /run/hook.slow ] || { sleep 4711 & sleep 4711; }
+"""
+
+
+def words(key):
+    """One dictionary for each whole run."""
+    try:
+        runs = net.home.read("/run/hook.log").split("run ")[1:]
+    except Exception:
+        return []
+    return [dict(line.split("=", 1) for line in r.splitlines() if line.startswith("POSTERN_")).get(key)
+            for r in runs if r.endswith("end\n")]
+
+
+def hook_conf(mode):
+    net.home.write("/etc/postern/hook", HOOK, mode=mode)
+    text = net.home.read("/etc/postern/postern.conf").replace("hook = /etc/postern/hook\n", "")
+    net.home.write("/etc/postern/postern.conf", text.replace("[peer", "hook = /etc/postern/hook\n[peer", 1))
+    return home.cli("reload", check=False)
+
+
+p = hook_conf(0o777)
+check("a hook that others can write is refused, with the reason", p.returncode and "writable by others" in (p.stdout or "") + (p.stderr or ""),
+      (p.stdout, p.stderr))
+hook_conf(0o755)
+home.cli("down", "vps")
+home.cli("up", "vps")
+check("the hook ran", wait_for("hook", lambda: words("POSTERN_EVENT")[-1:] == ["up"], 20), words("POSTERN_EVENT"))
+log = net.home.read("/run/hook.log").split("run ")[-1]
+check("it has no arguments", log.startswith("args=0"), log)
+check("it knows peer and device", (words("POSTERN_PEER")[-1], words("POSTERN_DEVICE")[-1]) == ("vps", "postern0"), log)
+check("the name servers", words("POSTERN_DNS")[-1] == "10.99.0.1 fd99::1", log)
+check("and our addresses", sorted(words("POSTERN_ADDRESSES")[-1].split()) == sorted(addresses(home)), log)
+env = [line.split("=")[0] for line in log.splitlines() if "=" in line and not line.startswith("args")]
+check("nothing else is in its environment",
+      sorted(env) == ["POSTERN_ADDRESSES", "POSTERN_DEVICE", "POSTERN_DNS", "POSTERN_EVENT", "POSTERN_PEER"], env)
+# 10 is the script itself, which the shell reads; 1 was turned into the log by it.
+fds = [line for line in log.splitlines() if " -> " in line]
+check("and no descriptor of ours",
+      len(fds) > 2 and all(line.endswith(("/dev/null", "hook.log", "/etc/postern/hook")) for line in fds), fds)
+pid, sid = (line.split()[-1] for line in log.splitlines() if line.startswith("NS"))
+check("it is in a session of its own", pid == sid, log)
+n = len(words("POSTERN_EVENT"))
+home.cli("down", "vps")
+check("it is told that the tunnel went", wait_for("down", lambda: words("POSTERN_EVENT")[-1] == "down", 10))
+net.home.write("/run/hook.slow", "")
+home.cli("up", "vps")
+check("it hangs, and the tunnel is up all the same", wait_for("ping", lambda: up(home), 10))
+check("so does the parent answer", home.cli("reload").returncode == 0)
+net.home.run(["rm", "/run/hook.slow"])
+home.cli("down", "vps")
+check("the next word waits its turn, and the one that hung is killed",
+      wait_for("down", lambda: words("POSTERN_EVENT")[-1] == "down", 20))
+check("with what it had started", "sleep 4711" not in net.home.run(["ps", "-e", "-o", "args"], check=False).stdout)
+home.cli("up", "vps")
+wait_for("up", lambda: words("POSTERN_EVENT")[-1] == "up", 10)
+home.d.terminate()
+home.d.wait(15)
+check("at the end of posternd it is told too", words("POSTERN_EVENT")[-1] == "down", words("POSTERN_EVENT"))
 testlib.done()

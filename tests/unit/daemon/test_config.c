@@ -4,9 +4,11 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "proposal_words.h"
@@ -162,6 +164,27 @@ static void a_pool_may_hold_what_is_somebodys(void **state)
 	bad(VPS "[pool p]\naddresses = 10.99.0.2\n" HOME
 		"[peer b]\nidentity = b.example\npsk = k\nassign = 10.99.0.2\n",
 	    "16: assign = 10.99.0.2 overlaps with assign = 10.99.0.2 of peer home in line 12");
+}
+
+static void a_hook_is_roots_and_nobody_elses_to_change(void **state)
+{
+	char why[CONF_WHY_MAX];
+	char *dir = strdup("/tmp/postern-hook-XXXXXX");
+
+	(void)state;
+	bad("[posternd]\nidentity = v.example\nprivate-key = k\ntunnel-address = 10.99.0.1\n"
+	    "hook = hooks/dns\n" HOME,
+	    "5: hook = hooks/dns: not the absolute path of a program; allowed: text");
+	assert_int_equal(config_hook_check("/bin/sh", why, sizeof(why)), 0);
+	assert_int_equal(config_hook_check("/etc/passwd", why, sizeof(why)), -EACCES);
+	assert_int_equal(config_hook_check("/etc/no/such", why, sizeof(why)), -ENOENT);
+	assert_int_equal(config_hook_check("bin/sh", why, sizeof(why)), -EINVAL);
+	/* Anybody may put another file into /tmp: what lies below is not safe, whoever owns it. */
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(config_hook_check(dir, why, sizeof(why)), -EPERM);
+	assert_non_null(strstr(why, "/tmp is writable by others"));
+	rmdir(dir);
+	free(dir);
 }
 
 static void another_pool_is_a_difference(void **state)
@@ -529,6 +552,7 @@ int main(void)
 		cmocka_unit_test(a_pool_that_cannot_be_is_refused),
 		cmocka_unit_test(a_pool_may_hold_what_is_somebodys),
 		cmocka_unit_test(another_pool_is_a_difference),
+		cmocka_unit_test(a_hook_is_roots_and_nobody_elses_to_change),
 		cmocka_unit_test(selectors_carry_protocol_and_port),
 		cmocka_unit_test(a_peer_has_its_own_proposals_or_those_of_all),
 		cmocka_unit_test(icmp_selectors_carry_type_and_code),

@@ -38,7 +38,9 @@ static const char text[] = "[posternd]\n"
 			   "public-key = quiet.pub\n"
 			   "networks = 198.51.100.0/24\n"
 			   "start = always\n"
-			   "request-address = no\n";
+			   "request-address = no\n"
+			   "[pool homes]\n"
+			   "addresses = 10.55.0.0/24\n";
 
 static struct config *cfg;
 
@@ -76,6 +78,39 @@ static int ask_route(const char *peer, const char *dst)
 	rc = policy_route(&p, &q, why);
 	assert_true(!rc || why[0]);
 	return rc;
+}
+
+static int ask_hook(const char *peer, const char *dns)
+{
+	struct policy p = { .cfg = cfg, .local = local };
+	char why[POLICY_WHY_MAX] = "";
+	struct pq_hook q = { .up = 1, .dns_count = 1 };
+	int rc;
+
+	assert_int_equal(proc_name_set(q.peer, sizeof(q.peer), peer), 0);
+	assert_int_equal(addr_parse(dns, &q.dns[0]), 0);
+	rc = policy_hook(&p, &q, why);
+	assert_true(!rc || why[0]);
+	return rc;
+}
+
+static void a_hook_hears_of_peers_that_give_us_addresses(void **state)
+{
+	(void)state;
+	assert_int_equal(ask_hook("vps", "10.77.0.1"), 0);
+	assert_int_equal(ask_hook("vps", "fd77::1"), 0);
+	assert_int_equal(ask_hook("vps", "127.0.0.1"), -EPROTO);
+	assert_int_equal(ask_hook("vps", "ff02::1"), -EPROTO);
+	assert_int_equal(ask_hook("home", "10.77.0.1"), -EPROTO);
+	assert_int_equal(ask_hook("quiet", "10.77.0.1"), -EPROTO);
+	assert_int_equal(ask_hook("nobody", "10.77.0.1"), -EPROTO);
+}
+
+static void an_address_of_our_own_pool_is_not_taken(void **state)
+{
+	(void)state;
+	assert_int_equal(ask_addr("vps", "10.55.0.9", "own pool homes"), -EPROTO);
+	assert_int_equal(ask_addr("vps", "10.55.1.9", NULL), 0);
 }
 
 static void an_address_inside_accept_assigned_is_taken(void **state)
@@ -187,6 +222,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_address_inside_accept_assigned_is_taken),
+		cmocka_unit_test(an_address_of_our_own_pool_is_not_taken),
+		cmocka_unit_test(a_hook_hears_of_peers_that_give_us_addresses),
 		cmocka_unit_test(an_address_outside_of_it_is_refused),
 		cmocka_unit_test(only_single_addresses_are_taken),
 		cmocka_unit_test(addresses_of_others_are_refused),

@@ -62,6 +62,7 @@ static void requests_have_exactly_one_length_and_no_descriptor(void **state)
 	struct pq_link_set link = { .mtu = 1400 };
 	struct pq_path path = { .dst = addr("192.0.2.1") };
 	struct pq_hop hop = { .index = 1 };
+	struct pq_hook hook = { .peer = "home", .up = 1 };
 	struct pq_route r = good_route();
 	struct pq_addr a = good_addr();
 	struct kq_public pub = { .peer = "home" };
@@ -75,6 +76,7 @@ static void requests_have_exactly_one_length_and_no_descriptor(void **state)
 	ONLY_THIS_LENGTH(proc_check_request, PQ_LINK_SET, link);
 	ONLY_THIS_LENGTH(proc_check_request, PQ_PATH, path);
 	ONLY_THIS_LENGTH(proc_check_request, PQ_HOP, hop);
+	ONLY_THIS_LENGTH(proc_check_request, PQ_HOOK, hook);
 	ONLY_THIS_LENGTH(proc_check_keys, KQ_PUBLIC, pub);
 	ONLY_THIS_LENGTH(proc_check_resolver, RQ_LOOKUP, look);
 	assert_int_equal(run(proc_check_request, PQ_RELOAD, "", 0, 0), 0);
@@ -109,6 +111,25 @@ static void names_end_inside_of_their_field(void **state)
 	assert_int_equal(run(proc_check_request, PQ_ADDR_ADD, &a, sizeof(a), 0), -EBADMSG);
 	memset(a.peer, 0, sizeof(a.peer));
 	assert_int_equal(run(proc_check_request, PQ_ADDR_ADD, &a, sizeof(a), 0), -EBADMSG);
+}
+
+static void what_a_hook_is_told_has_one_form(void **state)
+{
+	struct pq_hook q = { .peer = "home", .up = 1, .dns_count = 2 };
+
+	(void)state;
+	q.dns[0] = addr("10.99.0.1");
+	q.dns[1] = addr("fd99::1");
+	assert_int_equal(run(proc_check_request, PQ_HOOK, &q, sizeof(q), 0), 0);
+	q.up = 2;
+	assert_int_equal(run(proc_check_request, PQ_HOOK, &q, sizeof(q), 0), -EBADMSG);
+	q.up = 0;
+	q.dns_count = 1; /* one behind the end */
+	assert_int_equal(run(proc_check_request, PQ_HOOK, &q, sizeof(q), 0), -EBADMSG);
+	q.dns_count = 3; /* and one that is none */
+	assert_int_equal(run(proc_check_request, PQ_HOOK, &q, sizeof(q), 0), -EBADMSG);
+	q.dns_count = UINT32_MAX;
+	assert_int_equal(run(proc_check_request, PQ_HOOK, &q, sizeof(q), 0), -EBADMSG);
 }
 
 static void addresses_have_one_form(void **state)
@@ -293,6 +314,7 @@ int main(void)
 		cmocka_unit_test(requests_have_exactly_one_length_and_no_descriptor),
 		cmocka_unit_test(a_type_of_another_link_is_refused),
 		cmocka_unit_test(names_end_inside_of_their_field),
+		cmocka_unit_test(what_a_hook_is_told_has_one_form),
 		cmocka_unit_test(addresses_have_one_form),
 		cmocka_unit_test(numbers_stay_in_range),
 		cmocka_unit_test(octets_are_as_many_as_told),
