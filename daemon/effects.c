@@ -387,8 +387,18 @@ static void s_close(void *arg, uint32_t ike)
 static void s_liveness(void *arg, uint32_t ike)
 {
 	struct child *c = arg;
+	struct engine_ike_info info;
+	uint32_t list[16];
+	size_t n;
 
+	/* A foreign peer may have several beside that one: who is dead is found out together. */
 	(void)engine_liveness(c->engine, child_now(c), ike, &c->fx);
+	if (!engine_ike_info(c->engine, ike, &info) || info.postern)
+		return;
+	n = engine_peer_ikes(c->engine, info.peer, list, CONF_COUNT(list));
+	for (size_t i = 0; i < n && i < CONF_COUNT(list); i++)
+		if (list[i] != ike)
+			(void)engine_liveness(c->engine, child_now(c), list[i], &c->fx);
 }
 
 static void s_retransmit(void *arg, uint32_t ike, const struct engine_path *via)
@@ -612,11 +622,27 @@ static uint32_t spi_in_of(struct peer *p, const struct dp_event *ev)
 	return 0;
 }
 
-static void on_acquire(struct child *c, struct peer *p)
+/* Source and destination of an inner packet; -EBADMSG. */
+static int addrs_of(const uint8_t *pkt, size_t len, struct addr *from, struct addr *to)
 {
-	/* The IKE SA lives but has no CHILD: ask for one beside it. */
-	if (p->sup.ike && !p->sup.child)
-		(void)engine_create_child(c->engine, child_now(c), p->sup.ike, &c->fx);
+	bool v6 = len && pkt[0] >> 4 == 6;
+	size_t at = v6 ? 8 : 12, n = v6 ? 16 : 4;
+
+	if (len < at + 2 * n)
+		return -EBADMSG;
+	*from = *to = (struct addr){ .family = v6 ? AF_INET6 : AF_INET };
+	memcpy(from->b, pkt + at, n);
+	memcpy(to->b, pkt + at + n, n);
+	return 0;
+}
+
+static void on_acquire(struct child *c, struct peer *p, const struct dp_event *ev)
+{
+	struct addr from, to;
+
+	/* The IKE SA lives but nothing on it carries this: what is missing is asked for now. */
+	if (p->sup.ike && !addrs_of(ev->data, ev->len, &from, &to))
+		(void)engine_acquire(c->engine, child_now(c), p->sup.ike, &from, &to, &c->fx);
 	sup_on_inner_packet(&p->sup, child_now(c));
 }
 
@@ -651,7 +677,7 @@ static void on_event(struct child *c, const struct dp_event *ev)
 		sup_on_endpoint(&p->sup, &path, ev->bytes, ev->newest, now);
 		break;
 	case DP_EV_ACQUIRE:
-		on_acquire(c, p);
+		on_acquire(c, p, ev);
 		break;
 	case DP_EV_REKEY:
 	case DP_EV_EXPIRED:

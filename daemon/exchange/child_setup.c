@@ -11,23 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const struct engine_child_conf *child_conf(const struct ike_sa *sa, uint32_t id)
-{
-	const struct engine_peer *p = sa->peer->p;
-
-	for (size_t i = 0; i < p->child_count; i++)
-		if (p->child[i].id == id)
-			return &p->child[i];
-	return NULL;
-}
-
-const struct proposals *child_esp(const struct ike_sa *sa, uint32_t id)
-{
-	const struct engine_child_conf *cc = child_conf(sa, id);
-
-	return cc && cc->esp ? cc->esp : sa->peer->p->esp;
-}
-
 void child_offer(const struct child_sa *c, bool no_ke, struct proposals *out)
 {
 	uint8_t wire[4] = { (uint8_t)(c->spi_in >> 24), (uint8_t)(c->spi_in >> 16),
@@ -62,6 +45,7 @@ struct child_sa *child_start(struct engine *e, struct ike_sa *sa, uint32_t conf)
 	}
 	c->spi_in = spi;
 	c->conf = conf;
+	c->jitter = (uint8_t)(spi >> 8); /* random enough; the low bits name the worker */
 	c->life.fire = on_child_life;
 	c->life.arg = c;
 	if (hash_insert(&e->by_child, &c->by_spi, hash_bytes(&spi, sizeof(spi)))) {
@@ -77,77 +61,6 @@ struct child_sa *child_start(struct engine *e, struct ike_sa *sa, uint32_t conf)
 	return c;
 }
 
-static void append_host(struct ts_list *l, const struct addr *a, const struct ts *like)
-{
-	struct prefix host = { .addr = *a, .len = (uint8_t)addr_bits(a) };
-	struct ts t = ts_from_prefix(&host);
-
-	t.proto = like->proto;
-	t.port_lo = like->port_lo;
-	t.port_hi = like->port_hi;
-	if (a->family == like->lo.family && l->count < ENGINE_TS_MAX)
-		ts_append(l, &t);
-}
-
-static void append_any(struct ts_list *l, const struct ts *like)
-{
-	struct prefix all = { .addr = { .family = like->lo.family } };
-	struct ts t = ts_from_prefix(&all);
-
-	t.proto = like->proto;
-	t.port_lo = like->port_lo;
-	t.port_hi = like->port_hi;
-	if (l->count < ENGINE_TS_MAX)
-		ts_append(l, &t);
-}
-
-/*
- * What lies on both sides by this configuration, from our point of view. A side that asks for its
- * address knows it only after the first answer: until then it may @wish for any, but holds only what it
- * was given; else whoever gives the address could have our whole network behind it.
- */
-static void policy(const struct ike_sa *sa, const struct engine_child_conf *cc, bool wish,
-		   struct ts_list *mine, struct ts_list *theirs)
-{
-	const struct engine_peer *p = sa->peer->p;
-	const struct peer_entry *pe = sa->peer;
-	bool any = wish && sa->series_initiator && (sa->auth || (!pe->v4.family && !pe->v6.family));
-
-	memset(mine, 0, sizeof(*mine));
-	memset(theirs, 0, sizeof(*theirs));
-	for (size_t i = 0; cc && i < cc->local_ts_count; i++) {
-		const struct engine_ts *t = &cc->local_ts[i];
-
-		if (!t->assigned && mine->count < ENGINE_TS_MAX)
-			ts_append(mine, &t->ts);
-		else if (t->assigned && any)
-			append_any(mine, &t->ts);
-		else if (t->assigned)
-			append_host(mine, t->ts.lo.family == AF_INET ? &pe->v4 : &pe->v6, &t->ts);
-	}
-	for (size_t i = 0; cc && i < cc->remote_ts_count; i++) {
-		const struct engine_ts *t = &cc->remote_ts[i];
-
-		for (size_t k = 0; t->assigned && k < p->assign_count; k++)
-			append_host(theirs, &p->assign[k], &t->ts);
-		for (int k = 0; t->assigned && k < 2; k++)
-			append_host(theirs, &pe->lease[k], &t->ts);
-		if (!t->assigned && theirs->count < ENGINE_TS_MAX)
-			ts_append(theirs, &t->ts);
-	}
-}
-
-void child_wish(const struct child_sa *c, const struct child_sa *old, struct ts_list *tsi,
-		struct ts_list *tsr)
-{
-	if (old) {
-		*tsi = *old->local_ts;
-		*tsr = *old->remote_ts;
-		return;
-	}
-	policy(c->sa, child_conf(c->sa, c->conf), true, tsi, tsr);
-}
-
 static void cut(struct ts_list *l)
 {
 	if (l->count > ENGINE_TS_MAX)
@@ -155,6 +68,28 @@ static void cut(struct ts_list *l)
 }
 
 /* ---- installing ---- */
+
+/* As the time: the series' initiator at 90-100 % of @limit, the other side at 110 %. */
+static uint64_t soft_limit(const struct child_sa *c, uint64_t limit)
+{
+	uint64_t tenth = limit / 10;
+
+	return c->sa->series_initiator ? limit - tenth * c->jitter / 256 : limit + tenth;
+}
+
+static void limits(const struct child_sa *c, struct engine_child *x)
+{
+	const struct engine_child_conf *cc = child_conf(c->sa, c->conf);
+
+	if (cc && cc->lifetime_bytes) {
+		x->soft_bytes = soft_limit(c, cc->lifetime_bytes);
+		x->hard_bytes = cc->lifetime_bytes + cc->lifetime_bytes / 4;
+	}
+	if (cc && cc->lifetime_pkts) {
+		x->soft_pkts = soft_limit(c, cc->lifetime_pkts);
+		x->hard_pkts = cc->lifetime_pkts + cc->lifetime_pkts / 4;
+	}
+}
 
 static int install(struct engine *e, struct child_sa *c, enum engine_dir dir,
 		   const struct child_keys *k)
@@ -166,6 +101,7 @@ static int install(struct engine *e, struct child_sa *c, enum engine_dir dir,
 		.spi_in = c->spi_in,
 		.spi_out = c->spi_out,
 		.replaces = c->replaces,
+		.line = c->line,
 		.suite = c->suite,
 		.postern = sa->postern,
 		.path = sa->path,
@@ -175,6 +111,7 @@ static int install(struct engine *e, struct child_sa *c, enum engine_dir dir,
 	const struct secret *integ = i ? &k->integ_i : &k->integ_r;
 	int err;
 
+	limits(c, &x);
 	x.key = (struct span){ key->data, key->len };
 	x.integ_key = (struct span){ integ->data, integ->len };
 	x.local_ts_count = (uint8_t)c->local_ts->count;
@@ -268,8 +205,7 @@ void child_announce(struct engine *e, struct child_sa *c)
 		return;
 	c->announced = true;
 	c->since_ms = e->now_ms;
-	c->sa->child_failures = 0;
-	timer_clear(&e->timers, &c->sa->retry);
+	child_kept(e, c->sa, c->conf);
 	child_rekey_at(e, c);
 	fx_child(e, c->replaces ? FX_CHILD_REKEYED : FX_CHILD_UP, c);
 	log_info(&c->sa->log, "CHILD SA %08x/%08x %s: %s === %s", c->spi_in, c->spi_out,
@@ -359,6 +295,12 @@ void on_child_life(struct timer *t, uint64_t now_ms)
 		break;
 	case CHILD_UP:
 	case CHILD_HALF:
+		if (c->condemned) { /* the peer had its time; it is still told when it answers */
+			child_stop_out(e, c);
+			timer_arm(e, &c->life, now_ms + 30000);
+			task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
+			break;
+		}
 		timer_arm(e, &c->life, now_ms + 30000); /* should this rekey come to nothing */
 		if (sa->state == SA_UP)
 			task_queue(e, sa, TASK_REKEY_CHILD, c->spi_in);
@@ -371,42 +313,6 @@ void on_child_life(struct timer *t, uint64_t now_ms)
 	default:
 		break;
 	}
-}
-
-void child_want(struct engine *e, struct ike_sa *sa, uint64_t in_ms)
-{
-	static const uint16_t backoff_s[] = { 1, 2, 4, 8, 15, 30 };
-	unsigned n = sa->child_failures;
-
-	if (!sa->series_initiator || sa->state != SA_UP || ike_sa_children_up(sa) ||
-	    ike_sa_task_has(sa, TASK_CREATE_CHILD, 0))
-		return;
-	if (in_ms) {
-		in_ms = backoff_s[n < 6 ? n : 5] * 1000;
-		sa->child_failures++;
-	}
-	sa->child_retry_ms = e->now_ms + in_ms;
-	timer_arm(e, &sa->retry, sa->child_retry_ms);
-}
-
-void child_want_lost(struct engine *e, struct ike_sa *sa)
-{
-	if (sa->series_initiator || sa->state != SA_UP || ike_sa_children_up(sa))
-		return;
-	sa->child_retry_ms = e->now_ms + CHILD_LOST_MS;
-	timer_arm(e, &sa->retry, sa->child_retry_ms);
-}
-
-void on_child_retry(struct timer *t, uint64_t now_ms)
-{
-	struct ike_sa *sa = t->arg;
-	struct task want = { .kind = TASK_CREATE_CHILD, .if_none = true };
-
-	(void)now_ms;
-	if (sa->state != SA_UP || ike_sa_task_has(sa, TASK_CREATE_CHILD, 0))
-		return;
-	ike_sa_task_add(sa, &want);
-	tasks_run(sa->engine, sa);
 }
 
 /* ---- responder ---- */
@@ -424,37 +330,76 @@ static uint32_t spi_of(const struct sa_choice *c)
 	       c->spi[3];
 }
 
-/* What both want: proposal and selectors. 0 or the notify type. */
-static uint16_t agree(struct ike_sa *sa, const struct ike_msg *m, struct child_sa *old,
-		      const struct engine_child_conf *cc, bool first, struct sa_choice *choice,
-		      struct ts_list ts[static 4], uint16_t *group)
+/* What both want. */
+struct agreed {
+	struct sa_choice choice;
+	struct child_select select;
+	uint32_t conf;
+	struct ts_list mine, theirs;
+};
+
+static uint16_t agree_proposal(const struct ike_sa *sa, const struct ike_msg *m,
+			       const struct proposals *offer, uint32_t conf, bool first,
+			       struct sa_choice *choice)
+{
+	if (sa_choose(child_esp(sa, conf), offer, first ? 0 : m->ke.group, first, choice) ||
+	    choice->proto != PROTO_ESP || choice->spi_len != 4 || spi_of(choice) < 256)
+		return NO_PROPOSAL_CHOSEN;
+	if (!first && choice->ke != KE_NONE && choice->ke != m->ke.group)
+		return INVALID_KE_PAYLOAD;
+	return 0;
+}
+
+/* Of the configurations that fit the wish the best one whose proposals fit too. */
+static uint16_t agree_new(struct ike_sa *sa, const struct ike_msg *m, const struct proposals *offer,
+			  bool first, struct agreed *a)
+{
+	const struct engine_peer *p = sa->peer->p;
+	uint16_t notify = 0;
+
+	if (child_select_rank(sa, &a->select)) {
+		for (size_t i = 0; i < p->child_count; i++) {
+			notify = agree_proposal(sa, m, offer, p->child[i].id, first, &a->choice);
+			if (!notify)
+				return TS_UNACCEPTABLE;
+		}
+		return notify;
+	}
+	for (size_t i = 0; i < a->select.count; i++) {
+		a->conf = a->select.ranked[i]->id;
+		notify = agree_proposal(sa, m, offer, a->conf, first, &a->choice);
+		if (!notify)
+			return child_select_lists(sa, &a->select, i, &a->mine, &a->theirs)
+				   ? TS_UNACCEPTABLE
+				   : 0;
+		if (notify == INVALID_KE_PAYLOAD)
+			break;
+	}
+	return notify;
+}
+
+/* 0 or the notify type. */
+static uint16_t agree(struct ike_sa *sa, const struct ike_msg *m, const struct child_sa *old,
+		      bool first, struct agreed *a)
 {
 	struct proposals *offer = calloc(1, sizeof(*offer));
-	uint16_t hint = first ? 0 : m->ke.group;
-	struct ts_list *mine = &ts[0], *theirs = &ts[1];
-	uint16_t notify = 0;
+	uint16_t notify;
 
 	if (!offer)
 		return TEMPORARY_FAILURE;
 	if (!m->sa.p || !m->tsi.p || !m->tsr.p || sa_parse_offer(m->sa, offer) ||
-	    ts_parse(m->tsi, &ts[2]) || ts_parse(m->tsr, &ts[3]))
+	    ts_parse(m->tsi, &a->select.theirs) || ts_parse(m->tsr, &a->select.ours)) {
 		notify = INVALID_SYNTAX;
-	else if (sa_choose(child_esp(sa, cc->id), offer, hint, first, choice) ||
-		 choice->proto != PROTO_ESP || choice->spi_len != 4 || spi_of(choice) < 256)
-		notify = NO_PROPOSAL_CHOSEN;
-	else if (!first && choice->ke != KE_NONE && choice->ke != m->ke.group)
-		notify = INVALID_KE_PAYLOAD;
-	free(offer);
-	*group = choice->ke;
-	if (notify)
-		return notify;
-	if (old) {
-		*mine = *old->local_ts;
-		*theirs = *old->remote_ts;
+	} else if (!old) {
+		notify = agree_new(sa, m, offer, first, a);
 	} else {
-		policy(sa, cc, false, mine, theirs);
+		notify = agree_proposal(sa, m, offer, old->conf, first, &a->choice);
+		if (!notify &&
+		    child_select_rekey(sa, &a->select, old, &a->conf, &a->mine, &a->theirs))
+			notify = TS_UNACCEPTABLE;
 	}
-	return 0;
+	free(offer);
+	return notify;
 }
 
 static int responder_keys(const struct ike_msg *m, const struct sa_choice *choice, bool first,
@@ -489,37 +434,34 @@ uint16_t child_respond(struct engine *e, struct ike_sa *sa, const struct ike_msg
 		       const struct nonce *ni, const struct nonce *nr, uint16_t *group,
 		       struct child_sa **out)
 {
-	const struct engine_child_conf *cc = old ? child_conf(sa, old->conf) : sa->peer->p->child;
-	struct ts_list *ts = calloc(4, sizeof(*ts)); /* ours, theirs, TSi, TSr */
+	struct agreed *a = calloc(1, sizeof(*a));
 	struct child_keys k = { 0 };
 	struct secret shared = { 0 };
-	struct sa_choice choice = { 0 };
 	struct child_sa *c = NULL;
 	struct dh *dh = NULL;
 	uint16_t notify;
 	int err;
 
 	*out = NULL;
-	if (!ts || !cc) {
-		free(ts);
-		return ts ? TS_UNACCEPTABLE : TEMPORARY_FAILURE;
-	}
-	notify = agree(sa, m, old, cc, first, &choice, ts, group);
+	if (!a)
+		return TEMPORARY_FAILURE;
+	notify = agree(sa, m, old, first, a);
+	*group = a->choice.ke;
 	if (notify)
 		goto out;
 	notify = NO_ADDITIONAL_SAS;
-	c = child_start(e, sa, old ? old->conf : cc->id);
+	c = child_start(e, sa, a->conf);
 	if (!c)
 		goto out;
-	notify = TS_UNACCEPTABLE;
-	if (ts_narrow(&ts[2], &ts[1], c->remote_ts) || ts_narrow(&ts[3], &ts[0], c->local_ts))
-		goto out;
+	*c->remote_ts = a->theirs;
+	*c->local_ts = a->mine;
 	cut(c->remote_ts);
 	cut(c->local_ts);
-	c->spi_out = spi_of(&choice);
-	c->suite = sa_choice_esp(&choice);
+	c->spi_out = spi_of(&a->choice);
+	c->suite = sa_choice_esp(&a->choice);
 	c->replaces = old ? old->spi_in : 0;
-	err = responder_keys(m, &choice, first, &dh, &shared);
+	c->line = old ? old->line : c->spi_in;
+	err = responder_keys(m, &a->choice, first, &dh, &shared);
 	notify = err == -EBADMSG || err == -EPROTO ? INVALID_SYNTAX : TEMPORARY_FAILURE;
 	if (err || derive(sa, c, dh ? &shared : NULL, ni, nr, &k))
 		goto out;
@@ -530,7 +472,9 @@ uint16_t child_respond(struct engine *e, struct ike_sa *sa, const struct ike_msg
 	c->state = CHILD_HALF;
 	c->out_keys = k;
 	memset(&k, 0, sizeof(k));
-	answer_write(b, c, &choice, dh, first, nr);
+	answer_write(b, c, &a->choice, dh, first, nr);
+	if (a->select.more)
+		pld_notify_add(b, ADDITIONAL_TS_POSSIBLE, (struct span){ NULL, 0 });
 	*out = c;
 	c = NULL;
 out:
@@ -539,26 +483,11 @@ out:
 	child_keys_clear(&k);
 	secret_clear(&shared);
 	dh_free(dh);
-	free(ts);
+	free(a);
 	return notify;
 }
 
 /* ---- initiator ---- */
-
-/* Of an answer to a wish for any address only what the peer gave us, and what is ours anyway. */
-static int keep_own(const struct child_sa *c, struct ts_list *local)
-{
-	struct ts_list *l = calloc(3, sizeof(*l));
-	int err;
-
-	if (!l)
-		return -ENOMEM;
-	policy(c->sa, child_conf(c->sa, c->conf), false, &l[0], &l[1]);
-	l[2] = *local;
-	err = ts_narrow(&l[2], &l[0], local);
-	free(l);
-	return err;
-}
 
 static int answer_agrees(struct child_sa *c, const struct ike_msg *m, const struct child_sa *old,
 			 bool first, struct sa_choice *choice, char *why, size_t cap)
@@ -586,7 +515,7 @@ static int answer_agrees(struct child_sa *c, const struct ike_msg *m, const stru
 	    !ts_list_covers(&ts[0], c->local_ts) || !ts_list_covers(&ts[1], c->remote_ts))
 		goto out;
 	snprintf(why, cap, "its answer's selectors hold no address that it gave us");
-	if (!old && keep_own(c, c->local_ts))
+	if (child_keep_own(c, old))
 		goto out;
 	cut(c->local_ts);
 	cut(c->remote_ts);
@@ -608,6 +537,7 @@ int child_complete(struct engine *e, struct ike_sa *sa, struct child_sa *c, cons
 	int err;
 
 	c->exch_initiator = true;
+	c->line = old ? old->line : c->spi_in;
 	err = answer_agrees(c, m, old, first, &choice, why, cap);
 	if (err)
 		return err;

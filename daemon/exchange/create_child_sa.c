@@ -46,11 +46,9 @@ int create_child_send(struct engine *e, struct ike_sa *sa, struct task *t)
 			return -EALREADY;
 		}
 	}
-	if (t->if_none && ike_sa_children_up(sa))
+	if (!old && (!child_conf(sa, t->conf) || (t->if_none && ike_sa_child_of(sa, t->conf))))
 		return -EALREADY;
-	if (!old && !sa->peer->p->child_count)
-		return -EALREADY;
-	c = child_start(e, sa, old ? old->conf : sa->peer->p->child->id);
+	c = child_start(e, sa, old ? old->conf : t->conf);
 	if (!c)
 		return -ENOMEM;
 	c->replaces = old ? old->spi_in : 0;
@@ -253,10 +251,12 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 {
 	struct task again = { .kind = o->task.kind,
 			      .spi = o->task.spi,
+			      .conf = o->task.conf,
 			      .if_none = o->task.if_none,
 			      .rounds = (uint8_t)(o->task.rounds + 1) };
 	struct child_sa *old = ike_sa_child_in(sa, o->task.spi), *rival = rival_of(sa, o);
 	char name[IKE_NOTIFY_STR_MAX];
+	uint32_t conf = old ? old->conf : o->task.conf;
 
 	if (n->type == INVALID_KE_PAYLOAD && n->len == 2 && o->task.rounds < 2 && !o->owes_down) {
 		again.group = (uint16_t)(n->data[0] << 8 | n->data[1]);
@@ -274,16 +274,16 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 		if (o->task.kind == TASK_REKEY_CHILD)
 			rekey_again(e, sa, o->task.spi, SOON_MS);
 		else
-			child_want(e, sa, SOON_MS);
+			child_want(e, sa, conf, SOON_MS);
 		return;
 	}
 	if (n->type == CHILD_SA_NOT_FOUND && o->task.kind == TASK_REKEY_CHILD) {
 		/* s2.25: silently deleted, and made anew, by us even if that is not our part */
 		if (old && child_sa_usable(old)) {
 			child_drop(e, old, true);
-			child_want_lost(e, sa);
+			child_want_lost(e, sa, conf);
 		}
-		child_want(e, sa, 0);
+		child_want(e, sa, conf, 0);
 		return;
 	}
 	explain(e, sa->peer, sa, &sa->path,
@@ -297,7 +297,7 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 	if (o->task.kind == TASK_REKEY_CHILD)
 		rekey_again(e, sa, o->task.spi, REFUSE_MS);
 	else
-		child_want(e, sa, SOON_MS);
+		child_want(e, sa, conf, SOON_MS);
 }
 
 /* The new one works. Which of up to three goes now? */
@@ -357,11 +357,13 @@ void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o
 	    o->task.kind == TASK_REKEY_CHILD ? ike_sa_child_in(sa, o->task.spi) : NULL;
 	char why[200] = "its answer is incomplete", name[IKE_NOTIFY_STR_MAX];
 	struct nonce nr;
+	uint32_t conf;
 	int err = -EPROTO;
 
 	o->new_child = NULL;
 	if (!c)
 		return;
+	conf = c->conf;
 	if (n && !m->sa.p) {
 		child_drop(e, c, false);
 		on_refusal(e, sa, o, n);
@@ -387,11 +389,13 @@ void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o
 		child_rekey_in_vain(e, sa, o);
 		if (old && old->state != CHILD_LINGER)
 			task_queue(e, sa, TASK_DELETE_CHILD, old->spi_in);
-		child_want(e, sa, SOON_MS);
+		child_want(e, sa, conf, SOON_MS);
 		return;
 	}
 	if (!err) {
 		on_success(e, sa, o, c, &nr);
+		if (o->task.kind == TASK_CREATE_CHILD)
+			child_more(e, sa, c, m, o->task.more);
 		return;
 	}
 	explain(e, sa->peer, sa, &sa->path,
@@ -414,5 +418,5 @@ void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o
 	if (o->task.kind == TASK_REKEY_CHILD)
 		rekey_again(e, sa, o->task.spi, REFUSE_MS);
 	else
-		child_want(e, sa, SOON_MS);
+		child_want(e, sa, conf, SOON_MS);
 }

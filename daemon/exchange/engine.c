@@ -155,7 +155,7 @@ struct ike_sa *sa_register(struct engine *e, struct peer_entry *peer, uint64_t s
 		e->next_handle = 1;
 	sa->frag_max = MSG_FIRST_MAX;
 	sa->rekey_at_ms = UINT64_MAX;
-	sa->since_ms = e->now_ms;
+	sa->since_ms = sa->begun_ms = e->now_ms;
 	sa->resend.fire = on_resend;
 	sa->life.fire = on_sa_life;
 	sa->retry.fire = on_child_retry;
@@ -205,6 +205,7 @@ struct ike_sa *sa_by_handle(const struct engine *e, uint32_t handle)
 
 static void tell_down(struct engine *e, struct ike_sa *sa, enum engine_why why, bool replaced)
 {
+	const struct ike_sa *heir;
 	struct fx *f;
 
 	if (!sa->was_up)
@@ -216,6 +217,9 @@ static void tell_down(struct engine *e, struct ike_sa *sa, enum engine_why why, 
 	f->down.was_up = true;
 	f->down.replaced = replaced;
 	f->down.why = why;
+	heir = replaced ? NULL : beside_heir(sa);
+	f->down.heir = heir ? heir->handle : 0;
+	f->down.heir_child = heir && ike_sa_children_up(heir);
 	log_info(&sa->log, "IKE SA is down: %s", engine_why_str(why));
 }
 
@@ -399,10 +403,10 @@ void peer_settle(struct engine *e, struct ike_sa *sa, bool initial_contact)
 			}
 			if (child)
 				sa_retire(e, o);
-		} else if (initial_contact) {
+		} else if (initial_contact && !beside_parallel(o, sa)) {
 			log_info(&o->log, "INITIAL_CONTACT: the peer has forgotten this IKE SA");
 			sa_end(e, o, ENGINE_WHY_REPLACED, true);
-		} else if (child) {
+		} else if (child && !beside_stays(o, sa)) {
 			sa_retire(e, o);
 		}
 	}

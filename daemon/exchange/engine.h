@@ -61,6 +61,7 @@ struct engine_child {
 	uint32_t spi_in;	/* host order; ours, names the CHILD SA in every call here */
 	uint32_t spi_out;	/* host order; the peer's */
 	uint32_t replaces;	/* spi_in of the CHILD SA that this one rekeys, or 0 */
+	uint32_t line;		/* spi_in of the first of its row of rekeys */
 	struct esp_suite suite; /* IANA transform numbers (suite.h) */
 	bool postern;		/* peer sent our Vendor ID: dummies are understood */
 	/* Keys of this direction, views. AEAD: key then salt (4 bytes), as RFC 4106 s8.1, RFC 7634 s2. */
@@ -70,6 +71,11 @@ struct engine_child {
 	struct ts local_ts[ENGINE_TS_MAX];
 	struct ts remote_ts[ENGINE_TS_MAX];
 	uint8_t local_ts_count, remote_ts_count;
+	/*
+	 * Limits of this direction, 0: none but the counter's end. At soft ENGINE_CHILD_SOFT is due,
+	 * at hard nothing passes any more and ENGINE_CHILD_HARD is.
+	 */
+	uint64_t soft_bytes, hard_bytes, soft_pkts, hard_pkts;
 	struct engine_path path; /* of the IKE SA, where ESP goes at first */
 };
 
@@ -165,6 +171,7 @@ struct fx_child {
 	uint32_t peer, ike;
 	uint32_t spi_in, spi_out;
 	uint32_t replaces; /* FX_CHILD_REKEYED: spi_in of the old one */
+	uint32_t left;	   /* FX_CHILD_DOWN: CHILD SAs of this IKE SA that still work */
 };
 
 struct fx {
@@ -200,6 +207,9 @@ struct fx {
 			uint32_t peer, ike;
 			bool was_up;   /* false: an attempt of ours ended without success */
 			bool replaced; /* another IKE SA of this peer is up: the peer is not down */
+			/* Not replaced, but the peer has another one that is up beside it; 0: none. */
+			uint32_t heir;
+			bool heir_child; /* and that has a CHILD SA */
 			enum engine_why why;
 		} down;
 		struct {
@@ -336,7 +346,13 @@ int engine_liveness(struct engine *e, uint64_t now_ms, uint32_t ike, struct fx_l
 /** engine_private() - Queue an INFORMATIONAL with one private notify; @type 40960..65535. */
 int engine_private(struct engine *e, uint64_t now_ms, uint32_t ike, uint16_t type,
 		   const uint8_t *bytes, size_t len, struct fx_list *fx);
-/** engine_create_child() - Queue another CHILD SA with the peer's configured selectors. */
+/**
+ * engine_acquire() - A packet from @from to @to found no CHILD SA: what is configured for it and missing
+ * is asked for now, whatever the role, but not more than once a second.
+ */
+int engine_acquire(struct engine *e, uint64_t now_ms, uint32_t ike, const struct addr *from,
+		   const struct addr *to, struct fx_list *fx);
+/** engine_create_child() - Queue another CHILD SA of the peer's first configuration. */
 int engine_create_child(struct engine *e, uint64_t now_ms, uint32_t ike, struct fx_list *fx);
 /** engine_rekey_child() - Rekey now (admin, packet counter); no-op when already under way. */
 int engine_rekey_child(struct engine *e, uint64_t now_ms, uint32_t spi_in, struct fx_list *fx);
@@ -364,6 +380,7 @@ void engine_on_child_event(struct engine *e, uint64_t now_ms, uint32_t spi_in,
 
 struct engine_child_info {
 	uint32_t spi_in, spi_out;
+	char name[64]; /* of its configuration; empty: that is gone */
 	uint64_t since_ms, rekey_at_ms;
 	char suite[64]; /* "aes256gcm16-esn" */
 	char local_ts[256], remote_ts[256];
@@ -379,7 +396,7 @@ struct engine_ike_info {
 	bool outstanding;			  /* a request of ours has no answer yet */
 	char suite[96];				  /* "aes256gcm16-prfsha256-x25519" */
 	size_t child_count;
-	struct engine_child_info child[4]; /* first of child_count */
+	struct engine_child_info child[16]; /* first of child_count */
 };
 
 struct engine_counters {

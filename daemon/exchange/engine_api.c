@@ -142,7 +142,15 @@ int engine_private(struct engine *e, uint64_t now_ms, uint32_t ike, uint16_t typ
 
 int engine_create_child(struct engine *e, uint64_t now_ms, uint32_t ike, struct fx_list *fx)
 {
-	return queue(e, now_ms, established(e, ike), TASK_CREATE_CHILD, 0, fx);
+	struct ike_sa *sa = established(e, ike);
+	int err;
+
+	if (!sa || !sa->peer->p->child_count)
+		return -ENOENT;
+	engine_enter(e, now_ms, fx);
+	err = child_create(e, sa, sa->peer->p->child->id);
+	engine_leave(e);
+	return err;
 }
 
 int engine_rekey_ike(struct engine *e, uint64_t now_ms, uint32_t ike, struct fx_list *fx)
@@ -221,7 +229,7 @@ void engine_on_child_event(struct engine *e, uint64_t now_ms, uint32_t spi_in,
 			break;
 		child_stop_out(e, c);
 		if (!ike_sa_task_has(sa, TASK_REKEY_CHILD, spi_in))
-			task_queue(e, sa, TASK_CREATE_CHILD, 0);
+			child_create(e, sa, c->conf);
 		task_queue(e, sa, TASK_DELETE_CHILD, spi_in);
 		break;
 	}
@@ -235,6 +243,8 @@ static void child_info(const struct child_sa *c, struct engine_child_info *i)
 	memset(i, 0, sizeof(*i));
 	i->spi_in = c->spi_in;
 	i->spi_out = c->spi_out;
+	if (child_conf(c->sa, c->conf))
+		snprintf(i->name, sizeof(i->name), "%s", child_conf(c->sa, c->conf)->name);
 	i->since_ms = c->since_ms;
 	i->rekey_at_ms = c->rekey_at_ms;
 	esp_suite_str(&c->suite, i->suite, sizeof(i->suite));

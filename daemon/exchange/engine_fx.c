@@ -108,6 +108,8 @@ void fx_child(struct engine *e, enum fx_kind kind, const struct child_sa *c)
 	f->child.spi_in = c->spi_in;
 	f->child.spi_out = c->spi_out;
 	f->child.replaces = c->replaces;
+	for (const struct child_sa *o = c->sa->children; o; o = o->next)
+		f->child.left += o != c && o->announced && child_sa_usable(o);
 }
 
 uint32_t prefix_slot(const struct addr *a)

@@ -284,18 +284,94 @@ void auth_certreq_add(struct engine *e, struct ike_build *b, const struct engine
 size_t id_body(const struct engine_id *id, uint8_t out[static 260]);
 struct span id_span(const struct engine_id *id);
 
-/* child_setup.c */
+/* beside.c */
+/** beside_stays() - @sa is newer: does @o of the same peer stay all the same? */
+bool beside_stays(const struct ike_sa *o, const struct ike_sa *sa);
+/** beside_parallel() - Does @sa's INITIAL_CONTACT say nothing about @o? */
+bool beside_parallel(const struct ike_sa *o, const struct ike_sa *sa);
+/** beside_dead() - It does not answer, and another one of the peer does. */
+bool beside_dead(const struct ike_sa *sa, uint64_t now_ms);
+/** beside_heir() - Another IKE SA of the peer that is up, the newest, or NULL. */
+struct ike_sa *beside_heir(const struct ike_sa *sa);
+
+/* child_select.c */
 /** child_conf() - The peer's configuration of that id, or NULL: a reload has taken it away. */
 const struct engine_child_conf *child_conf(const struct ike_sa *sa, uint32_t id);
+const struct engine_child_conf *child_conf_in(const struct engine_peer *p, uint32_t id);
 /** child_esp() - Its proposals, or the peer's. */
 const struct proposals *child_esp(const struct ike_sa *sa, uint32_t id);
+/**
+ * child_policy() - What lies on both sides by this configuration, from our point of view.
+ * @wish: a side that asks for its address knows it only after the first answer. Until then it may wish for
+ * any, but holds only what it was given; else whoever gives the address could have our whole
+ * network behind it.
+ */
+void child_policy(const struct ike_sa *sa, const struct engine_peer *p,
+		  const struct engine_child_conf *cc, bool wish, struct ts_list *mine,
+		  struct ts_list *theirs);
+/** child_allowed() - Does the peer's configuration, all of it, allow whatever @c carries? */
+bool child_allowed(const struct child_sa *c);
+/** child_holds() - Does @c carry all of that configuration? */
+bool child_holds(const struct child_sa *c, const struct engine_child_conf *cc);
+bool child_within_conf(const struct child_sa *c, const struct engine_child_conf *cc);
+/** child_within() - Does @b carry all that @a does? */
+bool child_within(const struct child_sa *a, const struct child_sa *b);
+/** child_wish() - What an initiator asks for: TSi and TSr of @c's configuration, and of @old. */
+void child_wish(const struct child_sa *c, const struct child_sa *old, struct ts_list *tsi,
+		struct ts_list *tsr);
+/** child_keep_own() - Of the answer on our side only what our policy holds; 0, -ENOENT: nothing is. */
+int child_keep_own(struct child_sa *c, const struct child_sa *old);
+
+struct child_select {
+	struct ts_list theirs, ours; /* the peer's wish: TSi and TSr */
+	const struct engine_child_conf *ranked[ENGINE_CHILDREN_MAX]; /* what fits it, best first */
+	size_t count;
+	bool
+	    more; /* the answer leaves out what another of ours allows and no CHILD SA carries yet */
+};
+
+/** child_select_rank() - Fills ranked; 0, -ENOENT: nothing fits, -ENOMEM. */
+int child_select_rank(const struct ike_sa *sa, struct child_select *s);
+/** child_select_lists() - The answer, with ranked[@best] in it; sets more. */
+int child_select_lists(const struct ike_sa *sa, struct child_select *s, size_t best,
+		       struct ts_list *mine, struct ts_list *theirs);
+/** child_select_rekey() - The answer to a rekey of @old, and of which configuration it is. */
+int child_select_rekey(const struct ike_sa *sa, struct child_select *s, const struct child_sa *old,
+		       uint32_t *conf, struct ts_list *mine, struct ts_list *theirs);
+
+/* child_keep.c */
+/**
+ * child_want() - No CHILD SA of that configuration works: create one, if that is our part; at once
+ * with @in_ms 0, else by its back-off.
+ */
+void child_want(struct engine *e, struct ike_sa *sa, uint32_t conf, uint64_t in_ms);
+/** child_want_all() - The same for each that is missing and does not wait for its time already. */
+void child_want_all(struct engine *e, struct ike_sa *sa);
+/**
+ * child_want_lost() - The peer does not know our CHILD SA: create one soon even if that is not our part
+ * (RFC 7296 s2.25), unless the peer does so first.
+ */
+void child_want_lost(struct engine *e, struct ike_sa *sa, uint32_t conf);
+/** child_kept() - It is up: the back-off is forgotten. */
+void child_kept(struct engine *e, struct ike_sa *sa, uint32_t conf);
+/**
+ * child_more() - @c is up by the answer @m, that of a wish for @more if that is set: if the peer can give
+ * more than one CHILD SA holds, ask again, until nothing new comes.
+ */
+void child_more(struct engine *e, struct ike_sa *sa, struct child_sa *c, const struct ike_msg *m,
+		bool more);
+/** child_create() - Queue a CREATE_CHILD for it, whatever there is already. */
+int child_create(struct engine *e, struct ike_sa *sa, uint32_t conf);
+void child_dues_move(struct ike_sa *from, struct ike_sa *to);
+void on_child_retry(struct timer *t, uint64_t now_ms);
+/** children_reload() - The peer's configuration was @was. */
+void children_reload(struct engine *e, struct ike_sa *sa, const struct engine_peer *was);
+
+/* child_setup.c */
 /** child_offer() - ESP proposals of @c's configuration with its SPI; @no_ke: without KE transforms. */
 void child_offer(const struct child_sa *c, bool no_ke, struct proposals *out);
 /** child_start() - A CHILD_NEW with a fresh SPI in @sa's list, of that configuration; NULL on failure. */
 struct child_sa *child_start(struct engine *e, struct ike_sa *sa, uint32_t conf);
-/** child_wish() - What an initiator asks for: TSi and TSr of @c's configuration, or of @old. */
-void child_wish(const struct child_sa *c, const struct child_sa *old, struct ts_list *tsi,
-		struct ts_list *tsr);
 /**
  * child_respond() - Make the CHILD SA that @m asks for and append SA[, Nr, KEr], TSi, TSr.
  * @old: the one it rekeys. @nr: fresh, unless @first (IKE_AUTH; then ni, nr of IKE_SA_INIT).
@@ -330,14 +406,6 @@ void child_linger(struct engine *e, struct child_sa *c, bool tell);
 void child_successor_sends(struct engine *e, struct child_sa *c);
 void child_stop_out(struct engine *e, struct child_sa *c);
 void on_child_life(struct timer *t, uint64_t now_ms);
-/** child_want() - No working CHILD is left: create one now or later, if that is our part. */
-void child_want(struct engine *e, struct ike_sa *sa, uint64_t in_ms);
-/**
- * child_want_lost() - The peer does not know our CHILD SA: create one soon even if that is not our part
- * (RFC 7296 s2.25), unless the peer does so first.
- */
-void child_want_lost(struct engine *e, struct ike_sa *sa);
-void on_child_retry(struct timer *t, uint64_t now_ms);
 /** timer_arm() - timer_set() that falls back to ending nothing: out of memory is logged. */
 void timer_arm(struct engine *e, struct timer *t, uint64_t at_ms);
 /** on_frags_life() - Fragments whose rest never came. */

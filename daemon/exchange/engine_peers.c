@@ -239,53 +239,7 @@ static bool same_trust(const struct engine_peer *a, const struct engine_peer *b)
 	       a->request_v6 == b->request_v6;
 }
 
-/* Is @t within one of these, where @assigned stands for addresses that CP gave? */
-static bool covered(const struct ts *t, const struct engine_ts *by, size_t n,
-		    const struct addr *assigned, size_t assigned_count)
-{
-	for (size_t i = 0; i < n; i++) {
-		struct ts x = by[i].ts;
-
-		if (!by[i].assigned && ts_covers(&x, t))
-			return true;
-		for (size_t k = 0; by[i].assigned && k < assigned_count; k++) {
-			x.lo = x.hi = assigned[k];
-			if (ts_covers(&x, t))
-				return true;
-		}
-	}
-	return false;
-}
-
-static bool child_allowed(const struct child_sa *c, const struct engine_peer *p,
-			  const struct engine_child_conf *cc)
-{
-	const struct addr ours[2] = { c->sa->peer->v4, c->sa->peer->v6 };
-
-	for (unsigned i = 0; i < c->local_ts->count; i++)
-		if (!covered(&c->local_ts->ts[i], cc->local_ts, cc->local_ts_count, ours, 2))
-			return false;
-	for (unsigned i = 0; i < c->remote_ts->count; i++)
-		if (!covered(&c->remote_ts->ts[i], cc->remote_ts, cc->remote_ts_count, p->assign,
-			     p->assign_count) &&
-		    !covered(&c->remote_ts->ts[i], cc->remote_ts, cc->remote_ts_count, p->lease, 2))
-			return false;
-	return true;
-}
-
-static bool still_allowed(const struct ike_sa *sa, const struct engine_peer *p)
-{
-	for (const struct child_sa *c = sa->children; c; c = c->next) {
-		bool ok = c->state == CHILD_NEW || c->state == CHILD_LINGER;
-
-		for (size_t i = 0; i < p->child_count && !ok; i++)
-			ok = child_allowed(c, p, &p->child[i]);
-		if (!ok)
-			return false;
-	}
-	return true;
-}
-
+/* One Delete, not repeated, then silence. */
 void sa_goodbye(struct engine *e, struct ike_sa *sa, enum engine_why why)
 {
 	if (sa->state == SA_UP || sa->state == SA_RETIRED) {
@@ -371,20 +325,20 @@ static int peer_add(struct engine *e, const struct engine_peer *peer)
 static int peer_replace(struct engine *e, struct peer_entry *pe, const struct engine_peer *peer)
 {
 	const struct engine_id *id = &peer->remote_id;
-	bool trust = same_trust(pe->p, peer);
-	struct ike_sa *sa, *next;
+	const struct engine_peer *was = pe->p;
+	bool trust = same_trust(was, peer);
+	struct ike_sa *next;
 
-	for (sa = trust ? pe->sas : NULL; sa; sa = next) {
-		next = sa->peer_next;
-		if (!still_allowed(sa, peer))
-			sa_goodbye(e, sa, ENGINE_WHY_CONFIG);
-	}
 	if (!trust)
 		peer_ends(e, pe, ENGINE_WHY_CONFIG);
 	hash_remove(&e->peers_by_ident, &pe->by_ident);
 	pe->p = peer;
 	memcpy(pe->lease, peer->lease, sizeof(pe->lease));
 	log_set(&pe->log, "peer=%s", peer->name);
+	for (struct ike_sa *sa = pe->sas; sa; sa = next) {
+		next = sa->peer_next;
+		children_reload(e, sa, was);
+	}
 	return hash_insert(&e->peers_by_ident, &pe->by_ident,
 			   ident_hash(id->type, id->data, id->len));
 }

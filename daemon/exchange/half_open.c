@@ -360,6 +360,7 @@ static struct ike_sa *become_sa(struct engine *e, struct half_open *ho, struct i
 	sa->auth->prefix = ho->prefix;
 	sa->nat_local = ho->nat_local;
 	sa->nat_remote = ho->nat_remote;
+	sa->begun_ms = ho->since_ms;
 	timer_arm(e, &sa->life, ho->since_ms + HALF_OPEN_MS);
 	release(e, ho);
 	return sa;

@@ -327,8 +327,11 @@ static void finish_i(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 	auth_over(sa);
 	if (child)
 		child_announce(e, sa->children);
-	else
-		child_want(e, sa, childless ? 0 : 1000); /* 0: nothing has failed */
+	else if (!childless && sa->peer->p->child_count)
+		child_want(e, sa, sa->peer->p->child->id, 1000);
+	if (child)
+		child_more(e, sa, sa->children, m, false);
+	child_want_all(e, sa);
 	peer_settle(e, sa, false);
 	/* Only a Postern gives addresses in CREATE_CHILD_SA; with others it takes a new IKE_AUTH. */
 	if (!child && !sa->postern && cp_missing(sa) && sa->state == SA_UP)

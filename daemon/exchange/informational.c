@@ -51,7 +51,7 @@ static uint32_t delete_child(struct engine *e, struct ike_sa *sa, uint32_t spi_o
 {
 	struct child_sa *c = ike_sa_child_out(sa, spi_out), *next;
 	enum collide_verdict v = collide(sa, WISH_DELETE_CHILD, c);
-	uint32_t spi_in;
+	uint32_t spi_in, conf;
 
 	if (!c) {
 		/* Its answer to our CREATE_CHILD_SA may still be on its way (ike.md case 70). */
@@ -61,6 +61,7 @@ static uint32_t delete_child(struct engine *e, struct ike_sa *sa, uint32_t spi_o
 		return 0;
 	}
 	spi_in = c->spi_in;
+	conf = c->conf;
 	/* The Delete of the old one shows that the peer uses the new one (s2.8). */
 	next = c->replaced_by ? ike_sa_child_in(sa, c->replaced_by) : NULL;
 	if (!next && sa->out.task.kind == TASK_REKEY_CHILD && sa->out.task.spi == spi_in) {
@@ -80,7 +81,7 @@ static uint32_t delete_child(struct engine *e, struct ike_sa *sa, uint32_t spi_o
 	ike_sa_task_drop(sa, TASK_DELETE_CHILD, spi_in);
 	ike_sa_task_drop(sa, TASK_REKEY_CHILD, spi_in);
 	child_linger(e, c, !sa->out.owes_down || sa->out.task.spi != spi_in);
-	child_want(e, sa, 1000);
+	child_want(e, sa, conf, 1000);
 	return v == COLLIDE_EMPTY ? 0 : spi_in;
 }
 
@@ -181,6 +182,7 @@ void informational_response(struct engine *e, struct ike_sa *sa, struct outreq *
 			    const struct ike_msg *m)
 {
 	struct child_sa *c;
+	uint32_t conf;
 
 	switch (o->task.kind) {
 	case TASK_DELETE_IKE:
@@ -188,9 +190,10 @@ void informational_response(struct engine *e, struct ike_sa *sa, struct outreq *
 		break;
 	case TASK_DELETE_CHILD:
 		c = ike_sa_child_in(sa, o->task.spi);
+		conf = c ? c->conf : 0;
 		if (c && c->state == CHILD_CLOSING)
 			child_linger(e, c, true);
-		child_want(e, sa, 1000);
+		child_want(e, sa, conf, 1000);
 		break;
 	case TASK_LIVENESS:
 		if (sa->postern)

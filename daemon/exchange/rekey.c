@@ -157,7 +157,7 @@ void rekey_ike_done(struct engine *e, struct ike_sa *from, struct ike_sa *to)
 	from->task_count = 0;
 	to->was_up = from->was_up;
 	from->was_up = false;
-	to->child_failures = from->child_failures;
+	child_dues_move(from, to);
 	to->since_ms = e->now_ms;
 	from->successor = to;
 	to->predecessor = from;
@@ -170,7 +170,7 @@ void rekey_ike_done(struct engine *e, struct ike_sa *from, struct ike_sa *to)
 	f->rekeyed.old_ike = from->handle;
 	f->rekeyed.new_ike = to->handle;
 	log_info(&to->log, "IKE SA rekeyed");
-	child_want(e, to, 0);
+	child_want_all(e, to);
 	tasks_run(e, to);
 }
 

@@ -197,6 +197,11 @@ void on_resend(struct timer *t, uint64_t now_ms)
 		sa_end(e, sa, ENGINE_WHY_TIMEOUT, false);
 		return;
 	}
+	if (beside_dead(sa, now_ms)) {
+		log_info(&sa->log, "no answer, and another IKE SA of this peer is answered");
+		sa_end(e, sa, ENGINE_WHY_REPLACED, true);
+		return;
+	}
 	if (sa->out.task.kind == TASK_DELETE_IKE && sa->out.rt.tries >= DELETE_TRIES) {
 		sa_end(e, sa, ENGINE_WHY_ADMIN, sa->state != SA_UP);
 		return;

@@ -325,7 +325,12 @@ static void on_down(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 		if (refusing(fx->down.why))
 			call_back_off(s, fx->down.why, now_ms);
 	}
-	if (fx->down.ike == s->ike && !fx->down.replaced) {
+	if (fx->down.ike == s->ike && fx->down.heir) {
+		s->ike = fx->down.heir;
+		s->child = fx->down.heir_child;
+		s->asked_ms = 0;
+		ask(s, now_ms);
+	} else if (fx->down.ike == s->ike && !fx->down.replaced) {
 		s->ike = 0;
 		s->child = false;
 		s->asked_ms = 0;
@@ -365,7 +370,7 @@ void sup_on_fx(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 		break;
 	case FX_CHILD_DOWN:
 		if (fx->child.ike == s->ike)
-			s->child = false;
+			s->child = fx->child.left > 0;
 		break;
 	case FX_IKE_REKEYED:
 		if (fx->rekeyed.old_ike == s->ike)

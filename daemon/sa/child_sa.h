@@ -40,6 +40,9 @@ struct child_sa {
 	enum child_state state;
 	uint32_t spi_in, spi_out; /* host order values */
 	uint32_t conf;		  /* engine_child_conf.id */
+	uint32_t line;		  /* spi_in of the first of its row of rekeys */
+	uint8_t jitter;		  /* of its limits in bytes and packets */
+	bool condemned;		  /* a reload made it one against our policy */
 	struct esp_suite suite;
 	struct ts_list *local_ts, *remote_ts; /* owned */
 	uint32_t replaces;		      /* spi_in of the one that this rekeys, 0 */

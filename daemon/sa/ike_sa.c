@@ -67,6 +67,7 @@ void ike_sa_free(struct ike_sa *sa)
 		return;
 	outreq_clear(&sa->out);
 	ike_sa_tasks_clear(sa);
+	free(sa->due);
 	auth_ctx_free(sa->auth);
 	call_free(sa->call);
 	for (int i = 0; i < 2; i++) {
@@ -125,6 +126,25 @@ struct child_sa *ike_sa_child_out(const struct ike_sa *sa, uint32_t spi_out)
 	return NULL;
 }
 
+struct child_sa *ike_sa_child_of(const struct ike_sa *sa, uint32_t conf)
+{
+	for (struct child_sa *c = sa->children; c; c = c->next)
+		if (c->conf == conf && child_sa_usable(c) && !c->condemned)
+			return c;
+	return NULL;
+}
+
+bool ike_sa_creates(const struct ike_sa *sa, uint32_t conf)
+{
+	if (sa->win.outstanding && sa->out.task.kind == TASK_CREATE_CHILD &&
+	    sa->out.task.conf == conf)
+		return true;
+	for (unsigned i = 0; i < sa->task_count; i++)
+		if (sa->tasks[i].kind == TASK_CREATE_CHILD && sa->tasks[i].conf == conf)
+			return true;
+	return false;
+}
+
 unsigned ike_sa_children_up(const struct ike_sa *sa)
 {
 	unsigned n = 0;
@@ -150,7 +170,7 @@ int ike_sa_task_add(struct ike_sa *sa, struct task *t)
 
 	for (unsigned i = 0; i < sa->task_count; i++)
 		waits |= sa->tasks[i].kind == t->kind && sa->tasks[i].spi == t->spi &&
-			 t->kind != TASK_PRIVATE;
+			 sa->tasks[i].conf == t->conf && t->kind != TASK_PRIVATE;
 	if (waits || sa->task_count == IKE_TASKS_MAX) {
 		task_clear(t);
 		return waits ? 0 : -ENOSPC;

@@ -28,8 +28,8 @@
 #include "window.h"
 
 #define IKE_TASKS_MAX	 16
-#define IKE_CHILDREN_MAX 24 /* of any state, LINGER included */
-#define IKE_CHILDREN_UP	 8  /* working ones; more: NO_ADDITIONAL_SAS */
+#define IKE_CHILDREN_MAX 64 /* of any state, LINGER included */
+#define IKE_CHILDREN_UP	 16 /* working ones; more: NO_ADDITIONAL_SAS */
 
 enum sa_state {
 	SA_CALLING,
@@ -63,12 +63,22 @@ enum task_kind {
 struct task {
 	enum task_kind kind;
 	uint32_t spi;
+	uint32_t conf; /* CREATE_CHILD: engine_child_conf.id */
 	uint16_t type;
 	uint16_t group; /* REKEY_*, CREATE_CHILD: KE group to use, 0: the first one */
-	bool if_none;	/* CREATE_CHILD: only when there is no working one at that time */
+	bool more;	/* CREATE_CHILD: the peer said that there is more for .conf */
+	bool if_none;	/* CREATE_CHILD: only when none of .conf works at that time */
 	uint8_t rounds; /* INVALID_KE_PAYLOAD seen */
 	uint8_t *bytes; /* owned */
 	size_t len;
+};
+
+/* A configured CHILD SA that is not up. */
+struct child_due {
+	uint32_t conf;
+	unsigned failures;
+	uint64_t at_ms;	   /* when to try (again); 0: not by time */
+	uint64_t tried_ms; /* last */
 };
 
 struct nonce {
@@ -198,12 +208,13 @@ struct ike_sa {
 	struct ike_sa *predecessor;
 
 	uint64_t since_ms, rekey_at_ms, reply_ms;
+	uint64_t begun_ms;	  /* IKE_SA_INIT came, or left */
 	uint64_t series_since_ms; /* when the first of the series came up */
-	uint64_t child_retry_ms;  /* no CHILD: when to try again; 0: not */
-	unsigned child_failures;
+	struct child_due *due;	  /* configured CHILD SAs that are not up */
+	unsigned due_count;
 	struct timer resend; /* outstanding request */
 	struct timer life;   /* rekey by time; half-open: expiry; REKEYED and so on: patience */
-	struct timer retry;  /* child_retry_ms */
+	struct timer retry;  /* the first of due */
 };
 
 /** ike_sa_new() - Zeroed; NULL: out of memory. */
@@ -217,6 +228,10 @@ uint64_t ike_sa_own_spi(const struct ike_sa *sa);
 bool ike_sa_peers(const struct ike_sa *sa);
 struct child_sa *ike_sa_child_in(const struct ike_sa *sa, uint32_t spi_in);
 struct child_sa *ike_sa_child_out(const struct ike_sa *sa, uint32_t spi_out);
+/** ike_sa_child_of() - A working CHILD SA of that configuration that shall stay, or NULL. */
+struct child_sa *ike_sa_child_of(const struct ike_sa *sa, uint32_t conf);
+/** ike_sa_creates() - Is a CREATE_CHILD for that configuration waiting or outstanding? */
+bool ike_sa_creates(const struct ike_sa *sa, uint32_t conf);
 /** ike_sa_children_up() - How many of its CHILD SAs work. */
 unsigned ike_sa_children_up(const struct ike_sa *sa);
 void auth_ctx_free(struct auth_ctx *a);

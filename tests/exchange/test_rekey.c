@@ -503,7 +503,7 @@ static void too_many_children_are_refused(void **s)
 	world_up(w);
 	EACH_HOST(a) /* neither keeps order among CHILD SAs with the same selectors */
 	sa_by_handle(w->host[a].e, w->host[a].ike)->series_initiator = false;
-	for (int n = 0; n < 12; n++) {
+	for (int n = 0; n < 20; n++) {
 		uint32_t ike = w->host[HOME].ike;
 
 		DO(w, HOME, engine_create_child(e, now, ike, fx));
@@ -511,7 +511,7 @@ static void too_many_children_are_refused(void **s)
 	}
 	/* <-- N(NO_ADDITIONAL_SAS) */
 	assert_true(engine_ike_info(w->host[VPS].e, w->host[VPS].ike, &i));
-	assert_int_equal(i.child_count, 8);
+	assert_int_equal(i.child_count, 16);
 	assert_int_equal(w->host[HOME].last_failed.failed.why, ENGINE_WHY_REFUSED);
 	assert_non_null(strstr(w->host[HOME].last_failed.failed.text, "NO_ADDITIONAL_SAS"));
 	works_both_ways(w);

@@ -75,6 +75,11 @@ static int op_install(void *arg, enum engine_dir dir, const struct engine_child 
 	p->spi_in = c->spi_in;
 	p->spi_out = c->spi_out;
 	p->suite = c->suite;
+	p->line = c->line;
+	p->soft_bytes = c->soft_bytes;
+	p->hard_bytes = c->hard_bytes;
+	p->soft_pkts = c->soft_pkts;
+	p->hard_pkts = c->hard_pkts;
 	p->local.count = c->local_ts_count;
 	memcpy(p->local.ts, c->local_ts, c->local_ts_count * sizeof(struct ts));
 	p->remote.count = c->remote_ts_count;

@@ -30,6 +30,8 @@ struct paper_child {
 	uint8_t in_key[128], out_key[128];
 	size_t in_key_len, out_key_len;
 	struct ts_list local, remote;
+	uint32_t line;
+	uint64_t soft_bytes, hard_bytes, soft_pkts, hard_pkts;
 	uint64_t out_since; /* order of installation: the newest sends */
 };
 
