@@ -130,6 +130,39 @@ static int install(struct engine *e, struct child_sa *c, enum engine_dir dir,
 	return 0;
 }
 
+static bool same_selectors(const struct child_sa *a, const struct child_sa *b)
+{
+	return ts_list_equal(a->local_ts, b->local_ts) && ts_list_equal(a->remote_ts, b->remote_ts);
+}
+
+/* What @c rekeys, and what the peer made of that at the same time, has rules of its own (s2.8.1). */
+static bool doubles(const struct child_sa *c, const struct child_sa *o)
+{
+	return o->announced && child_sa_usable(o) && o->spi_in != c->replaces &&
+	       (!c->replaces || o->replaces != c->replaces) && same_selectors(o, c);
+}
+
+/*
+ * Both sides may have made the same CHILD SA, or one of them twice. The series' initiator keeps the
+ * newest that the peer is known to have too; what is older goes.
+ */
+static void retire_doubles(struct engine *e, const struct ike_sa *sa)
+{
+	for (struct child_sa *c = sa->series_initiator ? sa->children : NULL; c; c = c->next) {
+		if (!c->announced || c->state != CHILD_UP)
+			continue;
+		for (struct child_sa *o = c->next; o; o = o->next) {
+			if (!doubles(c, o))
+				continue;
+			log_info(&sa->log, "CHILD SA %08x is one too many for its selectors",
+				 o->spi_in);
+			o->replaced_by = c->spi_in;
+			o->state = CHILD_REKEYED;
+			timer_arm(e, &o->life, e->now_ms + DOUBLE_MS);
+		}
+	}
+}
+
 int child_switch_out(struct engine *e, struct child_sa *c)
 {
 	int err;
@@ -138,8 +171,10 @@ int child_switch_out(struct engine *e, struct child_sa *c)
 		return 0;
 	err = install(e, c, ENGINE_OUT, &c->out_keys);
 	child_keys_clear(&c->out_keys);
-	if (!err)
+	if (!err) {
 		c->state = CHILD_UP;
+		retire_doubles(e, c->sa);
+	}
 	return err;
 }
 
@@ -159,11 +194,6 @@ static void child_rekey_at(struct engine *e, struct child_sa *c)
 	timer_arm(e, &c->life, c->rekey_at_ms);
 }
 
-static bool same_selectors(const struct child_sa *a, const struct child_sa *b)
-{
-	return ts_list_equal(a->local_ts, b->local_ts) && ts_list_equal(a->remote_ts, b->remote_ts);
-}
-
 bool child_stands_beside(struct child_sa *c)
 {
 	bool found = false;
@@ -176,25 +206,6 @@ bool child_stands_beside(struct child_sa *c)
 		found |= o->out_installed;
 	}
 	return found;
-}
-
-/*
- * Both sides may have made the same CHILD SA, or one of them twice. The series' initiator keeps the newest;
- * the others go in a while, when the peer has surely got our answer. What @c rekeys, and what
- * the peer made of the same one at the same time, has its own rules (s2.8.1).
- */
-static void retire_doubles(struct engine *e, const struct child_sa *c)
-{
-	for (struct child_sa *o = c->sa->series_initiator ? c->sa->children : NULL; o; o = o->next) {
-		if (o == c || !o->announced || !child_sa_usable(o) || o->spi_in == c->replaces ||
-		    (c->replaces && o->replaces == c->replaces) || !same_selectors(o, c))
-			continue;
-		log_info(&c->sa->log, "CHILD SA %08x is one too many for its selectors",
-			 o->spi_in);
-		o->replaced_by = c->spi_in;
-		o->state = CHILD_REKEYED;
-		timer_arm(e, &o->life, e->now_ms + DOUBLE_MS);
-	}
 }
 
 void child_announce(struct engine *e, struct child_sa *c)
@@ -211,7 +222,7 @@ void child_announce(struct engine *e, struct child_sa *c)
 	log_info(&c->sa->log, "CHILD SA %08x/%08x %s: %s === %s", c->spi_in, c->spi_out,
 		 c->replaces ? "rekeyed" : "up", ts_list_str(c->local_ts, l, sizeof(l)),
 		 ts_list_str(c->remote_ts, r, sizeof(r)));
-	retire_doubles(e, c);
+	retire_doubles(e, c->sa);
 }
 
 void child_stop_out(struct engine *e, struct child_sa *c)
@@ -283,6 +294,16 @@ void child_linger(struct engine *e, struct child_sa *c, bool tell)
 	timer_arm(e, &c->life, e->now_ms + CHILD_LINGER_MS);
 }
 
+/* Nothing else sends, and the peer may not even have our answer that made the next one. */
+static bool must_send_yet(const struct child_sa *c, uint64_t now_ms)
+{
+	const struct child_sa *next =
+	    c->replaced_by ? ike_sa_child_in(c->sa, c->replaced_by) : NULL;
+
+	return c->out_installed && next && next->state == CHILD_HALF &&
+	       now_ms - next->since_ms < HALF_PATIENCE_MS;
+}
+
 void on_child_life(struct timer *t, uint64_t now_ms)
 {
 	struct child_sa *c = t->arg;
@@ -307,7 +328,7 @@ void on_child_life(struct timer *t, uint64_t now_ms)
 		break;
 	case CHILD_REKEYED: /* the peer never deleted what it had rekeyed */
 		timer_arm(e, &c->life, now_ms + 30000);
-		if (sa->state == SA_UP)
+		if (sa->state == SA_UP && !must_send_yet(c, now_ms))
 			task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
 		break;
 	default:

@@ -20,6 +20,7 @@
 #define RETIRED_MS	   30000
 #define CHILD_LOST_MS	   5000 /* the peer, whose part it is, has so long to create a CHILD SA anew */
 #define DOUBLE_MS	   5000 /* a second CHILD SA for the same selectors stays so long */
+#define HALF_PATIENCE_MS   (5 * 60 * 1000) /* for a sign that the peer has our answer */
 #define CALL_KEYED_MS	   (5 * 60 * 1000)
 #define CALL_CANDIDATES	   4
 #define CALL_ROUNDS	   5

@@ -136,6 +136,16 @@ void call_end(struct engine *e, struct ike_sa *call, enum engine_why why)
 	sa_end(e, call, why, false);
 }
 
+/* While we called, another IKE SA of this peer came up: most likely it called too. */
+static bool call_needless(const struct ike_sa *call)
+{
+	for (const struct ike_sa *o = call->peer->sas; o; o = o->peer_next)
+		if (o->state == SA_UP && o->series_since_ms >= call->since_ms &&
+		    ike_sa_children_up(o))
+			return true;
+	return false;
+}
+
 void call_candidate_gone(struct engine *e, struct ike_sa *call)
 {
 	if (call->state != SA_CALLING)
@@ -143,7 +153,11 @@ void call_candidate_gone(struct engine *e, struct ike_sa *call)
 	if (call->call->candidates)
 		call->call->candidates--;
 	call->call->spent = true;
-	if (!call->call->candidates)
+	if (call->call->candidates)
+		return;
+	if (call_needless(call))
+		call_end(e, call, ENGINE_WHY_REPLACED);
+	else
 		timer_arm(e, &call->resend, e->now_ms);
 }
 
