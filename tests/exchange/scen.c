@@ -192,7 +192,9 @@ static void finish(struct world *w)
 	w->delay_min = w->delay_max = 10;
 	for (unsigned i = 0; i < w->flights; i++)
 		w->flight[i].at_ms = w->now_ms;
+	w->data = true;
 	world_run(w, 120000);
+	w->data = false;
 	if (!world_agrees(w, &why) && !w->gone)
 		fail_msg("%s", why);
 	if (w->gone)

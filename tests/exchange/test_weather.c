@@ -172,6 +172,15 @@ static const char *leftovers(const struct world *w)
 	return NULL;
 }
 
+/* They agree, and no call is under way that may yet come up. */
+static bool settled(struct world *w, const char **why)
+{
+	bool agree = world_agrees(w, why);
+
+	*why = agree ? leftovers(w) : *why;
+	return !*why;
+}
+
 static const char *rage(struct world *w)
 {
 	bool calm = some(w, 2);
@@ -187,9 +196,9 @@ static const char *rage(struct world *w)
 	}
 	world_run(w, 1000 + some(w, 30000));
 	if (calm) {
-		for (int i = 0; i < 120 && !world_agrees(w, &why); i++)
+		for (int i = 0; i < 120 && !settled(w, &why); i++)
 			world_run(w, 1000);
-		if (!world_agrees(w, &why))
+		if (!settled(w, &why))
 			return why;
 		w->opened = w->unopened = w->unsent = 0;
 	}
@@ -219,10 +228,12 @@ static const char *rage(struct world *w)
 		}
 	}
 	w->data = false;
-	if (!world_agrees(w, &why))
+	/* A rekey by the clock may be under way just now. */
+	for (int i = 0; i < 60 && !settled(w, &why); i++)
+		world_run(w, 1000);
+	if (!settled(w, &why))
 		return why;
-	why = calm ? tunnel_broke(w) : NULL;
-	return why ? why : leftovers(w);
+	return calm ? tunnel_broke(w) : NULL;
 }
 
 static bool storm(unsigned long seed)
@@ -232,6 +243,10 @@ static bool storm(unsigned long seed)
 
 	if (some(w, 2))
 		world_even(w);
+	for (int h = 0; h < 2; h++) { /* also the clock rekeys, and so heals what stands idle */
+		w->host[h].conf[0].lifetime_s = 120;
+		w->host[h].peer.lifetime.ike_s = 400;
+	}
 	w->nat_port = w->host[HOME].path.local.port;
 	w->delay_min = some(w, 50);
 	w->delay_max = w->delay_min + some(w, 1500);
