@@ -281,6 +281,7 @@ static void stop(struct child *c)
 	engine_free(c->engine);
 	dp_free(c->dp);
 	fx_list_free(&c->fx);
+	free(c->refused);
 	priv_free(c->priv);
 	bundle_free(c->inv.bundle);
 	bundle_free(c->early);

@@ -67,6 +67,8 @@ struct child {
 	struct dp_info dp_info;
 	struct proposals ike, esp;
 	struct fx_list fx;
+	char *refused; /* owned: the last refusal of somebody who is no peer of ours; NULL: none */
+	uint64_t refused_ms;
 	bool applying;
 	bool stopping;
 	struct bundle *early; /* a reload that came before we were ready, or NULL */

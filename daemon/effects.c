@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -164,11 +165,39 @@ static int op_child_install(void *arg, enum engine_dir dir, const struct engine_
 	return rc;
 }
 
+static bool has_key(const struct conf_section *s, const char *key)
+{
+	for (size_t i = 0; i < s->kind->key_count; i++)
+		if (!strcmp(s->kind->keys[i].name, key))
+			return true;
+	return false;
+}
+
+static void op_where(void *arg, uint32_t id, const char *key, char *out, size_t cap)
+{
+	struct child *c = arg;
+	const struct conf *conf = c->cfg->conf;
+	const struct config_peer *p = config_peer_by_id(c->cfg, id);
+	const struct conf_section *all = conf_find(conf, "posternd", ""),
+				  *own = p ? conf_find(conf, "peer", p->name) : NULL;
+
+	/* Its own line, else that of all, else where it could be written. */
+	if (own && has_key(own, key) && conf_is_set(own, key))
+		snprintf(out, cap, "%s:%u", conf->path, conf_line(own, key));
+	else if (has_key(all, key) && conf_is_set(all, key))
+		snprintf(out, cap, "%s:%u", conf->path, conf_line(all, key));
+	else if (own && has_key(own, key))
+		snprintf(out, cap, "not set in [peer %s], %s:%u", p->name, conf->path, own->line);
+	else if (has_key(all, key))
+		snprintf(out, cap, "not set in [posternd], %s:%u", conf->path, all->line);
+}
+
 const struct engine_ops child_engine_ops = {
 	.spi_alloc = op_spi_alloc,
 	.spi_free = op_spi_free,
 	.child_install = op_child_install,
 	.address_lease = op_address_lease,
+	.where = op_where,
 };
 
 /* ---- AUTH by the keys process ---- */
@@ -313,6 +342,12 @@ static void do_one(struct child *c, struct fx *fx)
 		if (p) {
 			log_ike(p, fx->rekeyed.new_ike);
 			tell_rekey(p, "ike");
+		}
+		break;
+	case FX_FAILED:
+		if (!p) {
+			sup_say(&c->refused, fx->failed.text);
+			c->refused_ms = child_now(c);
 		}
 		break;
 	case FX_ADDRESSES:

@@ -176,8 +176,7 @@ static int peer_enable(struct peer *p)
 		if (p->view)
 			snprintf(why, sizeof(why), "%s", strerror(-rc));
 		log_err(&p->log, "out of service: %s", why);
-		snprintf(p->sup.failure, sizeof(p->sup.failure), "%.*s",
-			 (int)sizeof(p->sup.failure) - 1, why);
+		sup_say(&p->sup.failure, why);
 		engine_peer_remove(c->engine, child_now(c), p->id, &c->fx);
 		view_free(p->view);
 		p->view = NULL;
@@ -359,7 +358,7 @@ static void peer_change(struct peer *p, const struct config_peer *cfg)
 	struct child *c = p->child;
 
 	p->cfg = cfg;
-	if (diff || p->sup.failure[0])
+	if (diff || p->sup.failure)
 		sup_update(&p->sup, &sc, child_now(c)); /* what was refused may be right now */
 	else
 		p->sup.cfg = sc; /* the names are those of the new text */
@@ -411,6 +410,8 @@ void peers_free(struct child *c)
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		timer_clear(loop_timers(c->loop), &p->tick);
 		view_free(p->view);
+		sup_say(&p->sup.failure, NULL);
+		sup_say(&p->sup.claim, NULL);
 		c->peer[p->id] = NULL;
 		free(p);
 		p = NULL; /* from the beginning: those before are gone */

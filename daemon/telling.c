@@ -187,12 +187,11 @@ static json_t *peer_json(struct child *c, const struct peer *p)
 		json_object_set_new(o, "ike", ike_json(c, s->ike));
 	}
 	add_attempts(p, o);
-	json_object_set_new(o, "failure", s->failure[0] ? json_string(s->failure) : json_null());
-	json_object_set_new(o, "claim", s->claim[0] ? json_string(s->claim) : json_null());
-	json_object_set_new(o, "claim_age_s",
-			    s->claim[0] ? age_json(s->claim_ms, now) : json_null());
+	json_object_set_new(o, "failure", s->failure ? json_string(s->failure) : json_null());
+	json_object_set_new(o, "claim", s->claim ? json_string(s->claim) : json_null());
+	json_object_set_new(o, "claim_age_s", s->claim ? age_json(s->claim_ms, now) : json_null());
 	json_object_set_new(o, "claims", json_integer((json_int_t)s->claims));
-	if (s->failure[0])
+	if (s->failure)
 		json_object_set_new(o, "failure_age_s", age_json(s->failure_ms, now));
 	if (now < s->refused_until_ms)
 		json_object_set_new(o, "retry_in_s",
@@ -253,6 +252,10 @@ json_t *telling_status(struct child *c, bool counters)
 		      age_json(c->started_ms, child_now(c)), "tun", "name", c->inv.tun_name, "mtu",
 		      (int)c->tun_mtu, "addresses", own_addresses(c), "port",
 		      (int)c->inv.outer[0].port, "dataplane", dataplane_json(c), "peers", peers);
+	if (c->refused) {
+		json_object_set_new(o, "refused", json_string(c->refused));
+		json_object_set_new(o, "refused_age_s", age_json(c->refused_ms, child_now(c)));
+	}
 	if (counters)
 		json_object_set_new(o, "counters", counters_json(c));
 	return o;

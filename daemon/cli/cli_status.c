@@ -190,6 +190,9 @@ static void print_daemon(const json_t *o)
 	       span(num(o, "uptime_s"), a), num(o, "port"));
 	field("tunnel", "%s, MTU %.0f", str(tun, "name"), num(tun, "mtu"));
 	list("addresses", json_object_get(tun, "addresses"));
+	if (has(o, "refused"))
+		field("last stranger", "%s ago: %s", span(num(o, "refused_age_s"), a),
+		      str(o, "refused"));
 	field("data plane", "%s%s%s%s, %.0f worker%s, %s", str(dp, "io"),
 	      has(dp, "why_not_io_uring") ? " (no io_uring: " : "", str(dp, "why_not_io_uring"),
 	      has(dp, "why_not_io_uring") ? ")" : "", num(dp, "workers"),

@@ -286,3 +286,27 @@ int sig_auth_parse(uint8_t method, const void *data, size_t len, enum sig_scheme
 	sig->p = rd_take(&r, sig->len);
 	return sig->len && sig->len <= SIG_LEN_MAX ? 0 : -EBADMSG;
 }
+
+static bool has(struct span in, const char *bytes, size_t len)
+{
+	return in.len && memmem(in.p, in.len, bytes, len);
+}
+
+bool sig_auth_is_sha1(uint8_t method, const void *data, size_t len)
+{
+	struct rd r = rd_init(data, len), alg;
+	struct span id;
+
+	if (method != AUTH_DIGITAL_SIGNATURE)
+		return method == AUTH_RSA_SIG;
+	alg = rd_sub(&r, rd_u8(&r));
+	if (alg.bad)
+		return false;
+	id.len = rd_left(&alg);
+	id.p = rd_take(&alg, id.len);
+	/* sha1WithRSAEncryption, ecdsa-with-SHA1, RSASSA-PSS with id-sha1 or with its default. */
+	return has(id, "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x05", 9) ||
+	       has(id, "\x2a\x86\x48\xce\x3d\x04\x01", 7) || has(id, "\x2b\x0e\x03\x02\x1a", 5) ||
+	       (has(id, "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a", 9) &&
+		!has(id, "\x60\x86\x48\x01\x65\x03\x04\x02", 8));
+}

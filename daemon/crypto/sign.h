@@ -58,7 +58,7 @@ enum sig_scheme {
 
 enum key_type { KEY_NONE, KEY_ED25519, KEY_P256, KEY_P384, KEY_P521, KEY_RSA };
 
-#define KEY_TYPES_TAKEN "Ed25519, ECDSA on P-256, P-384 or P-521, RSA of 2048 to 8192 bits"
+#define KEY_TYPES_TAKEN     "Ed25519, ECDSA on P-256, P-384 or P-521, RSA of 2048 to 8192 bits"
 #define SIG_LEN_MAX	    1024 /* bytes: RSA-8192 */
 #define SIG_AUTH_DATA_MAX   (1 + 255 + SIG_LEN_MAX)
 #define KEY_SPKI_MAX	    1200
@@ -134,6 +134,9 @@ int sig_auth_build(enum sig_scheme s, const void *sig, size_t sig_len, uint8_t *
  */
 int sig_auth_parse(uint8_t method, const void *data, size_t len, enum sig_scheme *s,
 		   struct span *sig);
+
+/** sig_auth_is_sha1() - Is it one of those with SHA-1? To say so; none of them is taken. */
+bool sig_auth_is_sha1(uint8_t method, const void *data, size_t len);
 
 /**
  * sig_make() - Sign @octets; keys process.

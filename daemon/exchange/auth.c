@@ -144,7 +144,8 @@ static int verify_raw(struct engine *e, const struct engine_auth_remote *r, enum
 	if (!tried)
 		motions(e, s, octets, sig);
 	snprintf(why, cap,
-		 "the signature (%s) was not made with the key that `public-key` names%s%s",
+		 "the signature (%s) was not made with the key that `public-key` names%s%s; put its "
+		 ".pub there, or its right private-key on the other side",
 		 sig_scheme_name(s), r->public_key_count ? ": we expect " : "",
 		 r->public_key_count ? pubkey_fingerprint(r->public_key[0], fp) : "");
 	return -EKEYREJECTED;
@@ -159,7 +160,7 @@ static int verify_cert(struct engine *e, const struct engine_auth_remote *r,
 	struct cert *leaf = NULL;
 	struct pubkey *key = NULL;
 	bool tried = false;
-	const char *text = "no certificate was sent";
+	const char *text = NULL, *key_name = "ca";
 	char subject[120];
 	size_t n = 0;
 	int err = -EKEYREJECTED;
@@ -167,16 +168,16 @@ static int verify_cert(struct engine *e, const struct engine_auth_remote *r,
 	for (unsigned i = 0; i < m->n_certs; i++) {
 		if (m->certs[i].encoding != CERT_X509_SIGNATURE)
 			continue;
-		if (!leaf && cert_parse(m->certs[i].data, m->certs[i].len, &leaf)) {
-			text = "its certificate cannot be read";
+		if (!leaf && cert_parse(m->certs[i].data, m->certs[i].len, &leaf))
 			goto out;
-		}
 		others[n++] = (struct span){ m->certs[i].data, m->certs[i].len };
 	}
 	if (!leaf || !r->ca)
 		goto out;
 	if (!cert_has_id(leaf, id->type, id->data, id->len)) {
-		text = "the certificate does not name this identity in subjectAltName or subject";
+		text = "does not name this identity in its subjectAltName: name it there, or change "
+		       "who it says it is";
+		key_name = "identity";
 		goto out;
 	}
 	err = cert_verify(leaf, others + 1, n - 1, r->ca, now, &text);
@@ -184,20 +185,51 @@ static int verify_cert(struct engine *e, const struct engine_auth_remote *r,
 		err = cert_pubkey(leaf, &key);
 	tried = !err && sig_scheme_fits(s, pubkey_type(key));
 	if (!err && (!tried || sig_verify(key, s, octets, sig))) {
-		text = "the signature does not fit the certificate";
+		text = "is not that of the key that signed: its certificate and its private key do "
+		       "not belong together";
 		err = -EKEYREJECTED;
 	}
 out:
 	if (!tried)
 		motions(e, s, octets, sig);
 	if (err) {
-		snprintf(why, cap, "%s%s%s; key `ca`", text, leaf ? ": " : "",
-			 leaf ? cert_subject(leaf, subject, sizeof(subject)) : "");
+		if (!leaf)
+			snprintf(why, cap,
+				 "it signed (%s), and sent no certificate that can be read; `ca` asks "
+				 "for one, `public-key` would take its bare key",
+				 sig_scheme_name(s));
+		else
+			snprintf(why, cap, "its certificate (%s) %s; `%s` decides",
+				 cert_subject(leaf, subject, sizeof(subject)),
+				 text ? text : "has no authority of ours", key_name);
 		err = err == -ENOMEM ? err : -EKEYREJECTED;
 	}
 	pubkey_free(key);
 	cert_free(leaf);
 	return err;
+}
+
+/* The key that says how the peer has to prove itself, and what it asks for. */
+static const char *proof_key(const struct engine_auth_remote *r)
+{
+	return !r || r->kind == ENGINE_AUTH_RAW ? "public-key"
+	       : r->kind == ENGINE_AUTH_CERT	? "ca"
+						: "psk";
+}
+
+static const char *proof_name(const struct engine_auth_remote *r)
+{
+	return !r || r->kind == ENGINE_AUTH_RAW ? "a signature by its key"
+	       : r->kind == ENGINE_AUTH_CERT	? "a certificate"
+						: "a PSK";
+}
+
+const char *auth_mismatch(const struct ike_sa *sa)
+{
+	return sa->peer->p->remote_auth.kind == ENGINE_AUTH_RAW
+		   ? "it used a PSK, and `public-key` asks for a signature by its key; use the same "
+		     "on both sides"
+		   : "it used a PSK, and `ca` asks for a certificate; use the same on both sides";
 }
 
 static int check_signature(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
@@ -210,8 +242,17 @@ static int check_signature(struct engine *e, struct ike_sa *sa, const struct ike
 
 	err = sig_auth_parse(m->auth.method, m->auth.data, m->auth.len, &s, &sig);
 	if (err) {
-		snprintf(why, cap, "AUTH method %s cannot be read or is not one of ours",
-			 ike_auth_method_name(m->auth.method));
+		if (sig_auth_is_sha1(m->auth.method, m->auth.data, m->auth.len))
+			snprintf(why, cap,
+				 "it signed with SHA-1 (method %s), which Postern does not take, "
+				 "whatever `%s` says; let it use SHA-2 (RFC 7427) there",
+				 ike_auth_method_name(m->auth.method),
+				 r && r->kind == ENGINE_AUTH_CERT ? "ca" : "public-key");
+		else
+			snprintf(why, cap,
+				 "its AUTH (method %s) cannot be read or is not one that Postern has; "
+				 "`%s` asks for %s",
+				 ike_auth_method_name(m->auth.method), proof_key(r), proof_name(r));
 		return -EKEYREJECTED;
 	}
 	if (sa->auth->unknown) {
@@ -229,7 +270,9 @@ static int check_signature(struct engine *e, struct ike_sa *sa, const struct ike
 		return verify_cert(e, r, m, id, s, octets, sig, why, cap);
 	default:
 		motions(e, s, octets, sig);
-		snprintf(why, cap, "it signed (%s), but for this peer we expect a PSK",
+		snprintf(why, cap,
+			 "it signed (%s), and for this peer `psk` asks for a PSK; use the same on "
+			 "both sides",
 			 sig_scheme_name(s));
 		return -EKEYREJECTED;
 	}
@@ -252,11 +295,7 @@ int auth_check_peer(struct engine *e, struct ike_sa *sa, const struct ike_msg *m
 		free(octets);
 		return err;
 	}
-	if (r && r->kind != ENGINE_AUTH_PSK && !sa->auth->unknown) {
-		snprintf(why, cap, "it used a PSK, but for this peer we expect %s",
-			 r->kind == ENGINE_AUTH_RAW ? "its public key" : "a certificate");
-		sa->auth->mismatch = true;
-	}
+	sa->auth->mismatch = r && r->kind != ENGINE_AUTH_PSK && !sa->auth->unknown;
 	sa->auth->want = AUTH_WANT_PEERS;
 	ask(e, sa, FX_AUTH_PSK_MAC, sa->auth->unknown || sa->auth->mismatch ? 0 : r->psk_ref,
 	    octets, len);

@@ -140,6 +140,8 @@ static void answer_new_child(struct engine *e, struct ike_sa *sa, const struct i
 	else
 		notify = child_respond(e, sa, m, b, old, false, &ni, &nr, &group, &c);
 	if (notify) {
+		if (notify == TS_UNACCEPTABLE || notify == NO_PROPOSAL_CHOSEN)
+			explain_child(e, sa, path, m, notify);
 		answer_error(e, sa, m, path, hash, notify, group);
 		return;
 	}
@@ -255,7 +257,6 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 			      .if_none = o->task.if_none,
 			      .rounds = (uint8_t)(o->task.rounds + 1) };
 	struct child_sa *old = ike_sa_child_in(sa, o->task.spi), *rival = rival_of(sa, o);
-	char name[IKE_NOTIFY_STR_MAX];
 	uint32_t conf = old ? old->conf : o->task.conf;
 
 	if (n->type == INVALID_KE_PAYLOAD && n->len == 2 && o->task.rounds < 2 && !o->owes_down) {
@@ -286,14 +287,9 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 		child_want(e, sa, conf, 0);
 		return;
 	}
-	explain(e, sa->peer, sa, &sa->path,
-		n->type == TS_UNACCEPTABLE	      ? ENGINE_WHY_TS
-		: n->type == NO_PROPOSAL_CHOSEN	      ? ENGINE_WHY_NO_PROPOSAL
-		: n->type == INTERNAL_ADDRESS_FAILURE ? ENGINE_WHY_ADDRESS
-						      : ENGINE_WHY_REFUSED,
-		true, "the peer refuses %s a CHILD SA with %s",
-		o->task.kind == TASK_REKEY_CHILD ? "to rekey" : "to create",
-		ike_notify_str(n->type, name));
+	explain_child_by_peer(e, sa, old, n->type,
+			      o->task.kind == TASK_REKEY_CHILD ? "to rekey a CHILD SA"
+							       : "to create a CHILD SA");
 	if (o->task.kind == TASK_REKEY_CHILD)
 		rekey_again(e, sa, o->task.spi, REFUSE_MS);
 	else

@@ -45,8 +45,10 @@
 struct engine;
 
 #define ENGINE_TS_MAX	32 /* selectors per direction and CHILD that we negotiate */
-#define ENGINE_DNS_MAX	8  /* name servers that one peer tells another */
-#define ENGINE_TEXT_MAX 480
+#define ENGINE_DNS_MAX	 8 /* name servers that one peer tells another */
+#define ENGINE_TEXT_MAX	 800
+#define ENGINE_KEY_MAX	 32
+#define ENGINE_WHERE_MAX 160
 #define ENGINE_MSG_MAX	16384 /* largest IKE message, whole or joined */
 
 enum engine_dir {
@@ -110,6 +112,11 @@ struct engine_ops {
 			     char *why, size_t cap);
 	/* Seconds since 1970 for certificate validity only; may be NULL (then the host's clock). */
 	int64_t (*wall_s)(void *arg);
+	/*
+	 * Where in the configuration @key stands for that peer (0: a stranger; then [posternd]), for
+	 * people: "/etc/postern/postern.conf:12". Leaves @out empty when it does not know. May be NULL.
+	 */
+	void (*where)(void *arg, uint32_t peer, const char *key, char *out, size_t cap);
 	/* Random bytes for SPIs, nonces, jitter; NULL: the CSPRNG. Tests make runs repeatable by it. */
 	void (*random)(void *arg, void *p, size_t len);
 };
@@ -238,8 +245,9 @@ struct fx {
 			bool by_peer; /* the peer refused; else we did */
 			bool claim;   /* of somebody who says that he is the peer and has not proved it */
 			struct engine_path path;
-			char text
-			    [ENGINE_TEXT_MAX]; /* what they offered, what we accept, which key decides */
+			char key[ENGINE_KEY_MAX]; /* that decided; empty: none did */
+			/* what they offered, what we accept, which key decided, what to change */
+			char text[ENGINE_TEXT_MAX];
 		} failed;
 		struct {
 			uint32_t peer, ike;

@@ -139,31 +139,6 @@ bool sa_may_log(struct engine *e, const struct ike_sa *sa, const struct engine_p
 	return may_log(e, &e->limit, addr_hash(a, a->family == AF_INET ? 24 : 56), "network");
 }
 
-void explain(struct engine *e, const struct peer_entry *pe, const struct ike_sa *sa,
-	     const struct engine_path *path, enum engine_why why, bool by_peer, const char *fmt,
-	     ...)
-{
-	struct fx *f = fx_add(e, FX_FAILED);
-	char where[ENDPOINT_STR_MAX];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(f->failed.text, sizeof(f->failed.text), fmt, ap);
-	va_end(ap);
-	f->failed.peer = pe ? pe->p->id : 0;
-	f->failed.ike = sa ? sa->handle : 0;
-	f->failed.why = why;
-	f->failed.by_peer = by_peer;
-	f->failed.claim = sa && sa->peer && !ike_sa_peers(sa) && !sa->auth->proved;
-	f->failed.path = *path;
-	if (sa_may_log(e, sa, path))
-		log_warn(sa   ? &sa->log
-			 : pe ? &pe->log
-			      : NULL,
-			 "%s (%s, %s)", f->failed.text, engine_why_str(why),
-			 endpoint_str(&path->remote, where));
-}
-
 void stranger_log(struct engine *e, const struct engine_path *path, const char *fmt, ...)
 {
 	char text[400], where[ENDPOINT_STR_MAX];

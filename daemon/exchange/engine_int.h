@@ -166,10 +166,36 @@ void fx_send(struct engine *e, const struct engine_path *path, const uint8_t *by
 void fx_child(struct engine *e, enum fx_kind kind, const struct child_sa *c);
 /** sa_may_log() - One more line about what the other end of @sa (NULL: a stranger) caused? */
 bool sa_may_log(struct engine *e, const struct ike_sa *sa, const struct engine_path *path);
-/** explain() - One FX_FAILED and one log line, limited by sa_may_log(). @sa may be NULL. */
+/* explain.c */
+/**
+ * explain() - One FX_FAILED and one log line, limited by sa_may_log(). @sa may be NULL.
+ * @fmt: the first word between backquotes is the configuration key that decided.
+ */
 void explain(struct engine *e, const struct peer_entry *pe, const struct ike_sa *sa,
 	     const struct engine_path *path, enum engine_why why, bool by_peer, const char *fmt,
 	     ...) __attribute__((format(printf, 7, 8)));
+/** explain_ike_offer() - A caller's proposals of which none is ours; @ours: one list, or NULL. */
+void explain_ike_offer(struct engine *e, const struct engine_path *path,
+		       const struct proposals *offer, const struct proposals *ours);
+/** explain_call() - The call @sa is over because the peer answered @notify without protection. */
+void explain_call(struct engine *e, struct ike_sa *sa, enum engine_why why, uint16_t notify);
+/** explain_caller() - A responder's refusal in IKE_AUTH; @why: a clause, for a known identity. */
+void explain_caller(struct engine *e, struct ike_sa *sa, const struct ike_msg *m, const char *why);
+/** explain_refused_auth() - The peer refused our IKE_AUTH. */
+void explain_refused_auth(struct engine *e, struct ike_sa *sa, uint16_t notify,
+			  enum engine_why why);
+/** explain_unsigned() - A clause: why we have no signature that the peer can check. */
+const char *explain_unsigned(const struct ike_sa *sa);
+/** explain_our_secret() - The keys process gave no result for our own AUTH. */
+void explain_our_secret(struct engine *e, struct ike_sa *sa, const struct engine_path *path);
+/** explain_child() - We answer the peer's wish for a CHILD SA in @m with @notify. */
+void explain_child(struct engine *e, struct ike_sa *sa, const struct engine_path *path,
+		   const struct ike_msg *m, uint16_t notify);
+/** explain_child_by_peer() - The peer answered our wish for @c (may be NULL) so; @what: "to ...". */
+void explain_child_by_peer(struct engine *e, struct ike_sa *sa, const struct child_sa *c,
+			   uint16_t notify, const char *what);
+
+/* engine_fx.c */
 /** stranger_log() - Limited; for what anybody can cause. */
 void stranger_log(struct engine *e, const struct engine_path *path, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -281,6 +307,9 @@ int auth_check_peer(struct engine *e, struct ike_sa *sa, const struct ike_msg *m
 /** motions() - Verify against nobody's key: what it costs where no key fits. motions.c. */
 void motions(struct engine *e, enum sig_scheme s, struct span octets, struct span sig);
 void motions_free(struct engine *e);
+#define AUTH_WHY_MAX 400
+/** auth_mismatch() - A clause: the peer used a PSK where we expect another proof. */
+const char *auth_mismatch(const struct ike_sa *sa);
 void auth_certreq_add(struct engine *e, struct ike_build *b, const struct engine_peer *p);
 size_t id_body(const struct engine_id *id, uint8_t out[static 260]);
 struct span id_span(const struct engine_id *id);

@@ -73,11 +73,6 @@ static void come_up(struct engine *e, struct ike_sa *sa, bool child)
 	log_info(&sa->log, "IKE SA is up");
 }
 
-static const char *id_text(const struct engine_id *id, char *out, size_t cap)
-{
-	return pld_id_str(id->type, id_span(id), out, cap);
-}
-
 /* ---- initiator ---- */
 
 void ike_auth_begin(struct engine *e, struct ike_sa *sa)
@@ -87,10 +82,8 @@ void ike_auth_begin(struct engine *e, struct ike_sa *sa)
 	timer_arm(e, &sa->life, e->now_ms + HALF_OPEN_MS);
 	if (!err)
 		return;
-	explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_LOCAL, false,
-		err == -ENOTSUP ? "the peer cannot check a signature of our key's type; key "
-				  "`private-key`"
-				: "cannot start authentication: out of memory");
+	explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_LOCAL, false, "we cannot authenticate: %s",
+		err == -ENOTSUP ? explain_unsigned(sa) : "out of memory");
 	sa_end(e, sa, ENGINE_WHY_LOCAL, false);
 }
 
@@ -160,10 +153,11 @@ static void ours_signed_i(struct engine *e, struct ike_sa *sa, const uint8_t *re
 	if (!err)
 		err = request_send(e, sa, IKE_AUTH, &t);
 	if (err) {
-		explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_LOCAL, false,
-			err == -EIO
-			    ? "the keys process cannot use our key; keys `private-key`, `psk`"
-			    : "cannot build IKE_AUTH: out of memory");
+		if (err == -EIO)
+			explain_our_secret(e, sa, &sa->path);
+		else
+			explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_LOCAL, false,
+				"cannot build IKE_AUTH: out of memory");
 		sa_end(e, sa, ENGINE_WHY_LOCAL, false);
 		return;
 	}
@@ -196,7 +190,8 @@ static void busy_by_peer(struct engine *e, struct ike_sa *sa, const struct pld_n
 		memset(&there, 0, sizeof(there));
 	explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_IDENTITY_BUSY, true,
 		"identity in use twice: another machine with our key is up there, calling from %s; "
-		"each machine needs a key and an identity of its own; asked again in a minute",
+		"each machine needs a `private-key` and an `identity` of its own; asked again in "
+		"a minute",
 		there.addr.family ? endpoint_str(&there, text) : "an address that it does not say");
 	candidate_refused(e, sa, ENGINE_WHY_IDENTITY_BUSY);
 }
@@ -206,18 +201,9 @@ static void refused_by_peer(struct engine *e, struct ike_sa *sa, const struct pl
 	enum engine_why why = n->type == AUTHENTICATION_FAILED ? ENGINE_WHY_AUTH_FAILED
 			      : n->type == NO_PROPOSAL_CHOSEN  ? ENGINE_WHY_NO_PROPOSAL
 							       : ENGINE_WHY_REFUSED;
-	char us[80], them[80], name[IKE_NOTIFY_STR_MAX];
 
 	e->n.auth_failed++;
-	explain(
-	    e, sa->peer, sa, &sa->path, why, true,
-	    "the peer answers %s: we are %s (%s) and called it %s; compare identities and keys on "
-	    "both sides, its log says more",
-	    ike_notify_str(n->type, name), id_text(&sa->peer->p->local_id, us, sizeof(us)),
-	    sa->auth->method == AUTH_SHARED_KEY
-		? "PSK"
-		: sig_scheme_name((enum sig_scheme)sa->auth->scheme),
-	    id_text(&sa->peer->p->remote_id, them, sizeof(them)));
+	explain_refused_auth(e, sa, n->type, why);
 	candidate_refused(e, sa, why);
 }
 
@@ -257,35 +243,16 @@ static void candidate_wins(struct engine *e, struct ike_sa *sa)
 	sa_end(e, call, ENGINE_WHY_REPLACED, true);
 }
 
-static enum engine_why why_of(uint16_t notify)
-{
-	switch (notify) {
-	case NO_PROPOSAL_CHOSEN:
-	case INVALID_KE_PAYLOAD:
-		return ENGINE_WHY_NO_PROPOSAL;
-	case TS_UNACCEPTABLE:
-		return ENGINE_WHY_TS;
-	case INTERNAL_ADDRESS_FAILURE:
-	case FAILED_CP_REQUIRED:
-		return ENGINE_WHY_ADDRESS;
-	default:
-		return ENGINE_WHY_REFUSED;
-	}
-}
-
 static bool first_child(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
 			const struct auth_ctx *a)
 {
 	const struct pld_notify *n = ike_msg_error(m);
-	char name[IKE_NOTIFY_STR_MAX];
 	struct child_sa *c = sa->children;
 	char why[200] = "the answer has no CHILD SA";
 	int err = -EPROTO;
 
 	if (n && !m->sa.p) {
-		explain(e, sa->peer, sa, &sa->path, why_of(n->type), true,
-			"the peer refuses the CHILD SA with %s; the IKE SA stays, we ask again",
-			ike_notify_str(n->type, name));
+		explain_child_by_peer(e, sa, c, n->type, "the first CHILD SA");
 		if (c)
 			child_drop(e, c, false);
 		return false;
@@ -343,7 +310,7 @@ void ike_auth_response(struct engine *e, struct ike_sa *sa, struct ike_msg *m, c
 {
 	const struct engine_peer *p = sa->peer->p;
 	const struct pld_notify *n = ike_msg_error(m), *unknown = ike_msg_unknown_error(m);
-	char why[240] = "", theirs[100];
+	char why[AUTH_WHY_MAX] = "", theirs[100], wanted[100];
 	int err;
 
 	/* Whatever it means: the request has failed entirely (s3.10.1), though the peer may be up. */
@@ -366,11 +333,14 @@ void ike_auth_response(struct engine *e, struct ike_sa *sa, struct ike_msg *m, c
 	}
 	if (!m->idr.body.p || !pld_id_equal(p->remote_id.type, id_span(&p->remote_id), m->idr.type,
 					    (struct span){ m->idr.data, m->idr.len })) {
-		snprintf(why, sizeof(why), "it says that it is %s; key `identity`",
+		snprintf(why, sizeof(why),
+			 "it says that it is %s, and `identity` asks for %s: correct one of them",
 			 m->idr.body.p
 			     ? pld_id_str(m->idr.type, (struct span){ m->idr.data, m->idr.len },
 					  theirs, sizeof(theirs))
-			     : "nobody");
+			     : "nobody",
+			 pld_id_str(p->remote_id.type, id_span(&p->remote_id), wanted,
+				    sizeof(wanted)));
 		disbelieve(e, sa, why);
 		return;
 	}
@@ -403,16 +373,7 @@ static void auth_failed(struct engine *e, struct ike_sa *sa, const struct ike_ms
 
 static void reject_r(struct engine *e, struct ike_sa *sa, const struct ike_msg *m, const char *why)
 {
-	char idi[100], idr[100];
-	const struct peer_entry *pe = sa->auth->unknown ? NULL : sa->peer;
-
-	explain(e, pe, sa, &sa->auth->path, ENGINE_WHY_AUTH_FAILED, false,
-		"refused: caller says it is %s and wants %s: %s",
-		pld_id_str(m->idi.type, (struct span){ m->idi.data, m->idi.len }, idi, sizeof(idi)),
-		m->idr.body.p ? pld_id_str(m->idr.type, (struct span){ m->idr.data, m->idr.len },
-					   idr, sizeof(idr))
-			      : "anybody",
-		why);
+	explain_caller(e, sa, m, why);
 	auth_failed(e, sa, m, AUTHENTICATION_FAILED);
 }
 
@@ -446,7 +407,7 @@ static bool asks_child(const struct ike_msg *m)
 static void admit(struct engine *e, struct ike_sa *sa, const struct ike_msg *m)
 {
 	if (auth_ask_ours(e, sa)) {
-		reject_r(e, sa, m, "it cannot check a signature of our key's type");
+		reject_r(e, sa, m, explain_unsigned(sa));
 		return;
 	}
 	sa_enter_state(e, sa, SA_R_SIGN);
@@ -474,7 +435,7 @@ void ike_auth_busy(struct engine *e, struct ike_sa *sa, const struct engine_path
 
 	explain(e, sa->peer, sa, &path, ENGINE_WHY_IDENTITY_BUSY, false,
 		"identity in use twice: it calls from %s while another machine with its key still "
-		"answers at %s; each machine needs a key and an identity of its own",
+		"answers at %s; each machine needs a key and an `identity` of its own",
 		endpoint_str(&path.remote, a), endpoint_str(o, b));
 	wr_u8(&w, (uint8_t)addr_len(&o->addr));
 	wr_bytes(&w, o->addr.b, addr_len(&o->addr));
@@ -492,12 +453,13 @@ static void peer_proved(struct engine *e, struct ike_sa *sa, const struct ike_ms
 
 	sa->auth->proved = true;
 	if (!suite_allowed(sa, p)) {
-		reject_r(e, sa, m, "the IKE suite is not among this peer's; key `ike-proposals`");
+		reject_r(e, sa, m, "the IKE suite that was chosen before it said who it is is not among this "
+			 "peer's `ike-proposals`; let [posternd] have the same, or one list hold both");
 		return;
 	}
 	if (p->childless == ENGINE_CHILDLESS_FORCE && asks_child(m)) {
 		explain(e, sa->peer, sa, &sa->auth->path, ENGINE_WHY_REFUSED, false,
-			"refused: it asks for a CHILD SA in IKE_AUTH; key `childless` = force "
+			"refused: it asks for a CHILD SA in IKE_AUTH; `childless` = force "
 			"takes none there");
 		auth_failed(e, sa, m, INVALID_SYNTAX);
 		return;
@@ -512,7 +474,7 @@ void ike_auth_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 {
 	struct auth_ctx *a = sa->auth;
 	struct peer_entry *pe;
-	char why[240] = "";
+	char why[AUTH_WHY_MAX] = "";
 	int err;
 
 	a->path = *path;
@@ -529,6 +491,7 @@ void ike_auth_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 	}
 	pe = peer_by_identity(e, &m->idi, &m->idr);
 	a->unknown = !pe || !peer_accepts(pe, &path->remote.addr);
+	a->elsewhere = pe && a->unknown ? pe->p->id : 0;
 	if (pe && !a->unknown)
 		sa_set_peer(e, sa, pe);
 	sa->path = *path;
@@ -537,37 +500,9 @@ void ike_auth_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 	if (err > 0)
 		return;
 	if (err)
-		reject_r(e, sa, m, a->unknown ? "no peer section has this identity" : why);
+		reject_r(e, sa, m, why);
 	else
 		peer_proved(e, sa, m);
-}
-
-static void explain_child(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
-			  uint16_t notify)
-{
-	struct ts_list *l = calloc(2, sizeof(*l));
-	struct proposals *ps = calloc(1, sizeof(*ps));
-	char a[120] = "?", b[120] = "?";
-
-	if (l && notify == TS_UNACCEPTABLE && !ts_parse(m->tsi, &l[0]) && !ts_parse(m->tsr, &l[1]))
-		explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_TS, false,
-			"no common selectors: it wants %s === %s; keys `networks`, `assign`, "
-			"`tunnel-address` decide",
-			ts_list_str(&l[0], a, sizeof(a)), ts_list_str(&l[1], b, sizeof(b)));
-	else if (!asks_child(m) && notify == NO_PROPOSAL_CHOSEN)
-		explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_REFUSED, false,
-			"it asks for no CHILD SA in IKE_AUTH, which we did not say it may; the IKE "
-			"SA stays; key `childless`");
-	else if (ps && notify == NO_PROPOSAL_CHOSEN && m->sa.p && !sa_parse(m->sa, ps))
-		explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_NO_PROPOSAL, false,
-			"no common ESP proposal: it offers %s; we accept %s; key `esp-proposals`",
-			proposals_str(ps, a, sizeof(a)),
-			proposals_str(sa->peer->p->esp, b, sizeof(b)));
-	else
-		explain(e, sa->peer, sa, &sa->path, why_of(notify), false,
-			"the CHILD SA is refused with %s", ike_notify_name(notify));
-	free(l);
-	free(ps);
 }
 
 /* Appends [CP,] SA, TSi, TSr or a notify. */
@@ -590,7 +525,7 @@ static struct child_sa *answer_child(struct engine *e, struct ike_sa *sa, const 
 				       &group, &c);
 	if (notify) {
 		if (notify != INTERNAL_ADDRESS_FAILURE) /* cp_give() has said why */
-			explain_child(e, sa, m, notify);
+			explain_child(e, sa, &sa->path, m, notify);
 		pld_notify_add(b, notify, (struct span){ NULL, 0 });
 	}
 	return c;
@@ -608,8 +543,7 @@ static void finish_r(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 
 	pld_id_add(b, PLD_IDR, p->local_id.type, id_span(&p->local_id));
 	if (auth_add_ours(e, sa, b, result, len)) {
-		explain(e, sa->peer, sa, &path, ENGINE_WHY_LOCAL, false,
-			"the keys process cannot use our key; keys `private-key`, `psk`");
+		explain_our_secret(e, sa, &path);
 		auth_failed(e, sa, m, TEMPORARY_FAILURE);
 		return;
 	}
@@ -643,26 +577,20 @@ static void peer_mac(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 {
 	bool ok = mac && secret_equal(mac, len, m->auth.data, m->auth.len) && !sa->auth->unknown &&
 		  !sa->auth->mismatch;
+	const char *why =
+	    sa->auth->mismatch ? auth_mismatch(sa)
+	    : mac	       ? "its PSK is another than ours; `psk`: put the same file on both sides"
+	       : "the keys process has no `psk` for it: the log of the start or of the last "
+		 "reload says why, and so does postern check";
 
-	if (sa->state == SA_I_VERIFY) {
-		if (ok)
-			finish_i(e, sa, m);
-		else
-			disbelieve(e, sa,
-				   sa->auth->mismatch
-				       ? "it used a PSK where a key or certificate is configured"
-				   : mac ? "its PSK is another than ours; key `psk`"
-					 : "the keys process has no PSK for it");
-		return;
-	}
-	if (ok)
+	if (ok && sa->state == SA_I_VERIFY)
+		finish_i(e, sa, m);
+	else if (ok)
 		peer_proved(e, sa, m);
+	else if (sa->state == SA_I_VERIFY)
+		disbelieve(e, sa, why);
 	else
-		reject_r(e, sa, m,
-			 sa->auth->unknown ? "no peer section has this identity"
-			 : sa->auth->mismatch
-			     ? "it used a PSK where a key or certificate is configured"
-			     : "its PSK is another than ours; key `psk`");
+		reject_r(e, sa, m, why);
 }
 
 void ike_auth_result(struct engine *e, struct ike_sa *sa, const uint8_t *result, size_t len)

@@ -205,21 +205,10 @@ void call_refused(struct engine *e, struct ike_sa *sa)
 	struct call *c = sa->call;
 	enum engine_why why =
 	    c->refused == NO_PROPOSAL_CHOSEN ? ENGINE_WHY_NO_PROPOSAL : ENGINE_WHY_REFUSED;
-	char ours[240], name[IKE_NOTIFY_STR_MAX];
 
 	if (c->candidates || !c->refused)
 		return;
-	if (c->refused == CHILDLESS_IKEV2_SUPPORTED)
-		explain(e, sa->peer, sa, &sa->path, why, false,
-			"the peer's answer to IKE_SA_INIT does not say that it can do without a "
-			"CHILD SA in IKE_AUTH; key `childless` asks for just that, `prefer` does "
-			"not insist");
-	else
-		explain(e, sa->peer, sa, &sa->path, why, true,
-			"the peer refused IKE_SA_INIT with %s (unauthenticated); we offer %s: "
-			"compare with the other side's IKE proposals",
-			ike_notify_str(c->refused, name),
-			proposals_str(sa->peer->p->ike, ours, sizeof(ours)));
+	explain_call(e, sa, why, c->refused);
 	call_end(e, sa, why);
 }
 
@@ -425,12 +414,7 @@ static int choose_suite(const struct engine *e, const struct ike_msg *m, const s
 static void refuse(struct engine *e, const struct ike_msg *m, const struct engine_path *path,
 		   const struct proposals *offer, const struct proposals *ours)
 {
-	char theirs[200], mine[200];
-
-	explain(e, NULL, NULL, path, ENGINE_WHY_NO_PROPOSAL, false,
-		"no common IKE proposal: they offer %s; we accept %s; key `ike-proposals`",
-		proposals_str(offer, theirs, sizeof(theirs)),
-		ours ? proposals_str(ours, mine, sizeof(mine)) : "nothing");
+	explain_ike_offer(e, path, offer, ours);
 	if (stray_allowed(e))
 		answer_notify(e, &m->hdr, path, NO_PROPOSAL_CHOSEN, NULL, 0);
 }

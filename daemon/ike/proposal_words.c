@@ -294,3 +294,61 @@ const char *esp_suite_str(const struct esp_suite *s, char *out, size_t cap)
 
 	return sa_choice_str(&c, out, cap);
 }
+
+static bool known(const struct transform *t)
+{
+	for (size_t i = 0; i < CONF_COUNT(words); i++)
+		if (words[i].t.type == t->type && words[i].t.id == t->id &&
+		    words[i].t.bits == t->bits)
+			return true;
+	return t->type == TRANSFORM_INTEG && t->id == INTEG_NONE;
+}
+
+/* Of this type it offers something, and nothing that we know? */
+static bool lacks(const struct proposal *p, uint8_t type)
+{
+	bool some = false;
+
+	for (unsigned i = 0; i < p->count; i++) {
+		if (p->t[i].type != type)
+			continue;
+		if (known(&p->t[i]))
+			return false;
+		some = true;
+	}
+	return some;
+}
+
+bool proposals_lack(const struct proposals *offer, char *out, size_t cap)
+{
+	static const uint8_t types[] = { TRANSFORM_ENCR, TRANSFORM_INTEG, TRANSFORM_PRF,
+					 TRANSFORM_KE };
+	char name[48];
+
+	out[0] = '\0';
+	for (unsigned i = 0; i < offer->count; i++) {
+		const struct proposal *p = &offer->p[i];
+		bool any = false;
+
+		for (size_t k = 0; k < CONF_COUNT(types); k++) {
+			if (!lacks(p, types[k]))
+				continue;
+			any = true;
+			for (unsigned j = 0; j < p->count; j++) {
+				const struct transform *t = &p->t[j];
+
+				if (t->type != types[k])
+					continue;
+				word_of(t->type, t->id, t->bits, name);
+				if (strstr(out, name))
+					continue;
+				if (out[0])
+					put(out, cap, ", ");
+				put(out, cap, name);
+			}
+		}
+		if (!any)
+			return false;
+	}
+	return offer->count > 0;
+}

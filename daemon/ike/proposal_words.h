@@ -38,6 +38,11 @@ int proposal_from_words(const char *text, uint8_t proto, struct proposal *out, c
  */
 const char *proposals_str(const struct proposals *ps, char *out, size_t cap);
 const char *sa_choice_str(const struct sa_choice *c, char *out, size_t cap);
+/**
+ * proposals_lack() - Is there no proposal in @offer that some configuration of Postern could take, since of
+ * some type of transform it has only such as Postern does not? Then true, and @out names those.
+ */
+bool proposals_lack(const struct proposals *offer, char *out, size_t cap);
 const char *ike_suite_str(const struct ike_suite *s, char *out, size_t cap);
 const char *esp_suite_str(const struct esp_suite *s, char *out, size_t cap);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "supervisor.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "call.h"
@@ -12,6 +13,12 @@ static const struct sup_ops *ops(const struct supervisor *s)
 }
 
 /* ---- life ---- */
+
+void sup_say(char **at, const char *text)
+{
+	free(*at);
+	*at = text ? strdup(text) : NULL;
+}
 
 void sup_init(struct supervisor *s, const struct sup_env *env, const struct sup_config *cfg,
 	      const struct sup_memory *m, uint64_t now_ms)
@@ -43,6 +50,8 @@ void sup_remove(struct supervisor *s)
 	call_stop(s, true);
 	s->ike = 0;
 	s->due_ms = UINT64_MAX;
+	sup_say(&s->failure, NULL);
+	sup_say(&s->claim, NULL);
 }
 
 void sup_admin(struct supervisor *s, bool up, uint64_t now_ms)
@@ -104,8 +113,8 @@ static void forget_refusal(struct supervisor *s)
 {
 	s->refused_ms = 0;
 	s->held_in_vain = false;
-	s->failure[0] = '\0';
-	s->claim[0] = '\0';
+	sup_say(&s->failure, NULL);
+	sup_say(&s->claim, NULL);
 }
 
 void sup_hold(struct supervisor *s, bool on, uint64_t now_ms)
@@ -405,12 +414,12 @@ void sup_on_fx(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 		break;
 	case FX_FAILED:
 		if (fx->failed.claim) {
-			memcpy(s->claim, fx->failed.text, sizeof(s->claim));
+			sup_say(&s->claim, fx->failed.text);
 			s->claim_ms = now_ms;
 			s->claims++;
 			break;
 		}
-		memcpy(s->failure, fx->failed.text, sizeof(s->failure));
+		sup_say(&s->failure, fx->failed.text);
 		s->failure_ms = now_ms;
 		break;
 	default:

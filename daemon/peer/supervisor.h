@@ -180,14 +180,15 @@ struct supervisor {
 	struct sup_memory memory;
 	uint64_t due_ms;
 	uint64_t tick_ms;
-	char failure[ENGINE_TEXT_MAX]; /* why the last negotiation failed; empty once up */
+	char *failure; /* owned: why the last negotiation failed; NULL: none did, or it is up */
 	uint64_t failure_ms;
-	char
-	    claim[ENGINE_TEXT_MAX]; /* why one who only said that he is this peer was turned away */
+	char *claim; /* owned: why one who only said that he is this peer was turned away, or NULL */
 	uint64_t claim_ms, claims;
 	uint64_t moves, hops, rounds, ups;
 };
 
+/** sup_say() - *@at is a copy of @text now, what was there is freed; NULL: nothing is. */
+void sup_say(char **at, const char *text);
 /** sup_init() - A new peer; begins with the next sup_tick(). @m may be NULL. */
 void sup_init(struct supervisor *s, const struct sup_env *env, const struct sup_config *cfg,
 	      const struct sup_memory *m, uint64_t now_ms);

@@ -137,6 +137,7 @@ struct auth_ctx {
 	int scheme;	 /* enum sig_scheme of our AUTH */
 	bool unknown;	 /* the identity is nobody's: go through the motions */
 	bool mismatch;	 /* a PSK where we expect another proof: the same */
+	uint32_t elsewhere; /* peer whose identity it is, and whose `from` does not hold its address */
 	bool cookie;	 /* the INIT request carried a valid cookie */
 	uint32_t prefix; /* slot of its prefix in the half-open limits */
 	bool initial_contact;

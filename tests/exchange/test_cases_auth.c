@@ -421,8 +421,8 @@ static void ike_case_043_a_failed_child_leaves_the_ike_sa_and_is_tried_again(voi
 		enum engine_why why;
 		const char *at_home, *at_vps;
 	} want[] = { { ENGINE_WHY_NO_PROPOSAL, "NO_PROPOSAL_CHOSEN", "esp-proposals" },
-		     { ENGINE_WHY_TS, "TS_UNACCEPTABLE", "networks" },
-		     { ENGINE_WHY_ADDRESS, "INTERNAL_ADDRESS_FAILURE", NULL } };
+		     { ENGINE_WHY_TS, "TS_UNACCEPTABLE", "local-ts" },
+		     { ENGINE_WHY_ADDRESS, "INTERNAL_ADDRESS_FAILURE", "assign" } };
 
 	(void)s;
 	for (int i = 0; i < 3; i++) {

@@ -115,8 +115,13 @@ static int op_lease(void *arg, uint32_t peer, bool v4, bool v6, struct addr out[
 
 static int64_t op_wall(void *arg)
 {
+	return ((struct host *)arg)->w->wall_s;
+}
+
+static void op_where(void *arg, uint32_t peer, const char *key, char *out, size_t cap)
+{
 	(void)arg;
-	return TEST_CERT_NOW;
+	snprintf(out, cap, "conf:%s%s", peer ? "" : "posternd/", key);
 }
 
 static void op_random(void *arg, void *p, size_t len)
@@ -136,6 +141,7 @@ static const struct engine_ops ops = {
 	.child_install = op_install,
 	.address_lease = op_lease,
 	.wall_s = op_wall,
+	.where = op_where,
 	.random = op_random,
 };
 
@@ -673,6 +679,7 @@ struct world *world_new(uint64_t seed, enum auth_style style)
 	assert_non_null(w);
 	w->seed = seed * 0x9e3779b97f4a7c15ull + 1;
 	w->now_ms = w->start_ms = 1000000;
+	w->wall_s = TEST_CERT_NOW;
 	w->delay_min = w->delay_max = 10;
 	for (int i = 0; i < 2; i++)
 		set_host(w, i, style);

@@ -86,6 +86,7 @@ struct flight {
 
 struct world {
 	uint64_t now_ms, start_ms;
+	int64_t wall_s; /* of both; stands still */
 	uint64_t seed;
 	struct host host[2];
 	struct flight flight[FLIGHT_MAX];

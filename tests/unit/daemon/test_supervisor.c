@@ -700,8 +700,8 @@ static void a_claim_does_not_overwrite_why_our_own_call_failed(void **state)
 	assert_string_equal(s.claim, "somebody's");
 	assert_int_equal(s.claims, 5);
 	comes_up(1, "198.51.100.1");
-	assert_string_equal(s.failure, "");
-	assert_string_equal(s.claim, "");
+	assert_null(s.failure);
+	assert_null(s.claim);
 }
 
 static void is_not_up_before_its_addresses_are_ours(void **state)
@@ -744,7 +744,7 @@ static void a_refused_address_backs_off_further_each_time(void **state)
 	comes_up(200, "198.51.100.1");
 	assert_string_equal(s.failure, "address"); /* until it is known */
 	sup_hold(&s, false, now);
-	assert_string_equal(s.failure, "");
+	assert_null(s.failure);
 	goes_down(200, true, ENGINE_WHY_AUTH_FAILED);
 	assert_true(s.refused_until_ms - now <= SUP_REFUSED_MIN_MS);
 }
