@@ -103,8 +103,9 @@ class Swan:
         return self.ctl("--list-sas").stdout
 
     def spis(self):
-        """SPIs of all CHILD SAs, both directions."""
-        return set(re.findall(r"(?:in|out)\s+([0-9a-f]{8})", self.sas()))
+        """SPIs of the CHILD SAs in use, both directions; not of one that was rekeyed and waits for stray packets."""
+        return {s for child in re.split(r"\n  (?=\S)", self.sas()) if ", INSTALLED" in child
+                for s in re.findall(r"(?:in|out)\s+([0-9a-f]{8})", child)}
 
     def version(self):
         return re.search(r"strongSwan (\S+)", self.m.run(self._cmd(["/usr/lib/ipsec/charon", "--version"])).stdout).group(1)
