@@ -174,6 +174,18 @@ void rekey_ike_done(struct engine *e, struct ike_sa *from, struct ike_sa *to)
 	tasks_run(e, to);
 }
 
+/*
+ * What is offered and taken for the successor: the PRF stays, unless the peer has no proposal with it any
+ * more. s2.18 has the new SA's PRF expand SKEYSEED; strongSwan takes the old one's (5.9.8 and 6.0.1
+ * were seen to), so both ends would have other keys where the PRF changes.
+ */
+static void policy_with_prf(const struct ike_sa *sa, bool any_prf, struct proposals *ps)
+{
+	proposals_keep(ps, sa->peer->p->ike, TRANSFORM_PRF, sa->suite.prf);
+	if (any_prf || !ps->count)
+		*ps = *sa->peer->p->ike;
+}
+
 /* ---- responder ---- */
 
 static void refuse(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
@@ -197,17 +209,20 @@ static void refuse(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
 static uint16_t agree(struct ike_sa *sa, const struct ike_msg *m, struct sa_choice *choice,
 		      uint64_t *spi)
 {
-	struct proposals *offer;
+	struct proposals *offer, *ours;
 	uint16_t notify = 0;
 
 	if (!m->sa.p || !m->nonce.p || !m->ke.data)
 		return INVALID_SYNTAX;
-	offer = calloc(1, sizeof(*offer));
+	offer = calloc(2, sizeof(*offer));
 	if (!offer)
 		return TEMPORARY_FAILURE;
+	ours = &offer[1];
+	policy_with_prf(sa, false, ours);
 	if (sa_parse_offer(m->sa, offer))
 		notify = INVALID_SYNTAX;
-	else if (sa_choose(sa->peer->p->ike, offer, m->ke.group, false, choice) ||
+	else if ((sa_choose(ours, offer, m->ke.group, false, choice) &&
+		  sa_choose(sa->peer->p->ike, offer, m->ke.group, false, choice)) ||
 		 choice->proto != PROTO_IKE || choice_spi(choice, spi))
 		notify = NO_PROPOSAL_CHOSEN;
 	else if (choice->ke != m->ke.group)
@@ -300,7 +315,7 @@ int rekey_ike_send(struct engine *e, struct ike_sa *sa, struct task *t)
 		wr_be64(&w, sa->out.new_spi);
 		sa->out.ni.len = NONCE_LEN;
 		engine_random(e, sa->out.ni.b, NONCE_LEN);
-		*ps = *sa->peer->p->ike;
+		policy_with_prf(sa, t->any_prf, ps);
 		proposals_set_spi(ps, wire, sizeof(wire));
 		b = inner_begin(e);
 		sa_add(b, ps);
@@ -314,10 +329,16 @@ int rekey_ike_send(struct engine *e, struct ike_sa *sa, struct task *t)
 	return err;
 }
 
-static bool ke_again(struct ike_sa *sa, const struct outreq *o, const struct pld_notify *n)
+static bool offer_again(struct ike_sa *sa, const struct outreq *o, const struct pld_notify *n)
 {
-	struct task again = { .kind = TASK_REKEY_IKE, .rounds = (uint8_t)(o->task.rounds + 1) };
+	struct task again = { .kind = TASK_REKEY_IKE,
+			      .rounds = (uint8_t)(o->task.rounds + 1),
+			      .any_prf = o->task.any_prf };
 
+	if (n->type == NO_PROPOSAL_CHOSEN && !o->task.any_prf && !o->rival.active) {
+		again.any_prf = true;
+		return !ike_sa_task_add(sa, &again);
+	}
 	if (n->type != INVALID_KE_PAYLOAD || n->len != 2 || o->task.rounds >= 2)
 		return false;
 	again.group = (uint16_t)(n->data[0] << 8 | n->data[1]);
@@ -331,7 +352,7 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 {
 	char name[IKE_NOTIFY_STR_MAX];
 
-	if (sa->state != SA_UP || ke_again(sa, o, n))
+	if (sa->state != SA_UP || offer_again(sa, o, n))
 		return;
 	if (o->rival.active) { /* the peer's own rekey holds */
 		rekey_ike_done(e, sa, o->rival.sa);
@@ -359,7 +380,7 @@ static struct ike_sa *successor_of_answer(struct engine *e, struct ike_sa *sa, s
 		uint8_t wire[8] = { 0 };
 
 		if (ours) {
-			*ours = *sa->peer->p->ike;
+			policy_with_prf(sa, o->task.any_prf, ours);
 			proposals_set_spi(ours, wire, sizeof(wire));
 			if (!sa_check_reply(ours, reply, false, &choice) &&
 			    !choice_spi(&choice, &spi_r) && m->ke.group == choice.ke &&

@@ -385,6 +385,26 @@ int sa_check_reply(const struct proposals *ours, const struct proposals *reply, 
 	return 0;
 }
 
+void proposals_keep(struct proposals *out, const struct proposals *from, uint8_t type, uint16_t id)
+{
+	out->count = 0;
+	for (unsigned i = 0; i < from->count; i++) {
+		const struct proposal *p = &from->p[i];
+		struct proposal *kept;
+
+		if (!has(p, type, id, 0))
+			continue;
+		kept = &out->p[out->count++];
+		*kept = *p;
+		kept->number = out->count;
+		kept->count = 0;
+		for (unsigned k = 0; k < p->count; k++) {
+			if (p->t[k].type != type || p->t[k].id == id)
+				kept->t[kept->count++] = p->t[k];
+		}
+	}
+}
+
 static void add_ciphers(struct proposal *p, bool aes_fast)
 {
 	if (!aes_fast)

@@ -88,6 +88,11 @@ struct proposal *proposal_add(struct proposals *ps, uint8_t proto);
 void transform_add(struct proposal *p, uint8_t type, uint16_t id, uint16_t bits);
 /** proposals_equal() - The same transforms in the same order, SPIs aside; NULL is equal to NULL. */
 bool proposals_equal(const struct proposals *a, const struct proposals *b);
+/**
+ * proposals_keep() - Those of @from that hold transform @id of @type, with that one alone of its type;
+ * @out->count is 0 when there is none.
+ */
+void proposals_keep(struct proposals *out, const struct proposals *from, uint8_t type, uint16_t id);
 /** proposals_set_spi() - The same SPI into each: 4 bytes for ESP, 8 for an IKE rekey. */
 void proposals_set_spi(struct proposals *ps, const void *spi, uint8_t len);
 /**

@@ -69,6 +69,7 @@ struct task {
 	bool more;	/* CREATE_CHILD: the peer said that there is more for .conf */
 	bool if_none;	/* CREATE_CHILD: only when none of .conf works at that time */
 	uint8_t rounds; /* INVALID_KE_PAYLOAD seen */
+	bool any_prf;	/* REKEY_IKE: the present PRF was refused */
 	uint8_t *bytes; /* owned */
 	size_t len;
 };

@@ -7,8 +7,10 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "scen.h"
+#include "engine_int.h"
 #include "log.h"
 
 static void rekeyed_once(struct world *w)
@@ -55,6 +57,82 @@ SCENARIO(ike_rekey_regular_ke_invalid)
 	answer(w, b, EMPTY);
 	quiet(w);
 	rekeyed_once(w);
+}
+
+static void prfs(struct proposals *ps, uint16_t first, uint16_t second)
+{
+	for (unsigned i = 0; i < ps->count; i++) {
+		struct proposal *p = &ps->p[i];
+		uint8_t n = 0;
+
+		for (unsigned k = 0; k < p->count; k++)
+			if (p->t[k].type != TRANSFORM_PRF)
+				p->t[n++] = p->t[k];
+		p->t[n++] = (struct transform){ .type = TRANSFORM_PRF, .id = first };
+		if (second)
+			p->t[n++] = (struct transform){ .type = TRANSFORM_PRF, .id = second };
+		p->count = n;
+	}
+}
+
+static void prf_is(struct world *w, const char *word)
+{
+	EACH_HOST(h)
+	{
+		struct engine_ike_info i;
+
+		assert_true(engine_ike_info(w->host[h].e, w->host[h].ike, &i));
+		assert_non_null(strstr(i.suite, word));
+	}
+}
+
+/* Who answers likes another PRF better now, and still the present one stays: see policy_with_prf(). */
+static void keeps_the_prf(struct world *w, int a)
+{
+	int b = !a;
+
+	prf_is(w, "prfsha256");
+	prfs(&w->host[b].ike_ps, PRF_HMAC_SHA2_384, PRF_HMAC_SHA2_256);
+	rekey_ike(w, a);
+	ask(w, a, REKEY_IKE);
+	answer(w, b, IKE_MADE);
+	ask(w, a, DELETE_IKE);
+	answer(w, b, EMPTY);
+	quiet(w);
+	rekeyed_once(w);
+	prf_is(w, "prfsha256");
+}
+
+SCENARIO(ike_rekey_keeps_the_prf)
+{
+	(void)b;
+	keeps_the_prf(w, a);
+}
+
+/* The same where who asks offers all that it has, as others do. */
+SCENARIO(ike_rekey_keeps_the_prf_of_many)
+{
+	struct task all = { .kind = TASK_REKEY_IKE, .any_prf = true };
+
+	(void)b;
+	assert_int_equal(0, ike_sa_task_add(sa_by_handle(w->host[a].e, w->host[a].ike), &all));
+	keeps_the_prf(w, a);
+}
+
+/* It takes the present PRF no more: the second request offers all that we have. */
+SCENARIO(ike_rekey_changes_the_prf_that_is_refused)
+{
+	prfs(&w->host[b].ike_ps, PRF_HMAC_SHA2_384, 0);
+	rekey_ike(w, a);
+	ask(w, a, REKEY_IKE);
+	answer(w, b, NO_PROPOSAL);
+	ask(w, a, REKEY_IKE);
+	answer(w, b, IKE_MADE);
+	ask(w, a, DELETE_IKE);
+	answer(w, b, EMPTY);
+	quiet(w);
+	rekeyed_once(w);
+	prf_is(w, "prfsha384");
 }
 
 /*
@@ -287,6 +365,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ike_rekey_regular),
 		cmocka_unit_test(ike_rekey_regular_ke_invalid),
+		cmocka_unit_test(ike_rekey_keeps_the_prf),
+		cmocka_unit_test(ike_rekey_keeps_the_prf_of_many),
+		cmocka_unit_test(ike_rekey_changes_the_prf_that_is_refused),
 		cmocka_unit_test(ike_rekey_collision),
 		cmocka_unit_test(ike_rekey_collision_ke_invalid),
 		cmocka_unit_test(ike_rekey_collision_ke_invalid_delayed_retry),
