@@ -247,39 +247,57 @@ void on_frags_life(struct timer *t, uint64_t now_ms)
 		timer_arm(sa->engine, t, next_ms);
 }
 
-/* Decrypt, and join fragments. 1: whole, in *first, *len; 0: wait for more; or -errno. */
-static int open_message(struct engine *e, struct ike_sa *sa, struct ike_msg *m, uint8_t *first,
-			size_t *len)
+/* An authentic fragment: kept, and joined with the others once it is the last. Result as open_message(). */
+static int keep_fragment(struct engine *e, struct ike_sa *sa, struct frag_set **set,
+			 const struct frag_set *other, const struct ike_msg *m, uint8_t *first,
+			 size_t *len)
 {
-	struct frag_set **set = &sa->frags_in[ike_hdr_is_response(&m->hdr)];
 	int err;
 
-	if (m->sk.type == PLD_SKF && !sa->frag)
-		return -EPROTO;
-	if (m->sk.type == PLD_SKF) {
-		if (!*set)
-			*set = calloc(1, sizeof(**set));
-		if (!*set)
-			return -ENOMEM;
-		err = frag_check(*set, m);
-		if (err && (*set)->active && (*set)->id == m->hdr.id)
-			return err;
+	if (!*set)
+		*set = calloc(1, sizeof(**set));
+	if (!*set)
+		return -ENOMEM;
+	if (m->sk.frag_number < m->sk.frag_total)
+		path_is_smaller(sa, m->raw.len); /* to the peer's knowledge */
+	if (!(*set)->active) {
+		(*set)->pool = sa->auth ? &e->frag_strangers : NULL;
+		(*set)->pool_max = FRAG_STRANGERS_MAX;
 	}
-	err = sk_open(sa->aead_in, m, e->plain, sizeof(e->plain), len);
-	*first = m->sk.first;
-	if (err || m->sk.type == PLD_SK)
-		return err ? err : 1;
-	if (m->raw.len < sa->frag_max && m->sk.frag_number < m->sk.frag_total &&
-	    m->raw.len >= MSG_SMALL_MAX)
-		sa->frag_max = m->raw.len; /* the peer knows of a smaller path */
-	(*set)->max = sa->auth ? ENGINE_MSG_MAX : 0; /* a stranger until AUTH holds */
+	(*set)->max = sa->auth ? FRAG_STRANGER_MAX : FRAG_BYTES_MAX;
+	(*set)->max -= other ? other->bytes : 0; /* one bound for both directions */
 	err = frag_add(*set, m, e->plain, *len, e->now_ms);
-	if (!err && !timer_armed(&sa->frags))
+	if (!timer_armed(&sa->frags))
 		timer_arm(e, &sa->frags, e->now_ms + FRAG_TIMEOUT_MS);
 	if (err <= 0)
 		return err;
 	err = frag_join(*set, e->plain, sizeof(e->plain), len, first);
 	return err ? err : 1;
+}
+
+/* Decrypt, and join fragments. 1: whole, in *first, *len; 0: wait for more; or -errno. */
+static int open_message(struct engine *e, struct ike_sa *sa, struct ike_msg *m, uint8_t *first,
+			size_t *len)
+{
+	static const struct frag_set none;
+	bool response = ike_hdr_is_response(&m->hdr);
+	struct frag_set **set = &sa->frags_in[response];
+	int err = 0;
+
+	if (*set)
+		frag_expire(*set, e->now_ms);
+	if (m->sk.type == PLD_SKF)
+		err = sa->frag ? frag_check(*set ? *set : &none, m) : -EPROTO;
+	if (!err)
+		err = sk_open(sa->aead_in, m, e->plain, sizeof(e->plain), len);
+	if (err)
+		return err;
+	*first = m->sk.first;
+	if (m->sk.type == PLD_SKF)
+		return keep_fragment(e, sa, set, sa->frags_in[!response], m, first, len);
+	if (*set)
+		frag_clear(*set); /* the whole message is here before its fragments */
+	return 1;
 }
 
 static void note_reply(struct engine *e, struct ike_sa *sa, const struct engine_path *path)
@@ -348,6 +366,15 @@ static void on_bad_payloads(struct engine *e, struct ike_sa *sa, const struct ik
 		sa_end_soft(e, sa, ENGINE_WHY_PROTOCOL, false);
 }
 
+/* The peer repeats its request: is our answer too large for the way back? RFC 7383 s2.5.2 lets us guess. */
+static void answer_lost(struct engine *e, struct ike_sa *sa)
+{
+	if (++sa->win.repeated != RETRANSMIT_STEP_DOWN - 1)
+		return;
+	path_is_smaller(sa, MSG_SMALL_MAX);
+	reply_cut_smaller(e, sa);
+}
+
 static bool window_lets_in(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 			   const struct engine_path *path, uint64_t hash)
 {
@@ -365,15 +392,16 @@ static bool window_lets_in(struct engine *e, struct ike_sa *sa, struct ike_msg *
 		return true;
 	if (v == WINDOW_DUPLICATE && (m->sk.type == PLD_SK || m->sk.frag_number == 1)) {
 		if (hash == sa->win.request_hash) {
+			answer_lost(e, sa);
 			reply_again(e, sa, path);
 			return false;
 		}
 		/* The same request cut into smaller fragments: other bytes, but authentic (RFC 7383 s2.6.1). */
-		if (m->sk.type == PLD_SKF &&
+		if (m->sk.type == PLD_SKF && sa->frag &&
 		    !sk_open(sa->aead_in, m, e->plain, sizeof(e->plain), &len)) {
 			sa->win.request_hash = hash;
-			if (m->raw.len >= MSG_SMALL_MAX && m->raw.len < sa->frag_max)
-				sa->frag_max = m->raw.len;
+			path_is_smaller(sa, m->raw.len);
+			reply_cut_smaller(e, sa);
 			reply_again(e, sa, path);
 			return false;
 		}

@@ -37,6 +37,8 @@
 #define COOKIE_SECRET_MS   60000
 #define COOKIE_LEN	   17
 #define CERTREQ_KEYIDS_MAX 16
+#define FRAG_STRANGER_MAX  32768	      /* bytes of fragments before AUTH holds, */
+#define FRAG_STRANGERS_MAX (16u * 1024 * 1024) /* and of all such IKE SAs together */
 #define MOTIONS_KEYS	   (KEY_RSA + 1)
 #define PEER_IKE_SAS_MAX   16 /* authenticated ones of a peer, those on their way out included */
 
@@ -101,6 +103,7 @@ struct engine {
 	uint8_t keyids[CERTREQ_KEYIDS_MAX][20];
 	size_t keyid_count;
 
+	size_t frag_strangers; /* bytes of fragments of IKE SAs whose AUTH does not hold yet */
 	struct log_limit limit;	     /* strangers, by network */
 	struct log_limit peer_limit; /* who has proved himself, by peer */
 	uint64_t stray_since_ms; /* INVALID_IKE_SPI and INVALID_MAJOR_VERSION answers */
@@ -221,6 +224,10 @@ void request_once(struct engine *e, struct ike_sa *sa, uint8_t exchange);
 int reply_send(struct engine *e, struct ike_sa *sa, uint8_t exchange, uint32_t id,
 	       const struct engine_path *path, uint64_t request_hash);
 void reply_again(struct engine *e, struct ike_sa *sa, const struct engine_path *path);
+/** path_is_smaller() - Messages above @size seem not to get through; but what every path takes does. */
+void path_is_smaller(struct ike_sa *sa, size_t size);
+/** reply_cut_smaller() - The stored answer too keeps to that size from now on. Uses e->plain. */
+void reply_cut_smaller(struct engine *e, struct ike_sa *sa);
 void request_resend(struct engine *e, struct ike_sa *sa, const struct engine_path *path);
 void resend_arm(struct engine *e, struct ike_sa *sa);
 void on_resend(struct timer *t, uint64_t now_ms);

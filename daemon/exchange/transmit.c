@@ -2,8 +2,9 @@
 /*
  * Theory: how messages leave. A chain of payloads is written into e->build, sealed (whole, or as
  * RFC 7383 fragments) into datagrams, and those are kept: a request's until it is answered, an
- * answer's until the next request. A request that stays unanswered is cut smaller once,
- * which makes other bytes under the same message ID, as RFC 7383 s2.5.2 allows.
+ * answer's until the next request. A request that stays unanswered, and an answer after which the
+ * request comes again and again, is cut smaller once, which makes other bytes under the same
+ * message ID, as RFC 7383 s2.5.2 allows.
  */
 #include "engine_int.h"
 
@@ -142,6 +143,16 @@ void reply_again(struct engine *e, struct ike_sa *sa, const struct engine_path *
 	send_all(e, sa, path, &sa->win.reply);
 }
 
+static void datagrams_replace(struct datagrams *d, struct datagrams *fresh, int err)
+{
+	if (err) {
+		datagrams_clear(fresh);
+		return;
+	}
+	datagrams_clear(d);
+	*d = *fresh;
+}
+
 /* Smaller fragments for a request that may be too large for the path. */
 static void cut_smaller(struct engine *e, struct ike_sa *sa)
 {
@@ -151,16 +162,61 @@ static void cut_smaller(struct engine *e, struct ike_sa *sa)
 	sa->frag_max = MSG_SMALL_MAX;
 	if (!sa->out.inner)
 		return;
-	if (seal(e, sa, &h, sa->out.first, sa->out.inner, sa->out.inner_len, &d)) {
-		datagrams_clear(&d);
-	} else {
-		datagrams_clear(&sa->out.datagrams);
-		sa->out.datagrams = d;
-	}
+	datagrams_replace(&sa->out.datagrams, &d,
+			  seal(e, sa, &h, sa->out.first, sa->out.inner, sa->out.inner_len, &d));
 	secret_wipe(sa->out.inner, sa->out.inner_len);
 	free(sa->out.inner);
 	sa->out.inner = NULL;
 	sa->out.inner_len = 0;
+}
+
+/* What our stored answer says, in e->plain: nobody keeps the plaintext of every answer for this. */
+static int reply_open(struct engine *e, struct ike_sa *sa, struct ike_hdr *h, uint8_t *first,
+		      size_t *len)
+{
+	static struct ike_msg m; /* one thread; too large for a stack frame */
+	int err = 0;
+
+	*len = 0;
+	for (size_t i = 0; !err && i < sa->win.reply.count; i++) {
+		const struct datagram *d = &sa->win.reply.v[i];
+		size_t n = 0;
+
+		err = ike_msg_parse(d->bytes, d->len, &m);
+		if (!err)
+			err = sk_open(sa->aead_out, &m, e->plain + *len, sizeof(e->plain) - *len,
+				      &n);
+		if (!i)
+			*first = m.sk.first;
+		*h = m.hdr;
+		*len += n;
+	}
+	return err;
+}
+
+void path_is_smaller(struct ike_sa *sa, size_t size)
+{
+	if (size < MSG_SMALL_MAX)
+		size = MSG_SMALL_MAX;
+	if (size < sa->frag_max)
+		sa->frag_max = size;
+}
+
+void reply_cut_smaller(struct engine *e, struct ike_sa *sa)
+{
+	struct datagrams d = { 0 };
+	size_t len, largest = 0;
+	struct ike_hdr h;
+	uint8_t first = 0;
+
+	for (size_t i = 0; i < sa->win.reply.count; i++)
+		if (sa->win.reply.v[i].len > largest)
+			largest = sa->win.reply.v[i].len;
+	if (!sa->frag || largest <= sa->frag_max)
+		return;
+	if (!reply_open(e, sa, &h, &first, &len))
+		datagrams_replace(&sa->win.reply, &d, seal(e, sa, &h, first, e->plain, len, &d));
+	secret_wipe(e->plain, len);
 }
 
 void request_resend(struct engine *e, struct ike_sa *sa, const struct engine_path *path)

@@ -40,7 +40,9 @@ void frag_clear(struct frag_set *s)
 			free(s->frag[i].p);
 		}
 	}
-	*s = (struct frag_set){ .max = s->max };
+	if (s->pool)
+		*s->pool -= s->bytes;
+	*s = (struct frag_set){ .max = s->max, .pool = s->pool, .pool_max = s->pool_max };
 }
 
 bool frag_expire(struct frag_set *s, uint64_t now_ms)
@@ -71,6 +73,8 @@ int frag_add(struct frag_set *s, const struct ike_msg *m, const void *plain, siz
 		frag_clear(s);
 		return -EMSGSIZE;
 	}
+	if (s->pool && (*s->pool > s->pool_max || len > s->pool_max - *s->pool))
+		return -ENOBUFS;
 	copy = malloc(len);
 	if (!copy)
 		return -ENOMEM;
@@ -88,6 +92,8 @@ int frag_add(struct frag_set *s, const struct ike_msg *m, const void *plain, siz
 	s->frag[i].p = copy;
 	s->frag[i].len = (uint16_t)len;
 	s->bytes += len;
+	if (s->pool)
+		*s->pool += len;
 	return ++s->have == s->total;
 }
 

@@ -13,7 +13,7 @@
 #include "sk.h"
 
 #define FRAGS_MAX	64
-#define FRAG_BYTES_MAX	65535
+#define FRAG_BYTES_MAX	60000 /* with what keeps them less than 64 KiB */
 #define FRAG_TIMEOUT_MS 10000
 
 struct frag_set {
@@ -26,7 +26,10 @@ struct frag_set {
 	uint8_t first; /* from fragment 1 */
 	uint64_t since_ms;
 	size_t bytes;
-	size_t max; /* bytes, from the owner; 0: FRAG_BYTES_MAX. Outlives frag_clear(). */
+	/* From the owner; they outlive frag_clear(). */
+	size_t max;	 /* bytes; 0: FRAG_BYTES_MAX */
+	size_t *pool;	 /* bytes that this set and others hold together, or NULL */
+	size_t pool_max; /* of them */
 	struct {
 		uint8_t *p; /* owned, NULL: missing */
 		uint16_t len;
@@ -44,7 +47,7 @@ int frag_check(const struct frag_set *s, const struct ike_msg *m);
  * @plain, @len: from sk_open(). A set of another message ID, or older than FRAG_TIMEOUT_MS, is
  * dropped first.
  * Returns 1: complete, call frag_join(); 0: more to come; errors of frag_check(); -EMSGSIZE (over
- * the bound: the set is dropped), -ENOMEM.
+ * the bound: the set is dropped), -ENOBUFS (the pool is full: this fragment is dropped), -ENOMEM.
  */
 int frag_add(struct frag_set *s, const struct ike_msg *m, const void *plain, size_t len,
 	     uint64_t now_ms);

@@ -50,6 +50,7 @@ void window_commit_request(struct window *w, struct datagrams *reply, uint64_t r
 	w->reply = *reply;
 	memset(reply, 0, sizeof(*reply));
 	w->request_hash = request_hash;
+	w->repeated = 0;
 	w->answering = false;
 	w->next_in++;
 }

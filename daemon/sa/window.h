@@ -34,7 +34,8 @@ struct window {
 	bool outstanding; /* next_out was sent and has no answer */
 	bool answering;	  /* next_in is authentic and its answer is being made */
 	struct datagrams reply;
-	uint64_t request_hash; /* of the datagram (first fragment) that next_in-1 was */
+	uint64_t request_hash; /* of the datagram (last or first fragment) that next_in-1 was */
+	uint32_t repeated;     /* how often those bytes came again */
 };
 
 enum window_verdict {

@@ -138,15 +138,17 @@ static void a_half_open_sa_holds_few_fragments_and_not_for_long(void **s)
 		send_fragment(w, from, i, 64);
 		at = w->host[VPS].e->strangers; /* since the first that was authentic */
 		assert_non_null(at);
-		assert_true(!at->frags_in[0] || at->frags_in[0]->bytes <= ENGINE_MSG_MAX);
+		assert_true(!at->frags_in[0] || at->frags_in[0]->bytes <= FRAG_STRANGER_MAX);
 	}
 	frag_clear(at->frags_in[0]);
 	send_fragment(w, from, 1, 3);
 	send_fragment(w, from, 2, 3);
 	assert_int_equal(at->frags_in[0]->have, 2);
+	assert_int_equal(w->host[VPS].e->frag_strangers, 2000); /* all strangers have one bound, too */
 	world_run(w, FRAG_TIMEOUT_MS + 1000); /* nothing more comes */
 	assert_ptr_equal(at, w->host[VPS].e->strangers);
 	assert_null(at->frags_in[0]);
+	assert_int_equal(w->host[VPS].e->frag_strangers, 0);
 	world_run(w, 60000);
 	world_no_leaks(w);
 	world_free(w);

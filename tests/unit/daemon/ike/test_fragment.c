@@ -214,12 +214,31 @@ static void memory_is_bounded(void **state)
 	(void)state;
 	for (uint16_t i = 1; i <= 63; i++) {
 		m = skf(i, 64, 1);
-		assert_int_equal(frag_add(&s, &m, inner, 1040, 0), 0);
+		assert_int_equal(frag_add(&s, &m, inner, 952, 0), 0);
 	}
 	m = skf(64, 64, 1);
-	assert_int_equal(frag_add(&s, &m, inner, 16, 0), -EMSGSIZE);
+	assert_int_equal(frag_add(&s, &m, inner, 25, 0), -EMSGSIZE);
 	assert_false(s.active);
 	assert_int_equal(s.bytes, 0);
+}
+
+static void sets_that_share_a_pool_are_bounded_together(void **state)
+{
+	size_t pool = 0;
+	struct frag_set a = { .pool = &pool, .pool_max = 5 }, b = a;
+
+	(void)state;
+	assert_int_equal(add(&a, 1, 2, "abc", 0), 0);
+	assert_int_equal(add(&b, 1, 2, "def", 0), -ENOBUFS);
+	assert_int_equal(add(&b, 1, 2, "de", 0), 0);
+	assert_int_equal(pool, 5);
+	assert_int_equal(add(&b, 2, 2, "f", 0), -ENOBUFS);
+	assert_true(b.active); /* what it has stays */
+	assert_true(frag_expire(&a, 10000));
+	assert_int_equal(pool, 2);
+	assert_int_equal(add(&b, 2, 2, "f", 1), 1);
+	joins_to(&b, "def");
+	assert_int_equal(pool, 0);
 }
 
 static void plans_that_cannot_work_are_refused(void **state)
@@ -251,6 +270,7 @@ int main(void)
 		cmocka_unit_test(another_message_id_drops_the_set),
 		cmocka_unit_test(a_set_lives_ten_seconds),
 		cmocka_unit_test(memory_is_bounded),
+		cmocka_unit_test(sets_that_share_a_pool_are_bounded_together),
 		cmocka_unit_test(plans_that_cannot_work_are_refused),
 	};
 
