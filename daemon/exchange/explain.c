@@ -71,14 +71,23 @@ void explain(struct engine *e, const struct peer_entry *pe, const struct ike_sa 
 
 /* ---- proposals ---- */
 
+/* As proposals_str(), and what did not fit shows. */
+static const char *offer_text(const struct proposals *ps, char out[static OFFER_TEXT])
+{
+	proposals_str(ps, out, OFFER_TEXT);
+	if (strlen(out) == OFFER_TEXT - 1)
+		memcpy(out + OFFER_TEXT - 4, "...", 4);
+	return out;
+}
+
 static void no_proposal(struct engine *e, const struct ike_sa *sa, const struct engine_path *path,
 			const struct proposals *offer, const struct proposals *ours)
 {
 	bool ike = offer->count && offer->p[0].proto == PROTO_IKE;
 	char theirs[OFFER_TEXT], mine[OFFER_TEXT], weak[OFFER_TEXT];
 
-	proposals_str(offer, theirs, sizeof(theirs));
-	proposals_str(ours, mine, sizeof(mine));
+	offer_text(offer, theirs);
+	offer_text(ours, mine);
 	if (proposals_lack(offer, weak, sizeof(weak)))
 		explain(
 		    e, sa ? sa->peer : NULL, sa, path, ENGINE_WHY_NO_PROPOSAL, false,
@@ -118,7 +127,7 @@ void explain_call(struct engine *e, struct ike_sa *sa, enum engine_why why, uint
 			"`ike-proposals`: compare with the other side's, its log says what it "
 			"accepts",
 			ike_notify_str(notify, name),
-			proposals_str(sa->peer->p->ike, ours, sizeof(ours)));
+			offer_text(sa->peer->p->ike, ours));
 }
 
 /* ---- identity and proof ---- */
@@ -312,8 +321,8 @@ void explain_child_by_peer(struct engine *e, struct ike_sa *sa, const struct chi
 			"the peer refuses %s with %s: ours: %s; `esp-proposals`: compare with the "
 			"other side's, its log says what it accepts",
 			what, ike_notify_str(notify, name),
-			proposals_str(p->child_count && p->child[0].esp ? p->child[0].esp : p->esp,
-				      offer, sizeof(offer)));
+			offer_text(p->child_count && p->child[0].esp ? p->child[0].esp : p->esp,
+				   offer));
 	else if (notify == INTERNAL_ADDRESS_FAILURE || notify == FAILED_CP_REQUIRED)
 		explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_ADDRESS, true,
 			"the peer refuses %s with %s: it has no tunnel address for us; "

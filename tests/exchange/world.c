@@ -460,7 +460,9 @@ static void keys_process(struct world *w, int h, struct fx *f)
 	else
 		assert_int_equal(0, auth_psk(f->auth.prf, f->auth.key_ref ? &host->psk : &none,
 					     octets, out, &len));
-	DO(w, h, engine_on_auth_result(e, now, f->auth.token, out, len, fx));
+	if (host->keys_fail)
+		len = 0;
+	DO(w, h, engine_on_auth_result(e, now, f->auth.token, len ? out : NULL, len, fx));
 }
 
 static void remove_half(struct host *h, const struct fx *f)

@@ -58,7 +58,8 @@ struct host {
 	/* Pool of this side: addresses for a peer without assign; NULL: it has none. */
 	int (*lease)(struct host *h, bool v4, bool v6, struct addr out[static 2], char *why,
 		     size_t cap);
-	bool keys_dead;
+	bool keys_dead; /* no answer */
+	bool keys_fail; /* the answer is that it cannot */
 	uint32_t ike; /* handle of the newest IKE SA that is up */
 	bool never_set_path;
 	bool nonce_set; /* every nonce begins with nonce_lead */
