@@ -314,8 +314,19 @@ void on_child_life(struct timer *t, uint64_t now_ms)
 	case CHILD_LINGER:
 		child_drop(e, c, false);
 		break;
-	case CHILD_UP:
+	case CHILD_CLOSING: /* nobody answers our Delete; what it names goes all the same */
+		child_linger(e, c, true);
+		break;
 	case CHILD_HALF:
+		/* A whole life without a packet or a Delete of the one before: the peer has it not. */
+		if (now_ms >= c->rekey_at_ms) {
+			timer_arm(e, &c->life, now_ms + 30000);
+			if (sa->state == SA_UP)
+				task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
+			break;
+		}
+		/* fall through */
+	case CHILD_UP:
 		if (c->condemned) { /* the peer had its time; it is still told when it answers */
 			child_stop_out(e, c);
 			timer_arm(e, &c->life, now_ms + 30000);

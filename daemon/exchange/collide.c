@@ -104,8 +104,11 @@ enum collide_verdict collide(const struct ike_sa *sa, enum peer_wish wish, const
 	return COLLIDE_ANSWER;
 }
 
-bool collide_lost(const struct nonce *ours_i, const struct nonce *ours_r,
+bool collide_lost(const struct ike_sa *sa, const struct nonce *ours_i, const struct nonce *ours_r,
 		  const struct collision *rival)
 {
-	return nonce_cmp(nonce_lower(ours_i, ours_r), &rival->lowest) < 0;
+	int c = nonce_cmp(nonce_lower(ours_i, ours_r), &rival->lowest);
+
+	/* Equal ones come of broken random numbers only; still one side alone must give in. */
+	return c < 0 || (!c && sa->series_initiator);
 }

@@ -272,8 +272,10 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 	}
 	child_rekey_in_vain(e, sa, o);
 	if (n->type == TEMPORARY_FAILURE) {
+		uint64_t wait_ms = rekey_put_off(e, sa);
+
 		if (o->task.kind == TASK_REKEY_CHILD)
-			rekey_again(e, sa, o->task.spi, SOON_MS);
+			rekey_again(e, sa, o->task.spi, wait_ms);
 		else
 			child_want(e, sa, conf, SOON_MS);
 		return;
@@ -294,6 +296,10 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 		rekey_again(e, sa, o->task.spi, REFUSE_MS);
 	else
 		child_want(e, sa, conf, SOON_MS);
+	/* s1.3: what cannot be rekeyed here goes on in a new IKE SA */
+	if (n->type == NO_ADDITIONAL_SAS && o->task.kind == TASK_REKEY_CHILD &&
+	    sa->series_initiator)
+		call_beside(e, sa);
 }
 
 /* The new one works. Which of up to three goes now? */
@@ -309,7 +315,7 @@ static void on_success(struct engine *e, struct ike_sa *sa, struct outreq *o, st
 	 * for its own. Otherwise it gave its own up, whatever the nonces say.
 	 */
 	if (o->rival.active && (rival || !old || old->state == CHILD_LINGER) &&
-	    collide_lost(&o->ni, nr, &o->rival)) {
+	    collide_lost(sa, &o->ni, nr, &o->rival)) {
 		log_info(&sa->log, "both sides rekeyed: ours is the redundant CHILD SA");
 		if (rival)
 			rival_stays(e, sa, o, rival);
@@ -357,6 +363,8 @@ void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o
 	int err = -EPROTO;
 
 	o->new_child = NULL;
+	if (!n || n->type != TEMPORARY_FAILURE)
+		sa->put_off_ms = 0;
 	if (!c)
 		return;
 	conf = c->conf;

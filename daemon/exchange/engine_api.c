@@ -16,22 +16,10 @@ int64_t engine_initiate(struct engine *e, uint64_t now_ms, uint32_t peer,
 	if (!pe)
 		return -ENOENT;
 	engine_enter(e, now_ms, fx);
-	sa = sa_register(e, pe, engine_random_spi(e), 0, true);
-	if (!sa) {
-		engine_leave(e);
-		return -ENOMEM;
-	}
-	sa->state = SA_CALLING;
-	sa->series_initiator = true;
-	sa->path = *path;
-	if (!pe->alive_ms)
-		pe->alive_ms = now_ms;
-	handle = sa->handle;
-	err = call_begin(e, sa);
-	if (err)
-		sa_end(e, sa, ENGINE_WHY_LOCAL, false);
+	sa = call_start(e, pe, path, &err);
+	handle = sa ? (int64_t)sa->handle : err;
 	engine_leave(e);
-	return err ? err : handle;
+	return handle;
 }
 
 void engine_on_auth_result(struct engine *e, uint64_t now_ms, uint64_t token, const uint8_t *result,

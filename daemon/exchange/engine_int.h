@@ -23,6 +23,8 @@
 #define HALF_PATIENCE_MS   (5 * 60 * 1000) /* for a sign that the peer has our answer */
 #define CALL_KEYED_MS	   (5 * 60 * 1000)
 #define CALL_CANDIDATES	   4
+#define BESIDE_MS	   30000 /* for a call that an IKE SA makes for itself */
+#define TEMPORARY_MS	   (5 * 60 * 1000) /* of TEMPORARY_FAILURE alone: out of step */
 #define CALL_ROUNDS	   5
 #define REFUSAL_GRACE_MS   1000 /* an unauthenticated refusal counts when nothing better came */
 #define CANDIDATE_WAIT_MS  2000
@@ -243,6 +245,14 @@ bool stray_allowed(struct engine *e);
 
 /* ike_sa_init.c */
 int call_begin(struct engine *e, struct ike_sa *sa);
+/** call_start() - A new call, or NULL and *@err. */
+struct ike_sa *call_start(struct engine *e, struct peer_entry *pe, const struct engine_path *path,
+			  int *err);
+/**
+ * call_beside() - The peer lets @old not go on: a new IKE SA is called for by the same path, for a while,
+ * unless a call is under way. @old works on; it is retired when the new one comes up.
+ */
+void call_beside(struct engine *e, struct ike_sa *old);
 void call_resend_due(struct engine *e, struct ike_sa *sa);
 void call_refused(struct engine *e, struct ike_sa *sa);
 void call_candidate_gone(struct engine *e, struct ike_sa *call);
@@ -474,6 +484,11 @@ bool cp_give(struct engine *e, struct ike_sa *sa, const struct ike_msg *m, struc
 /* rekey.c */
 void rekey_schedule(struct engine *e, struct ike_sa *sa);
 void on_sa_life(struct timer *t, uint64_t now_ms);
+/**
+ * rekey_put_off() - The peer said TEMPORARY_FAILURE: how many ms to wait. After minutes of nothing else
+ * the IKE SA is replaced, or closed if that is not our part (RFC 7296 s2.25).
+ */
+uint64_t rekey_put_off(struct engine *e, struct ike_sa *sa);
 int rekey_ike_send(struct engine *e, struct ike_sa *sa, struct task *t);
 void rekey_ike_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 		       const struct engine_path *path, uint64_t request_hash);
@@ -509,7 +524,7 @@ enum collide_verdict {
 enum collide_verdict collide(const struct ike_sa *sa, enum peer_wish wish,
 			     const struct child_sa *c);
 /** collide_lost() - Ours has the lowest of the four nonces: ours is the redundant one (s2.8.1). */
-bool collide_lost(const struct nonce *ours_i, const struct nonce *ours_r,
+bool collide_lost(const struct ike_sa *sa, const struct nonce *ours_i, const struct nonce *ours_r,
 		  const struct collision *rival);
 
 /* unique.c */

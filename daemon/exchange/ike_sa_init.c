@@ -180,12 +180,50 @@ static int call_renew(struct engine *e, struct ike_sa *sa)
 	return call_send(e, sa);
 }
 
+struct ike_sa *call_start(struct engine *e, struct peer_entry *pe, const struct engine_path *path,
+			  int *err)
+{
+	struct ike_sa *sa = sa_register(e, pe, engine_random_spi(e), 0, true);
+
+	*err = -ENOMEM;
+	if (!sa)
+		return NULL;
+	sa->state = SA_CALLING;
+	sa->series_initiator = true;
+	sa->path = *path;
+	if (!pe->alive_ms)
+		pe->alive_ms = e->now_ms;
+	*err = call_begin(e, sa);
+	if (!*err)
+		return sa;
+	sa_end(e, sa, ENGINE_WHY_LOCAL, false);
+	return NULL;
+}
+
+void call_beside(struct engine *e, struct ike_sa *old)
+{
+	struct ike_sa *sa;
+	int err;
+
+	for (const struct ike_sa *o = old->peer->sas; o; o = o->peer_next)
+		if (o->state == SA_CALLING)
+			return;
+	log_info(&old->log, "calling anew: this IKE SA cannot be continued, but is used until then");
+	sa = call_start(e, old->peer, &old->path, &err);
+	if (sa)
+		sa->call->until_ms = e->now_ms + BESIDE_MS;
+}
+
 void call_resend_due(struct engine *e, struct ike_sa *sa)
 {
 	struct call *c = sa->call;
 
 	if (c->candidates)
 		return;
+	if (c->until_ms && e->now_ms >= c->until_ms) {
+		call_end(e, sa, ENGINE_WHY_TIMEOUT);
+		return;
+	}
 	c->rounds = 0;
 	/* The responder may hold an IKE SA for this SPI by now, whose answers we never got. */
 	if (c->spent)

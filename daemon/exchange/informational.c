@@ -29,7 +29,7 @@ int delete_send(struct engine *e, struct ike_sa *sa, struct task *t)
 	child_stop_out(e, c);
 	child_successor_sends(e, c);
 	c->state = CHILD_CLOSING;
-	timer_clear(&e->timers, &c->life);
+	timer_arm(e, &c->life, e->now_ms + RETIRED_MS); /* the peer may be gone */
 	return request_send(e, sa, INFORMATIONAL, t);
 }
 

@@ -347,6 +347,26 @@ static bool offer_again(struct ike_sa *sa, const struct outreq *o, const struct 
 	return !ike_sa_task_add(sa, &again);
 }
 
+uint64_t rekey_put_off(struct engine *e, struct ike_sa *sa)
+{
+	uint64_t since_ms;
+
+	if (!sa->put_off_ms)
+		sa->put_off_ms = e->now_ms;
+	since_ms = e->now_ms - sa->put_off_ms;
+	if (since_ms >= TEMPORARY_MS) {
+		sa->put_off_ms = 0;
+		explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_PROTOCOL, true,
+			"the peer answers everything with TEMPORARY_FAILURE for minutes: the two "
+			"sides are out of step");
+		if (sa->series_initiator)
+			call_beside(e, sa);
+		else
+			task_queue(e, sa, TASK_DELETE_IKE, 0);
+	}
+	return 1000 + (since_ms < 80000 ? since_ms / 4 : 20000);
+}
+
 static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 		       const struct pld_notify *n)
 {
@@ -358,13 +378,17 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 		rekey_ike_done(e, sa, o->rival.sa);
 		return;
 	}
-	timer_arm(e, &sa->life,
-		  e->now_ms + (n->type == TEMPORARY_FAILURE ? 1000 + engine_random32(e) % 2000
-							    : 60000 + engine_random32(e) % 10000));
-	if (n->type != TEMPORARY_FAILURE)
-		explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_REFUSED, true,
-			"the peer refuses to rekey the IKE SA with %s",
-			ike_notify_str(n->type, name));
+	if (n->type == TEMPORARY_FAILURE) {
+		uint64_t wait_ms = rekey_put_off(e, sa);
+
+		timer_arm(e, &sa->life, e->now_ms + wait_ms + engine_random32(e) % 2000);
+		return;
+	}
+	timer_arm(e, &sa->life, e->now_ms + 60000 + engine_random32(e) % 10000);
+	explain(e, sa->peer, sa, &sa->path, ENGINE_WHY_REFUSED, true,
+		"the peer refuses to rekey the IKE SA with %s", ike_notify_str(n->type, name));
+	if (n->type == NO_ADDITIONAL_SAS && sa->series_initiator)
+		call_beside(e, sa);
 }
 
 static struct ike_sa *successor_of_answer(struct engine *e, struct ike_sa *sa, struct outreq *o,
@@ -401,6 +425,8 @@ void rekey_ike_response(struct engine *e, struct ike_sa *sa, struct outreq *o,
 	struct ike_sa *to = NULL;
 	struct nonce nr;
 
+	if (!n || n->type != TEMPORARY_FAILURE)
+		sa->put_off_ms = 0;
 	if (n && !m->sa.p) {
 		on_refusal(e, sa, o, n);
 		return;
@@ -419,7 +445,7 @@ void rekey_ike_response(struct engine *e, struct ike_sa *sa, struct outreq *o,
 		return;
 	}
 	to->confirmed = true;
-	if (sa->state != SA_UP || (o->rival.active && collide_lost(&o->ni, &nr, &o->rival))) {
+	if (sa->state != SA_UP || (o->rival.active && collide_lost(sa, &o->ni, &nr, &o->rival))) {
 		log_info(&sa->log, "both sides rekeyed: ours is the redundant IKE SA");
 		if (sa->state == SA_UP)
 			rekey_ike_done(e, sa, o->rival.sa);

@@ -155,6 +155,7 @@ struct call {
 	uint8_t cookie[IKE_COOKIE_MAX];
 	size_t cookie_len;
 	uint8_t rounds;	     /* COOKIE and INVALID_KE_PAYLOAD answered */
+	uint64_t until_ms;   /* then it gives up; 0: never */
 	uint64_t keyed_ms;   /* SPI and DH value drawn */
 	uint64_t dh_since_ms; /* the second in which dh_count answers cost us a DH */
 	uint8_t dh_count;
@@ -212,6 +213,7 @@ struct ike_sa {
 	uint64_t since_ms, rekey_at_ms, reply_ms;
 	uint64_t begun_ms;	  /* IKE_SA_INIT came, or left */
 	uint64_t series_since_ms; /* when the first of the series came up */
+	uint64_t put_off_ms;	  /* since when TEMPORARY_FAILURE is all that we hear; 0: it is not */
 	struct child_due *due;	  /* configured CHILD SAs that are not up */
 	unsigned due_count;
 	struct timer resend; /* outstanding request */

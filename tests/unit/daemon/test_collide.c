@@ -176,7 +176,15 @@ static void the_lowest_of_four_nonces_loses(void **s)
 		struct nonce ni = nonce(at[i].ni), nr = nonce(at[i].nr);
 		struct collision r = { .active = true, .lowest = nonce(at[i].rival) };
 
-		assert_int_equal(collide_lost(&ni, &nr, &r), at[i].lost);
+		assert_int_equal(collide_lost(sa, &ni, &nr, &r), at[i].lost);
+	}
+	/* All four the same: one of the two sides gives in, and only one. */
+	for (int series = 0; series < 2; series++) {
+		struct nonce n = nonce("same");
+		struct collision r = { .active = true, .lowest = n };
+
+		sa->series_initiator = series;
+		assert_int_equal(collide_lost(sa, &n, &n, &r), series);
 	}
 }
 
