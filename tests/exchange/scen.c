@@ -21,7 +21,7 @@ static int find(struct world *w, int from, bool is_answer)
 	for (unsigned i = 0; i < w->flights; i++) {
 		const struct flight *f = &w->flight[i];
 
-		if (f->to == !from && f->answer == is_answer &&
+		if (!f->key && f->to == !from && f->answer == is_answer &&
 		    (best < 0 || f->order < w->flight[best].order))
 			best = (int)i;
 	}
@@ -39,9 +39,24 @@ static struct flight held(struct world *w, int from, bool is_answer, const char 
 	return world_take(w, (unsigned)i);
 }
 
+/* Each side sends two packets: one arrives at once, the other when all is over. */
+static void through_the_tunnel(struct world *w)
+{
+	unsigned was = w->flights;
+
+	EACH_HOST(h)
+	world_data(w, h);
+	for (unsigned i = w->flights; i-- > was;)
+		world_put(w, world_take(w, i));
+	EACH_HOST(h)
+	world_data(w, h);
+}
+
 void late(struct world *w, struct flight f)
 {
 	world_put(w, f);
+	if (w->data)
+		through_the_tunnel(w);
 	if (!w->may_break)
 		works_both_ways(w);
 }
@@ -78,8 +93,9 @@ void answer_lost(struct world *w, int from, const char *text)
 
 void quiet(struct world *w)
 {
-	if (w->flights)
-		fail_msg("still in flight: %s", w->flight[0].text);
+	for (unsigned i = 0; i < w->flights; i++)
+		if (!w->flight[i].key)
+			fail_msg("still in flight: %s", w->flight[i].text);
 }
 
 unsigned usable(struct world *w, int h)

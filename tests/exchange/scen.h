@@ -28,6 +28,7 @@
 #define DELETE_CHILD  "INFORMATIONAL { D }"
 #define DELETE_IKE    "INFORMATIONAL { D(IKE) }"
 #define EMPTY	      "INFORMATIONAL { }"
+#define ALIVE	      "INFORMATIONAL { N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP) }"
 
 typedef void scenario(struct world *w, int a, int b);
 

@@ -133,6 +133,8 @@ static void op_random(void *arg, void *p, size_t len)
 		b[i] = (uint8_t)(world_random(h->w) >> 24);
 	if (h->nonce_set && len == NONCE_LEN)
 		b[0] = h->nonce_lead;
+	if (h->draw)
+		h->draw(h, p, len);
 }
 
 static const struct engine_ops ops = {

@@ -64,6 +64,7 @@ struct host {
 	bool never_set_path;
 	bool nonce_set; /* every nonce begins with nonce_lead */
 	uint8_t nonce_lead;
+	void (*draw)(struct host *h, uint8_t *p, size_t len); /* may change what was drawn */
 
 	unsigned up, down, child_up, child_rekeyed, child_down, ike_rekeyed, failed, replies;
 	unsigned unanswered, hints, private_count, sent;
