@@ -719,6 +719,9 @@ static void on_event(struct child *c, const struct dp_event *ev)
 	case DP_EV_FIRST_IN:
 		on_child_event(c, p, ev);
 		break;
+	case DP_EV_UNKNOWN_SPI:
+		engine_on_unknown_spi(c->engine, now, ev->peer, &path, ntohl(ev->spi), &c->fx);
+		break;
 	case DP_EV_ICMP:
 		if (ev->icmp_errno == ECONNREFUSED)
 			engine_unreachable(c->engine, now, ev->peer, &ev->path.remote, &c->fx);

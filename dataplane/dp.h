@@ -293,6 +293,8 @@ enum dp_event_kind {
 	DP_EV_FIRST_IN, /* first authentic packet on an inbound SA (RFC 7296 s2.8) */
 	DP_EV_ICMP,  /* the kernel heard an ICMP error for a datagram of ours; a hint, forgeable */
 	DP_EV_PROBE, /* an authenticated dummy with a token */
+	DP_EV_UNKNOWN_SPI, /* ESP under no SPI of ours from where a peer is: at most 8 a second and
+			      worker, for anybody can make such a packet; spi, peer, path */
 };
 
 struct dp_event {

@@ -3,6 +3,7 @@
 #include "probe.h"
 #include "worker.h"
 
+#define UNKNOWN_RATE_MAX 8  /* unknown SPIs looked at in one second: anybody can send them */
 #define TOLD_AGAIN_MS 50 /* the same new tuple of the same SA is reported this often at most */
 
 static void fill_event(struct dp_event *ev, enum dp_event_kind kind, const struct sa_in *sa,
@@ -202,6 +203,26 @@ static enum dp_verdict open_packet(struct worker *w, const struct rx *rx, uint8_
 	return inner_in(w, sa, rx, &in, b);
 }
 
+/* From where a peer is, it may be that one of us has lost an SA; from elsewhere it is nobody's. */
+static void unknown_spi(struct worker *w, const struct rx *rx, uint32_t spi)
+{
+	struct dp_event ev = { .kind = DP_EV_UNKNOWN_SPI, .spi = spi };
+
+	if (w->now_ms - w->unknown_since_ms >= 1000) {
+		w->unknown_since_ms = w->now_ms;
+		w->unknown_seen = 0;
+	}
+	if (w->unknown_seen >= UNKNOWN_RATE_MAX)
+		return;
+	w->unknown_seen++;
+	ev.peer = udp_peer_at(w->dp, rx->from, rx->sock->group);
+	ev.path.sock = rx->sock->group;
+	ev.path.local = rx->local;
+	if (ev.peer < DP_PEERS_MAX &&
+	    !endpoint_from_sockaddr(&ev.path.remote, (const struct sockaddr *)rx->from))
+		worker_event(w, &ev);
+}
+
 void esp_in(struct worker *w, const struct rx *rx, uint8_t *pkt, size_t len, struct buf *b)
 {
 	struct sa_in *sa;
@@ -212,6 +233,8 @@ void esp_in(struct worker *w, const struct rx *rx, uint8_t *pkt, size_t len, str
 	sa = sad_lookup(&w->dp->sad, spi);
 	if (!sa || sa->worker != w->index) {
 		worker_count(w, DP_DROP_SPI);
+		if (!sa)
+			unknown_spi(w, rx, spi);
 		return;
 	}
 	v = open_packet(w, rx, pkt, len, sa, b);

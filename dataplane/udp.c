@@ -444,7 +444,7 @@ void udp_on_recv(struct worker *w, const struct rx *rx, struct buf *b)
 	buf_put(b);
 }
 
-static uint32_t peer_at(const struct dp *dp, const struct sockaddr_storage *to, unsigned group)
+uint32_t udp_peer_at(const struct dp *dp, const struct sockaddr_storage *to, unsigned group)
 {
 	struct endpoint e;
 
@@ -481,7 +481,7 @@ static void icmp(struct worker *w, struct sock *s, struct msghdr *msg)
 		ev.path.sock = s->group;
 		if (endpoint_from_sockaddr(&ev.path.remote, msg->msg_name))
 			return;
-		ev.peer = peer_at(w->dp, msg->msg_name, s->group);
+		ev.peer = udp_peer_at(w->dp, msg->msg_name, s->group);
 		worker_event(w, &ev);
 	}
 }

@@ -120,6 +120,8 @@ struct worker {
 	uint64_t now_ms;
 	uint64_t icmp_since_ms; /* the second in which icmp_seen errors were looked at */
 	unsigned icmp_seen;
+	uint64_t unknown_since_ms; /* the second in which unknown_seen SPIs were looked at */
+	unsigned unknown_seen;
 	struct sock socks[SOCKS_MAX];
 	unsigned sock_count;
 	struct sock *tx_sock[DP_SOCKS_MAX];
@@ -214,6 +216,8 @@ int udp_setup(struct sock *s, unsigned without);
 void udp_on_recv(struct worker *w, const struct rx *rx, struct buf *b);
 /** udp_parse_control() - Fill seg, tos, local of @rx from ancillary data. */
 void udp_parse_control(struct rx *rx, struct msghdr *msg);
+/** udp_peer_at() - The peer whose present path is that tuple; DP_PEERS_MAX: nobody's. Looks at all. */
+uint32_t udp_peer_at(const struct dp *dp, const struct sockaddr_storage *to, unsigned group);
 /** udp_on_error() - A receive failed with -errno @res; reads the error queue. */
 void udp_on_error(struct worker *w, struct sock *s, int res);
 /**

@@ -197,6 +197,9 @@ static void on_unprotected(struct engine *e, struct ike_sa *sa, struct ike_msg *
 	const struct pld_notify *n = ike_msg_error(m);
 	struct fx *f;
 
+	if (!sa && !ike_hdr_is_response(&m->hdr) && m->hdr.exchange == INFORMATIONAL && n &&
+	    n->type == INVALID_SPI)
+		invalid_spi_rumour(e, m, path);
 	/* Nobody signed this. It is a hint that the peer lost our SA, never more (s2.4, s2.21.4). */
 	if (!sa || !ike_hdr_is_response(&m->hdr) || !n || n->type != INVALID_IKE_SPI ||
 	    !sa->win.outstanding || m->hdr.id != sa->win.next_out) {

@@ -231,6 +231,7 @@ struct fx {
 		struct {
 			uint32_t peer, ike;
 			struct engine_path path; /* where it arrived and came from */
+			bool about_child; /* FX_HINT: it is said to have lost a CHILD SA alone */
 		} reply;
 		struct {
 			uint32_t peer, ike;
@@ -319,6 +320,13 @@ void engine_on_timer(struct engine *e, uint64_t now_ms, struct fx_list *fx);
 void engine_on_auth_result(struct engine *e, uint64_t now_ms, uint64_t token, const uint8_t *result,
 			   size_t len, struct fx_list *fx);
 
+/**
+ * engine_on_unknown_spi() - ESP came under @spi, which is none of ours, by @path, where @peer is: it is
+ * told, by INVALID_SPI within its IKE SA, at most once a second (RFC 7296 s1.5).
+ * @spi: host order.
+ */
+void engine_on_unknown_spi(struct engine *e, uint64_t now_ms, uint32_t peer,
+			   const struct engine_path *path, uint32_t spi, struct fx_list *fx);
 /**
  * engine_unreachable() - ICMP says that no process listens at @where. Anybody can say so: it only ends
  * the wait for the answer of an older instance of @peer there, when a newer one has authenticated.

@@ -54,7 +54,7 @@ struct peer_entry {
 	struct addr lease[2]; /* IPv4, IPv6: from its pool, that we gave it; family 0: none */
 	bool introduced;    /* an IKE_AUTH of ours succeeded: no INITIAL_CONTACT any more */
 	uint64_t alive_ms;  /* last authenticated answer on any of its SAs, or first call */
-	uint64_t busy_until_ms;
+	uint64_t spi_told_ms; /* when it was last told INVALID_SPI; 0: never */
 };
 
 /*
@@ -526,6 +526,13 @@ enum collide_verdict collide(const struct ike_sa *sa, enum peer_wish wish,
 /** collide_lost() - Ours has the lowest of the four nonces: ours is the redundant one (s2.8.1). */
 bool collide_lost(const struct ike_sa *sa, const struct nonce *ours_i, const struct nonce *ours_r,
 		  const struct collision *rival);
+
+/* invalid_spi.c */
+int invalid_spi_send(struct engine *e, struct ike_sa *sa, struct task *t);
+/** invalid_spi_heard() - An authentic @m may say that the peer lost a CHILD SA: it is replaced. */
+void invalid_spi_heard(struct engine *e, struct ike_sa *sa, const struct ike_msg *m);
+/** invalid_spi_rumour() - The same without protection: FX_HINT at most. */
+void invalid_spi_rumour(struct engine *e, const struct ike_msg *m, const struct engine_path *path);
 
 /* unique.c */
 /** unique_ask() - Must @sa, whose AUTH holds, wait for what an older instance says? Then it does. */

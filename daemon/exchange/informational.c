@@ -168,6 +168,7 @@ void informational_request(struct engine *e, struct ike_sa *sa, struct ike_msg *
 		return;
 	nat_judge(sa, m, path);
 	private_notifies(e, sa, m, path);
+	invalid_spi_heard(e, sa, m);
 	if (!ike)
 		return;
 	if (refused)

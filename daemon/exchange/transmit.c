@@ -301,6 +301,9 @@ void tasks_run(struct engine *e, struct ike_sa *sa)
 		case TASK_PRIVATE:
 			err = liveness_send(e, sa, &t);
 			break;
+		case TASK_INVALID_SPI:
+			err = invalid_spi_send(e, sa, &t);
+			break;
 		case TASK_NONE:
 			break;
 		}

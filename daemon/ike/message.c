@@ -32,7 +32,8 @@ int ike_hdr_parse(const void *data, size_t len, struct ike_hdr *h)
 	h->flags = rd_u8(&r);
 	h->id = rd_be32(&r);
 	h->length = rd_be32(&r);
-	if (r.bad || h->length != len || !h->spi_i)
+	/* s3.1; s1.5 has the one exception: INVALID_SPI outside of any IKE SA */
+	if (r.bad || h->length != len || (!h->spi_i && h->exchange != INFORMATIONAL))
 		return -EBADMSG;
 	if (h->version >> 4 > IKE_MAJOR)
 		return -EPROTONOSUPPORT;
@@ -40,14 +41,15 @@ int ike_hdr_parse(const void *data, size_t len, struct ike_hdr *h)
 		return -EPROTO;
 	/*
 	 * IKE_SA_INIT has message ID 0, the initiator's flag on its side alone, and a request has no
-	 * SPIr yet. An error response may lack it too (s2.6). Everything else needs both SPIs.
+	 * SPIr yet. An error response may lack it too (s2.6). Everything else needs both SPIs,
+	 * but for that INVALID_SPI.
 	 */
 	if (h->exchange == IKE_SA_INIT) {
 		bool request = !ike_hdr_is_response(h);
 
 		if (h->id || request != !!(h->flags & IKE_FLAG_INITIATOR) || (request && h->spi_r))
 			return -EPROTO;
-	} else if (!h->spi_r) {
+	} else if (!h->spi_r && h->exchange != INFORMATIONAL) {
 		return -EPROTO;
 	}
 	return 0;

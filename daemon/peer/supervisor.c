@@ -403,8 +403,10 @@ void sup_on_fx(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 		if (fx->reply.ike != s->ike)
 			break;
 		if (s->asked_ms && !s->hinted) {
-			s->hinted = true;
-			call_now(s, now_ms);
+			s->hinted = !fx->reply.about_child;
+			call_now(s, now_ms); /* with a CHILD SA lost: the question once more */
+			if (s->hinted)	     /* even if that was a moment ago; once */
+				s->next_call_ms = s->due_ms = now_ms;
 		} else {
 			sup_on_icmp(s, now_ms);
 		}

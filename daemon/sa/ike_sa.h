@@ -57,6 +57,7 @@ enum task_kind {
 	TASK_REKEY_CHILD, /* .spi: of the old one, ours */
 	TASK_CREATE_CHILD,
 	TASK_LIVENESS,
+	TASK_INVALID_SPI, /* .spi: the peer's packet had it, we have not */
 	TASK_PRIVATE, /* .type, .bytes */
 };
 

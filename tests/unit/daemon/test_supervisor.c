@@ -679,6 +679,28 @@ static void a_hint_that_it_lost_us_calls_beside_the_old_sa(void **state)
 	assert_true(sup_is_up(&s, now));
 }
 
+/* A CHILD SA that it is said to have lost is a reason to ask at once, and none to call. */
+static void a_hint_about_a_child_asks_again(void **state)
+{
+	struct fx fx = { .kind = FX_HINT };
+
+	(void)state;
+	up_as_start_side();
+	fx.reply.ike = s.ike;
+	fx.reply.about_child = true;
+	sup_on_fx(&s, &fx, now);
+	pass(100);
+	assert_int_equal(f.asked, 1);
+	assert_int_equal(f.retransmitted, 0);
+	for (int i = 0; i < 50; i++) { /* no answer yet: the same question, once a second at most */
+		sup_on_fx(&s, &fx, now);
+		pass(100);
+	}
+	assert_in_range(f.retransmitted, 4, 6);
+	assert_int_equal(f.initiated, 0);
+	assert_true(s.ike);
+}
+
 static void fails(const char *text, bool claim)
 {
 	struct fx fx = { .kind = FX_FAILED };
@@ -919,6 +941,7 @@ int main(void)
 		T(another_way_to_the_peer_asks_and_moves_at_once),
 		T(icmp_is_a_hint_at_most_every_5_s),
 		T(a_hint_that_it_lost_us_calls_beside_the_old_sa),
+		T(a_hint_about_a_child_asks_again),
 		T(a_claim_does_not_overwrite_why_our_own_call_failed),
 		T(is_not_up_before_its_addresses_are_ours),
 		T(a_refused_address_backs_off_further_each_time),

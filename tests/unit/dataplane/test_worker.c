@@ -599,6 +599,40 @@ static void garbage_is_counted_and_harmless(void **state)
 	close(fd);
 }
 
+/* From where a peer is it is told, a few times a second; what strangers send is only counted. */
+static void unknown_spis_are_told_of_peers_alone(void **state)
+{
+	struct world *w = *state;
+	struct sockaddr_storage to;
+	socklen_t len = endpoint_to_sockaddr(&w->e[1].at, AF_INET, &to);
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	uint8_t b[100], got[65536];
+	struct dp_event ev;
+	unsigned told = 0;
+
+	assert_true(through(w, 0, &inner, 100, got) > 0);
+	memset(b, 0x77, sizeof(b));
+	for (int i = 0; i < 4; i++)
+		sendto(fd, b, sizeof(b), 0, (struct sockaddr *)&to, len);
+	close(fd);
+	assert_true(counts(w->e[1].dp, DP_DROP_SPI, 4));
+	while (dp_event_next(w->e[1].dp, &ev))
+		assert_int_not_equal(ev.kind, DP_EV_UNKNOWN_SPI);
+	usleep(1100000); /* the next second has its own */
+	dp_sa_remove_in(w->e[1].dp, w->e[1].spi);
+	for (int i = 0; i < 50; i++)
+		put_in(w, 0, &inner, 100);
+	assert_true(counts(w->e[1].dp, DP_DROP_SPI, 54));
+	while (dp_event_next(w->e[1].dp, &ev)) {
+		if (ev.kind != DP_EV_UNKNOWN_SPI)
+			continue;
+		assert_int_equal(ev.spi, w->e[1].spi);
+		assert_true(endpoint_eq(&ev.path.remote, &w->e[0].at));
+		told++;
+	}
+	assert_true(told >= 1 && told <= 16); /* 8, or 16 when a second ended between */
+}
+
 static void sas_come_and_go_under_traffic(void **state)
 {
 	struct world *w = *state;
@@ -658,6 +692,7 @@ int main(void)
 		T(an_unvalidated_address_gets_three_times_what_it_sent),
 		T(limits_are_told_once_and_the_hard_one_holds),
 		T(garbage_is_counted_and_harmless),
+		T(unknown_spis_are_told_of_peers_alone),
 		T(sas_come_and_go_under_traffic),
 	};
 	/* With several workers a flow keeps its order by keeping its queue, which a TUN does. */
