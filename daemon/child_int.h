@@ -29,8 +29,7 @@
 /* Numbers of socket groups in dp and in engine_path. */
 enum child_sock { SOCK_MAIN, SOCK_IKE, SOCK_HOP0, SOCK_HOPS_END = SOCK_HOP0 + PROC_HOPS };
 
-#define CHILD_PAIRS 16 /* CHILD SAs of one peer at a time; rekeys overlap */
-
+/* Both directions of a CHILD SA. */
 struct pair {
 	uint32_t spi_in, spi_out; /* host order; spi_in 0: free */
 	uint32_t generation;
@@ -46,7 +45,8 @@ struct peer {
 	struct supervisor sup;
 	struct timer tick;
 	uint32_t generation;
-	struct pair pair[CHILD_PAIRS];
+	struct pair *pair; /* as many as the peer ever had at a time, which the engine bounds */
+	size_t pair_count;
 	struct addr assigned[2]; /* given to us: v4, v6 */
 	struct addr leased[2];	 /* given to it from its pool: v4, v6 */
 	struct addr dns[ENGINE_DNS_MAX]; /* told by it, with our addresses */

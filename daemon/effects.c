@@ -112,10 +112,25 @@ static void ts_for_dp(struct dp_ts *to, const struct ts *from, size_t count)
 
 static struct pair *pair_of(struct peer *p, uint32_t spi_in)
 {
-	for (int i = 0; i < CHILD_PAIRS; i++)
+	for (size_t i = 0; i < p->pair_count; i++)
 		if (p->pair[i].spi_in == spi_in)
 			return &p->pair[i];
 	return NULL;
+}
+
+static struct pair *pair_new(struct peer *p, uint32_t spi_in)
+{
+	struct pair *pair = pair_of(p, 0);
+
+	if (!pair) {
+		pair = realloc(p->pair, (p->pair_count + 1) * sizeof(*pair));
+		if (!pair)
+			return NULL;
+		p->pair = pair;
+		pair = &p->pair[p->pair_count++];
+	}
+	*pair = (struct pair){ .spi_in = spi_in, .generation = ++p->generation };
+	return pair;
 }
 
 static int op_child_install(void *arg, enum engine_dir dir, const struct engine_child *ch)
@@ -132,17 +147,20 @@ static int op_child_install(void *arg, enum engine_dir dir, const struct engine_
 		return rc;
 	if (ch->key.len + ch->integ_key.len > sizeof(key))
 		return -EINVAL;
-	if (!pair) {
-		pair = pair_of(p, 0);
-		if (!pair)
-			return -ENOSPC;
-		*pair = (struct pair){ .spi_in = ch->spi_in, .generation = ++p->generation };
-	}
+	if (!pair)
+		pair = pair_new(p, ch->spi_in);
+	if (!pair)
+		return -ENOMEM;
 	pair->spi_out = ch->spi_out;
 	ts_for_dp(local, ch->local_ts, ch->local_ts_count);
 	ts_for_dp(remote, ch->remote_ts, ch->remote_ts_count);
 	sa.spi = htonl(dir == ENGINE_IN ? ch->spi_in : ch->spi_out);
 	sa.generation = pair->generation;
+	sa.line = ch->line;
+	sa.soft_bytes = ch->soft_bytes;
+	sa.hard_bytes = ch->hard_bytes;
+	sa.soft_pkts = ch->soft_pkts;
+	sa.hard_pkts = ch->hard_pkts;
 	memcpy(key, ch->key.p, ch->key.len);
 	if (ch->integ_key.len)
 		memcpy(key + ch->key.len, ch->integ_key.p, ch->integ_key.len);
@@ -648,7 +666,7 @@ const struct sup_ops child_sup_ops = {
 /* Our inbound SPI of the CHILD SA that an event is about; 0: not known any more. */
 static uint32_t spi_in_of(struct peer *p, const struct dp_event *ev)
 {
-	for (int i = 0; i < CHILD_PAIRS; i++) {
+	for (size_t i = 0; i < p->pair_count; i++) {
 		const struct pair *q = &p->pair[i];
 
 		if (q->spi_in && (ev->outbound ? q->spi_out : q->spi_in) == ntohl(ev->spi))

@@ -228,6 +228,7 @@ static void peer_remove(struct peer *p)
 	(void)json_object_set_new(gone, "removed", json_true());
 	telling_send(c, gone);
 	view_free(p->view);
+	free(p->pair);
 	free(p);
 }
 
@@ -413,6 +414,7 @@ void peers_free(struct child *c)
 		sup_say(&p->sup.failure, NULL);
 		sup_say(&p->sup.claim, NULL);
 		c->peer[p->id] = NULL;
+		free(p->pair);
 		free(p);
 		p = NULL; /* from the beginning: those before are gone */
 	}

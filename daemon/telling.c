@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What the control thread knows, as JSON for status and subscribers and as text for Prometheus. */
+#include <arpa/inet.h>
 #include <string.h>
 
 #include "child_int.h"
@@ -117,6 +118,36 @@ void telling_greet(struct control_server *s, struct control_ref ref, void *arg)
 
 /* ---- status ---- */
 
+static json_t *limit_json(uint64_t limit)
+{
+	return limit ? json_integer((json_int_t)limit) : json_null();
+}
+
+static json_t *child_json(struct child *c, uint32_t peer, const struct engine_child_info *ch)
+{
+	struct dp_sa_counts in = { 0 }, out = { 0 };
+	uint64_t now = child_now(c);
+	char spi_in[9], spi_out[9];
+	json_t *o;
+
+	(void)dp_sa_counts_in(c->dp, htonl(ch->spi_in), &in);
+	(void)dp_sa_counts_out(c->dp, peer, htonl(ch->spi_out), &out);
+	snprintf(spi_in, sizeof(spi_in), "%08x", ch->spi_in);
+	snprintf(spi_out, sizeof(spi_out), "%08x", ch->spi_out);
+	o = json_pack("{s:s, s:s, s:s, s:s, s:o, s:f, s:s, s:s}", "name", ch->name, "spi_in",
+		      spi_in, "spi_out", spi_out, "suite", ch->suite, "age_s",
+		      age_json(ch->since_ms, now), "rekey_in_s",
+		      ch->rekey_at_ms > now ? (double)(ch->rekey_at_ms - now) / 1000 : 0.0,
+		      "local_ts", ch->local_ts, "remote_ts", ch->remote_ts);
+	json_object_set_new(o, "tx_bytes", json_integer((json_int_t)out.bytes));
+	json_object_set_new(o, "tx_packets", json_integer((json_int_t)out.pkts));
+	json_object_set_new(o, "rx_bytes", json_integer((json_int_t)in.bytes));
+	json_object_set_new(o, "rx_packets", json_integer((json_int_t)in.pkts));
+	json_object_set_new(o, "lifetime_bytes", limit_json(ch->lifetime_bytes));
+	json_object_set_new(o, "lifetime_packets", limit_json(ch->lifetime_pkts));
+	return o;
+}
+
 static json_t *ike_json(struct child *c, uint32_t ike)
 {
 	uint64_t now = child_now(c);
@@ -128,20 +159,8 @@ static json_t *ike_json(struct child *c, uint32_t ike)
 		json_decref(children);
 		return json_null();
 	}
-	for (size_t n = 0; n < i.child_count && n < CONF_COUNT(i.child); n++) {
-		const struct engine_child_info *ch = &i.child[n];
-		char in[9], out[9];
-
-		snprintf(in, sizeof(in), "%08x", ch->spi_in);
-		snprintf(out, sizeof(out), "%08x", ch->spi_out);
-		json_array_append_new(
-		    children,
-		    json_pack("{s:s, s:s, s:s, s:o, s:f, s:s, s:s}", "spi_in", in, "spi_out", out,
-			      "suite", ch->suite, "age_s", age_json(ch->since_ms, now),
-			      "rekey_in_s",
-			      ch->rekey_at_ms > now ? (double)(ch->rekey_at_ms - now) / 1000 : 0.0,
-			      "local_ts", ch->local_ts, "remote_ts", ch->remote_ts));
-	}
+	for (size_t n = 0; n < i.child_count && n < CONF_COUNT(i.child); n++)
+		json_array_append_new(children, child_json(c, i.peer, &i.child[n]));
 	snprintf(spi_i, sizeof(spi_i), "%016llx", (unsigned long long)i.spi_i);
 	snprintf(spi_r, sizeof(spi_r), "%016llx", (unsigned long long)i.spi_r);
 	o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:o, s:f, s:b}", "spi_i", spi_i, "spi_r",
@@ -151,6 +170,21 @@ static json_t *ike_json(struct child *c, uint32_t ike)
 		      "outstanding", i.outstanding);
 	json_object_set_new(o, "children", children);
 	return o;
+}
+
+/* A foreign peer may have several IKE SAs, one for each of its policies. */
+static json_t *beside_json(struct child *c, const struct peer *p)
+{
+	json_t *list = json_array();
+	struct engine_ike_info i;
+	uint32_t ikes[16];
+	size_t n = engine_peer_ikes(c->engine, p->id, ikes, CONF_COUNT(ikes));
+
+	for (size_t k = 0; k < n && k < CONF_COUNT(ikes); k++)
+		if (ikes[k] != p->sup.ike && engine_ike_info(c->engine, ikes[k], &i) &&
+		    i.established)
+			json_array_append_new(list, ike_json(c, ikes[k]));
+	return list;
 }
 
 static void add_attempts(const struct peer *p, json_t *o)
@@ -185,6 +219,7 @@ static json_t *peer_json(struct child *c, const struct peer *p)
 		json_object_set_new(o, "reply_age_s", age_json(s->reply_ms, now));
 		json_object_set_new(o, "unanswered_s", age_json(s->asked_ms, now));
 		json_object_set_new(o, "ike", ike_json(c, s->ike));
+		json_object_set_new(o, "beside", beside_json(c, p));
 	}
 	add_attempts(p, o);
 	json_object_set_new(o, "failure", s->failure ? json_string(s->failure) : json_null());

@@ -70,7 +70,7 @@ static void do_rekey(struct control_server *s, struct control_ref ref, const jso
 		count = 1;
 	} else {
 		/* Those that were replaced linger for a while and are not known to the engine by SPI. */
-		for (int i = 0; i < CHILD_PAIRS; i++)
+		for (size_t i = 0; i < p->pair_count; i++)
 			if (p->pair[i].spi_in &&
 			    !engine_rekey_child(c->engine, now, p->pair[i].spi_in, &c->fx))
 				count++;

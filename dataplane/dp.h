@@ -197,7 +197,11 @@ size_t dp_cipher_key_len(enum dp_cipher c);
 struct dp_ts {
 	struct addr from, to;	     /* inclusive, same family */
 	uint8_t proto;		     /* 0: any */
-	uint16_t port_from, port_to; /* inclusive; 0..65535: any; ICMP: type << 8 | code */
+	/*
+	 * Inclusive. 0..65535: any; 65535..0: opaque, a port that cannot be seen. ICMP: type << 8 | code,
+	 * of what this side sends (RFC 4301 s4.4.1.3).
+	 */
+	uint16_t port_from, port_to;
 };
 
 struct dp_sa {
@@ -216,6 +220,12 @@ struct dp_sa {
 	uint64_t soft_pkts;  /* default 2^31 without ESN, 2^48 with */
 	uint64_t soft_bytes; /* default: none */
 	uint64_t hard_bytes; /* default: none */
+	uint64_t hard_pkts;  /* default: the end of the numbers */
+	/*
+	 * CHILD SAs of one line replace each other: DP_EV_ENDPOINT's newest is about the SA's own line,
+	 * so that each of several beside each other can tell where the peer is.
+	 */
+	uint32_t line;
 };
 
 /**
@@ -305,7 +315,7 @@ struct dp_event {
 	uint32_t generation; /* of that SA */
 	bool outbound;	     /* REKEY, EXPIRED: which direction */
 	bool dummy;	     /* ENDPOINT: the packet was a dummy, not data */
-	bool newest;	     /* ENDPOINT: no newer inbound SA of the peer is installed */
+	bool newest;	     /* ENDPOINT: no newer inbound SA of its line is installed */
 	bool ce;	     /* IKE: the outer header had ECN CE */
 	bool opening;	     /* IKE: an IKE_SA_INIT request without a cookie */
 	struct dp_path

@@ -61,8 +61,7 @@ static void peer_note_addr(struct worker *w, struct sa_in *sa, const struct rx *
 	sa->told = ev.path.remote;
 	sa->told_ms = w->now_ms;
 	ev.dummy = dummy;
-	ev.newest =
-	    atomic_load_explicit(&sa->peer->newest_in, memory_order_relaxed) == sa->generation;
+	ev.newest = atomic_load_explicit(&sa->newest, memory_order_relaxed);
 	worker_event(w, &ev);
 }
 
@@ -87,7 +86,7 @@ static bool hard_limit(struct worker *w, struct sa_in *sa, const struct rx *rx)
 {
 	struct dp_event ev;
 
-	if (count_get(&sa->bytes) < sa->hard_bytes)
+	if (count_get(&sa->bytes) < sa->hard_bytes && count_get(&sa->pkts) < sa->hard_pkts)
 		return false;
 	if (!sa->hard_told) {
 		sa->hard_told = true;

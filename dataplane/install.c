@@ -257,15 +257,14 @@ void dp_spi_release(struct dp *dp, uint32_t spi)
 
 static void settle_newest_in(struct peer *p)
 {
-	uint32_t newest = 0;
-	bool any = false;
-
 	for (struct sa_in *i = p->ins; i; i = i->next) {
-		if (!any || (int32_t)(i->generation - newest) > 0)
-			newest = i->generation;
-		any = true;
+		bool newest = true;
+
+		for (struct sa_in *o = p->ins; o && newest; o = o->next)
+			newest =
+			    o->line != i->line || (int32_t)(o->generation - i->generation) <= 0;
+		atomic_store(&i->newest, newest);
 	}
-	atomic_store(&p->newest_in, newest);
 }
 
 static void settle_newest_out(struct peer *p)

@@ -33,7 +33,6 @@ struct peer {
 	uint8_t owner; /* the worker that sends for it */
 	_Atomic(struct ep *) ep;
 	_Atomic(struct sa_out *) out; /* the newest outbound SA: dummies go by it */
-	_Atomic uint32_t newest_in;   /* generation */
 	_Atomic uint64_t acquire_ms;  /* last DP_EV_ACQUIRE */
 	_Atomic uint64_t tx_data_ms, tx_any_ms, rx_auth_ms, rx_data_ms;
 	_Atomic uint64_t tx_pkts, tx_bytes, rx_pkts, rx_bytes;

@@ -39,6 +39,8 @@ int sa_in_new(const struct dp_sa *d, struct peer *peer, uint8_t worker, struct s
 	sa->soft_pkts = d->soft_pkts ? d->soft_pkts : d->esn ? 1ull << 48 : 1ull << 31;
 	sa->soft_bytes = d->soft_bytes ? d->soft_bytes : UINT64_MAX;
 	sa->hard_bytes = d->hard_bytes ? d->hard_bytes : UINT64_MAX;
+	sa->hard_pkts = d->hard_pkts ? d->hard_pkts : UINT64_MAX;
+	sa->line = d->line;
 	*out = sa;
 	return 0;
 }
@@ -57,10 +59,10 @@ bool selector_check(const struct sa_in *sa, const struct pkt *k)
 	const struct ts *remote = sa->ts + sa->local_count;
 
 	for (size_t i = 0; i < sa->local_count; i++) {
-		if (!ts_match(&sa->ts[i], k, k->dst, k->dport))
+		if (!ts_match(&sa->ts[i], k, k->dst, k->dport, false))
 			continue;
 		for (size_t j = 0; j < sa->remote_count; j++) {
-			if (ts_match(&remote[j], k, k->src, k->sport))
+			if (ts_match(&remote[j], k, k->src, k->sport, true))
 				return true;
 		}
 		return false; /* the remote side is the same for every local one */

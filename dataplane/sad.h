@@ -15,10 +15,11 @@ struct sa_in {
 	struct esp_key key;
 	struct replay *replay;
 	struct peer *peer;
-	uint32_t generation;
+	uint32_t generation, line;
+	_Atomic bool newest; /* of its line */
 	uint8_t worker;
 	bool first_told, soft_told, hard_told;
-	uint64_t soft_pkts, soft_bytes, hard_bytes;
+	uint64_t soft_pkts, hard_pkts, soft_bytes, hard_bytes;
 	struct endpoint told; /* the tuple of the last DP_EV_ENDPOINT, and when */
 	uint64_t told_ms;
 	_Atomic uint64_t pkts, bytes, top, replays, bad_icv, last_ms;

@@ -29,7 +29,8 @@ int ts_set(struct ts *t, const struct dp_ts *d)
 	uint64_t *out[2] = { t->from, t->to };
 
 	memset(t, 0, sizeof(*t));
-	if (d->from.family != d->to.family || !addr_len(&d->from) || d->port_from > d->port_to)
+	if (d->from.family != d->to.family || !addr_len(&d->from) ||
+	    (d->port_from > d->port_to && (d->port_from != UINT16_MAX || d->port_to)))
 		return -EINVAL;
 	t->ver = d->from.family == AF_INET ? 4 : 6;
 	t->proto = d->proto;
@@ -100,11 +101,15 @@ static void set_free(struct rcu_node *n)
 	free((struct set *)((char *)n - offsetof(struct set, rcu)));
 }
 
+static uint32_t width(const struct ts *t)
+{
+	return ts_opaque(t) ? 0 : (uint32_t)(t->port_to - t->port_from);
+}
+
 /* Narrower first: local prefix, then ports, then protocol. */
 static uint32_t rank(const struct entry *e)
 {
-	uint32_t ports = (uint32_t)(e->remote.port_to - e->remote.port_from) +
-			 (uint32_t)(e->local.port_to - e->local.port_from);
+	uint32_t ports = width(&e->remote) + width(&e->local);
 
 	return (uint32_t)cover(&e->local) << 18 | (131070 - ports) |
 	       (e->local.proto || e->remote.proto ? 1u << 17 : 0);
@@ -316,8 +321,8 @@ struct spd_hit spd_lookup(const struct spd *s, const struct pkt *k)
 				hit.peer = e->peer;
 				continue;
 			}
-			if (ts_match(&e->remote, k, k->dst, k->dport) &&
-			    ts_match(&e->local, k, k->src, k->sport)) {
+			if (ts_match(&e->remote, k, k->dst, k->dport, false) &&
+			    ts_match(&e->local, k, k->src, k->sport, true)) {
 				hit.sa = e->sa;
 				hit.peer = e->peer;
 				return hit;
@@ -334,6 +339,7 @@ static void limits(struct sa_out *sa, const struct dp_sa *d)
 	sa->hard_seq = d->esn ? 1ull << 62 : UINT32_MAX;
 	sa->soft_bytes = d->soft_bytes ? d->soft_bytes : UINT64_MAX;
 	sa->hard_bytes = d->hard_bytes ? d->hard_bytes : UINT64_MAX;
+	sa->hard_pkts = d->hard_pkts ? d->hard_pkts : UINT64_MAX;
 }
 
 int sa_out_new(const struct dp_sa *d, struct peer *peer, struct sa_out **out)
@@ -382,7 +388,7 @@ enum dp_verdict sa_out_next_seq(struct sa_out *sa, unsigned n, uint64_t bytes, u
 {
 	uint64_t was;
 
-	if (count_get(&sa->bytes) >= sa->hard_bytes)
+	if (count_get(&sa->bytes) >= sa->hard_bytes || count_get(&sa->pkts) >= sa->hard_pkts)
 		return DP_DROP_HARD_LIMIT;
 	/* Looked at before the add, so that a stopped SA does not count on towards its wrap. */
 	if (atomic_load_explicit(&sa->seq, memory_order_relaxed) + n > sa->hard_seq)

@@ -30,9 +30,25 @@ struct ts {
 
 /** ts_set() - From the daemon's form; -EINVAL when it is not well-formed. */
 int ts_set(struct ts *t, const struct dp_ts *from);
-/** ts_match() - @a: the address on that side; ports only when @ports. */
+static inline bool ts_any_port(const struct ts *t)
+{
+	return t->port_from == 0 && t->port_to == UINT16_MAX;
+}
+
+static inline bool ts_opaque(const struct ts *t)
+{
+	return t->port_from > t->port_to;
+}
+
+/**
+ * ts_match() - @a, @port: address and port of the packet on that side; @source: it is the packet's source.
+ *
+ * Without ports (later fragments, a first one too short to show them) only selectors that ask for none
+ * match, or for OPAQUE (RFC 4301 s4.4.1, s7). ICMP has one type and code for both sides: a selector says
+ * what its side may send, so it is compared at the source alone (s4.4.1.3).
+ */
 static inline bool ts_match(const struct ts *t, const struct pkt *k, const uint64_t a[2],
-			    uint16_t port)
+			    uint16_t port, bool source)
 {
 	if (t->ver != k->ver || (t->proto && t->proto != k->proto))
 		return false;
@@ -40,9 +56,12 @@ static inline bool ts_match(const struct ts *t, const struct pkt *k, const uint6
 		return false;
 	if (a[0] > t->to[0] || (a[0] == t->to[0] && a[1] > t->to[1]))
 		return false;
-	if (t->port_from == 0 && t->port_to == UINT16_MAX)
+	if (ts_any_port(t))
 		return true;
-	/* Without ports (later fragments) only selectors that ask for none match: RFC 4301 s4.4.1. */
+	if (!source && (k->proto == PKT_ICMP || k->proto == PKT_ICMPV6))
+		return k->ports || ts_opaque(t);
+	if (ts_opaque(t))
+		return !k->ports;
 	return k->ports && port >= t->port_from && port <= t->port_to;
 }
 
@@ -52,7 +71,7 @@ struct sa_out {
 	struct peer *peer;
 	uint32_t generation;
 	_Atomic uint64_t seq; /* last number taken */
-	uint64_t soft_pkts, hard_seq, soft_bytes, hard_bytes;
+	uint64_t soft_pkts, hard_pkts, hard_seq, soft_bytes, hard_bytes;
 	_Atomic bool soft_told, hard_told;
 	_Atomic uint64_t pkts, bytes, last_ms;
 	struct sa_out *next; /* of the peer; control thread */

@@ -116,6 +116,23 @@ static void list(const char *label, const json_t *a)
 		field(label, "%s", text);
 }
 
+static void print_child(const json_t *ch)
+{
+	char a[32], b[32], limit[80] = "";
+
+	if (has(ch, "lifetime_bytes"))
+		snprintf(limit, sizeof(limit), " or at %s", bytes(num(ch, "lifetime_bytes"), a));
+	if (has(ch, "lifetime_packets"))
+		snprintf(limit + strlen(limit), sizeof(limit) - strlen(limit),
+			 " or at %.0f packets", num(ch, "lifetime_packets"));
+	field("keys of data", "%s%s%s, %s old, renewed in %s%s, SPI %s in, %s out", str(ch, "name"),
+	      has(ch, "name") ? ": " : "", str(ch, "suite"), span(num(ch, "age_s"), a),
+	      span(num(ch, "rekey_in_s"), b), limit, str(ch, "spi_in"), str(ch, "spi_out"));
+	field("", "%s === %s", str(ch, "local_ts"), str(ch, "remote_ts"));
+	field("", "%s in %.0f packets sent, %s in %.0f received", bytes(num(ch, "tx_bytes"), a),
+	      num(ch, "tx_packets"), bytes(num(ch, "rx_bytes"), b), num(ch, "rx_packets"));
+}
+
 static void print_ike(const json_t *ike)
 {
 	char a[32], b[32];
@@ -126,13 +143,7 @@ static void print_ike(const json_t *ike)
 		return;
 	field("keys of IKE", "%s, %s old, renewed in %s", str(ike, "suite"),
 	      span(num(ike, "age_s"), a), span(num(ike, "rekey_in_s"), b));
-	json_array_foreach(json_object_get(ike, "children"), i, ch)
-	{
-		field("keys of data", "%s, %s old, renewed in %s, SPI %s in, %s out",
-		      str(ch, "suite"), span(num(ch, "age_s"), a), span(num(ch, "rekey_in_s"), b),
-		      str(ch, "spi_in"), str(ch, "spi_out"));
-		field("", "%s === %s", str(ch, "local_ts"), str(ch, "remote_ts"));
-	}
+	json_array_foreach(json_object_get(ike, "children"), i, ch) print_child(ch);
 }
 
 static void print_path(const json_t *p)
@@ -156,7 +167,9 @@ static void print_path(const json_t *p)
 
 static void print_peer(const json_t *p)
 {
+	const json_t *ike;
 	char a[32], b[32];
+	size_t i;
 
 	printf("\n%s (%s): %s", str(p, "name"), str(p, "identity"), str(p, "state"));
 	if (has(p, "since_s"))
@@ -169,6 +182,7 @@ static void print_peer(const json_t *p)
 	field("traffic", "%s sent, %s received", bytes(num(p, "tx_bytes"), a),
 	      bytes(num(p, "rx_bytes"), b));
 	print_ike(json_object_get(p, "ike"));
+	json_array_foreach(json_object_get(p, "beside"), i, ike) print_ike(ike);
 	if (has(p, "failure") && has(p, "failure_age_s"))
 		field("last failure", "%s ago: %s", span(num(p, "failure_age_s"), a),
 		      str(p, "failure"));

@@ -397,6 +397,7 @@ void engine_on_child_event(struct engine *e, uint64_t now_ms, uint32_t spi_in,
 struct engine_child_info {
 	uint32_t spi_in, spi_out;
 	char name[64]; /* of its configuration; empty: that is gone */
+	uint64_t lifetime_bytes, lifetime_pkts; /* of the configuration; 0: none */
 	uint64_t since_ms, rekey_at_ms;
 	char suite[64]; /* "aes256gcm16-esn" */
 	char local_ts[256], remote_ts[256];

@@ -228,11 +228,16 @@ void engine_on_child_event(struct engine *e, uint64_t now_ms, uint32_t spi_in,
 
 static void child_info(const struct child_sa *c, struct engine_child_info *i)
 {
+	const struct engine_child_conf *cc = child_conf(c->sa, c->conf);
+
 	memset(i, 0, sizeof(*i));
 	i->spi_in = c->spi_in;
 	i->spi_out = c->spi_out;
-	if (child_conf(c->sa, c->conf))
-		snprintf(i->name, sizeof(i->name), "%s", child_conf(c->sa, c->conf)->name);
+	if (cc) {
+		snprintf(i->name, sizeof(i->name), "%s", cc->name);
+		i->lifetime_bytes = cc->lifetime_bytes;
+		i->lifetime_pkts = cc->lifetime_pkts;
+	}
 	i->since_ms = c->since_ms;
 	i->rekey_at_ms = c->rekey_at_ms;
 	esp_suite_str(&c->suite, i->suite, sizeof(i->suite));

@@ -197,6 +197,170 @@ static void a_later_fragment_matches_only_without_ports(void **state)
 	drop_sa(w, smtp);
 }
 
+/* As it is read from the wire; -1: @b is not of use. */
+static struct spd_hit look_at(struct world *w, const uint8_t *b, size_t len, struct pkt *k)
+{
+	assert_int_equal(pkt_parse(b, len, k), 0);
+	return spd_lookup(&w->spd, k);
+}
+
+static struct sa_in *mirror(struct world *w, const struct dp_ts *local, const struct dp_ts *remote)
+{
+	struct dp_sa d = { .spi = htonl(999),
+			   .key = key,
+			   .key_len = 20,
+			   .local = local,
+			   .local_count = 1,
+			   .remote = remote,
+			   .remote_count = 1 };
+	struct sa_in *sa;
+
+	assert_int_equal(sa_in_new(&d, &w->peer[0], 0, &sa), 0);
+	return sa;
+}
+
+#define US   "10.0.0.1"
+#define THEM "10.0.0.2"
+
+/* The policies of the OpenBSD tutorial: SMTP each way and ping, three SAs to one peer. */
+static void policies_by_port_take_their_own_sa(void **state)
+{
+	struct world *w = *state;
+	struct sa_out *in = add_sa(w, 0, 1, ts(US, 6, 25, 25), ts(THEM, 6, 0, 65535));
+	struct sa_out *out = add_sa(w, 0, 2, ts(US, 6, 0, 65535), ts(THEM, 6, 25, 25));
+	struct sa_out *ping = add_sa(w, 0, 3, ts(US, 1, 0, 65535), ts(THEM, 1, 0, 65535));
+	struct made m = { 4, PKT_TCP, 0x0a000001, 0x0a000002, 25, 4000, 1, 0x10, 1, 0, 0 };
+	uint8_t b[200];
+	struct pkt k;
+
+	assert_ptr_equal(look_at(w, b, make_packet(&m, b, 20), &k).sa, in);
+	m.sport = 4000;
+	m.dport = 25;
+	assert_ptr_equal(look_at(w, b, make_packet(&m, b, 20), &k).sa, out);
+	m.dport = 80;
+	assert_null(look_at(w, b, make_packet(&m, b, 20), &k).sa);
+	m.proto = PKT_UDP;
+	m.dport = 25;
+	assert_null(look_at(w, b, make_packet(&m, b, 20), &k).sa);
+	assert_int_equal(pkt_parse(b, make_packet(&m, b, 20), &k), 0);
+	k.proto = PKT_ICMP;
+	k.sport = k.dport = 8 << 8;
+	assert_ptr_equal(spd_lookup(&w->spd, &k).sa, ping);
+	drop_sa(w, in);
+	drop_sa(w, out);
+	drop_sa(w, ping);
+}
+
+/* RFC 4301 s4.4.1.3: a type is one that the side may send. We may ping them, they may not ping us. */
+static void icmp_types_are_those_that_a_side_sends(void **state)
+{
+	struct world *w = *state;
+	struct dp_ts ours = ts(US, 1, 8 << 8, 8 << 8 | 255), theirs = ts(THEM, 1, 0, 255);
+	struct sa_out *sa = add_sa(w, 0, 1, ours, theirs);
+	struct sa_in *in = mirror(w, &ours, &theirs);
+	struct pkt k = { .ver = 4,
+			 .proto = 1,
+			 .ports = true,
+			 .src = { 0, 0x0a000001 },
+			 .dst = { 0, 0x0a000002 },
+			 .sport = 8 << 8,
+			 .dport = 8 << 8 };
+
+	assert_ptr_equal(spd_lookup(&w->spd, &k).sa, sa);
+	k.sport = k.dport = 0; /* echo reply */
+	assert_null(spd_lookup(&w->spd, &k).sa);
+	k.src[1] = 0x0a000002;
+	k.dst[1] = 0x0a000001;
+	assert_true(selector_check(in, &k));
+	k.sport = k.dport = 8 << 8;
+	assert_false(selector_check(in, &k));
+	k.sport = k.dport = 0;
+	k.ports = false; /* a later fragment shows no type */
+	assert_false(selector_check(in, &k));
+	drop_sa(w, sa);
+	sa_in_free(&in->rcu);
+	/* OPAQUE on their side: what we send, they send nothing. */
+	theirs = ts(THEM, 1, 65535, 0);
+	sa = add_sa(w, 0, 2, ours, theirs);
+	in = mirror(w, &ours, &theirs);
+	k = (struct pkt){ .ver = 4,
+			  .proto = 1,
+			  .ports = true,
+			  .src = { 0, 0x0a000001 },
+			  .dst = { 0, 0x0a000002 },
+			  .sport = 8 << 8,
+			  .dport = 8 << 8 };
+	assert_ptr_equal(spd_lookup(&w->spd, &k).sa, sa);
+	k.src[1] = 0x0a000002;
+	k.dst[1] = 0x0a000001;
+	assert_false(selector_check(in, &k));
+	drop_sa(w, sa);
+	sa_in_free(&in->rcu);
+}
+
+/* The rule of postern.conf(5): what shows no port passes where none is asked for, or by OPAQUE. */
+static void fragments_never_get_round_ports(void **state)
+{
+	struct world *w = *state;
+	struct sa_out *smtp = add_sa(w, 0, 1, ts("fd00::1", 6, 0, 65535), ts("fd00::2", 6, 0, 25));
+	struct made m = { 6, PKT_TCP, 1, 2, 4000, 25, 1, 0x10, 1, 0, 0 };
+	struct dp_ts us = ts("fd00::1", 6, 0, 65535), them = ts("fd00::2", 6, 0, 25);
+	struct sa_in *in = mirror(w, &them, &us);
+	uint8_t b[200], e[300] = { 0 };
+	size_t len = make_packet(&m, b, 40);
+	struct sa_out *opaque;
+	struct pkt k;
+
+	b[8] = b[24] = 0xfd;
+	memset(b + 9, 0, 11);
+	memset(b + 25, 0, 11);
+	/* Hop by hop, then a fragment header, then TCP to port 25. */
+	memcpy(e, b, 40);
+	e[6] = 0;
+	e[40] = 44;
+	e[48] = PKT_TCP;
+	memcpy(e + 56, b + 40, len - 40);
+	put16(e + 4, (uint16_t)(len - 40 + 16));
+	put16(e + 50, 1); /* the first one, more to come */
+	assert_ptr_equal(look_at(w, e, len + 16, &k).sa, smtp);
+	assert_true(selector_check(in, &k));
+	put16(e + 58, 80); /* destination port */
+	assert_null(look_at(w, e, len + 16, &k).sa);
+	assert_false(selector_check(in, &k));
+	put16(e + 58, 25);
+	put16(e + 50, 8 | 1); /* a later one, whose bytes look like port 25 */
+	assert_null(look_at(w, e, len + 16, &k).sa);
+	assert_false(selector_check(in, &k));
+	/* A first one that ends before the ports. */
+	put16(e + 50, 1);
+	put16(e + 4, 16 + 2);
+	assert_null(look_at(w, e, 58, &k).sa);
+	assert_false(selector_check(in, &k));
+	/* More extension headers than anybody needs are no TCP. */
+	memset(e + 40, 0, 80);
+	for (int i = 0; i < 9; i++)
+		e[40 + 8 * i] = i < 8 ? 60 : PKT_TCP;
+	e[6] = 60;
+	memcpy(e + 112, b + 40, 20);
+	put16(e + 4, 72 + 20);
+	assert_null(look_at(w, e, 132, &k).sa);
+	assert_false(selector_check(in, &k));
+	/* OPAQUE takes the later ones, and none that shows its port. */
+	opaque = add_sa(w, 0, 2, ts("fd00::1", 6, 65535, 0), ts("fd00::2", 6, 65535, 0));
+	memset(e + 40, 0, 80);
+	e[6] = 44;
+	e[40] = PKT_TCP;
+	put16(e + 42, 8);
+	put16(e + 4, 8 + 20);
+	assert_ptr_equal(look_at(w, e, 68, &k).sa, opaque);
+	assert_ptr_equal(look_at(w, b, len, &k).sa, smtp);
+	put16(b + 42, 80);
+	assert_null(look_at(w, b, len, &k).sa);
+	drop_sa(w, opaque);
+	drop_sa(w, smtp);
+	sa_in_free(&in->rcu);
+}
+
 static void many_peers_are_found_and_forgotten(void **state)
 {
 	enum { N = 3000 };
@@ -258,6 +422,11 @@ static void numbers_stop_before_they_wrap(void **state)
 	sa->hard_bytes = 10;
 	atomic_store(&sa->seq, 0);
 	count_set(&sa->bytes, 10);
+	assert_int_equal(sa_out_next_seq(sa, 1, 1, &first), DP_DROP_HARD_LIMIT);
+	sa->hard_bytes = UINT64_MAX;
+	sa->hard_pkts = 20;
+	count_set(&sa->pkts, 19);
+	assert_int_equal(sa_out_next_seq(sa, 1, 1, &first), DP_OUT_PKT);
 	assert_int_equal(sa_out_next_seq(sa, 1, 1, &first), DP_DROP_HARD_LIMIT);
 	drop_sa(w, sa);
 }
@@ -331,6 +500,9 @@ int main(void)
 		T(a_trap_asks_for_its_peer_and_hides_wider_ones_of_others),
 		T(ranges_that_are_no_prefix_match_exactly),
 		T(a_later_fragment_matches_only_without_ports),
+		T(policies_by_port_take_their_own_sa),
+		T(icmp_types_are_those_that_a_side_sends),
+		T(fragments_never_get_round_ports),
 		T(many_peers_are_found_and_forgotten),
 		T(malformed_selectors_are_refused),
 		T(numbers_stop_before_they_wrap),

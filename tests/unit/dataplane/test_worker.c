@@ -572,6 +572,38 @@ static void limits_are_told_once_and_the_hard_one_holds(void **state)
 	assert_true(counts(w->e[0].dp, DP_DROP_HARD_LIMIT, 1));
 }
 
+/* Of several CHILD SAs beside each other each tells where the peer is; of a row of rekeys the newest. */
+static void each_line_of_sas_tells_where_the_peer_is(void **state)
+{
+	struct world *w = *state;
+	struct dp_ts t = any();
+
+	for (int round = 0; round < 2; round++) {
+		struct dp_sa beside = sa_of(w, 0, &t);
+		uint8_t pkt[200], text[64] = { 0 }, got[65536];
+		size_t n = make_packet(&inner, text, 10);
+		struct sockaddr_storage to;
+		socklen_t len = endpoint_to_sockaddr(&w->e[1].at, AF_INET, &to);
+		int fd = socket(AF_INET, SOCK_DGRAM, 0);
+		struct dp_event ev;
+		struct esp_key k;
+
+		beside.generation = 2 + (uint32_t)round;
+		beside.line = round ? 0 : 7; /* the first one has none: 0 */
+		assert_int_equal(dp_spi_alloc(w->e[1].dp, &beside.spi), 0);
+		assert_int_equal(dp_sa_install_in(w->e[1].dp, &beside), 0);
+		assert_int_equal(
+		    esp_key_init(&k, DP_AES_256_GCM_16, key[0], w->e[1].spi, true, true), 0);
+		assert_int_equal(esp_seal(&k, 5 + (uint64_t)round, ESP_NH_IPV4, text, n, pkt), 0);
+		sendto(fd, pkt, esp_len(&k.shape, n), 0, (struct sockaddr *)&to, len);
+		assert_int_equal(tun_read(w, &w->e[1], got, 2000), 38);
+		assert_true(wait_event(w->e[1].dp, DP_EV_ENDPOINT, &ev));
+		assert_int_equal(ev.newest, !round);
+		close(fd);
+		esp_key_clear(&k);
+	}
+}
+
 static void garbage_is_counted_and_harmless(void **state)
 {
 	struct world *w = *state;
@@ -691,6 +723,7 @@ int main(void)
 		T(a_packet_without_an_sa_asks_for_one_once_a_second),
 		T(an_unvalidated_address_gets_three_times_what_it_sent),
 		T(limits_are_told_once_and_the_hard_one_holds),
+		T(each_line_of_sas_tells_where_the_peer_is),
 		T(garbage_is_counted_and_harmless),
 		T(unknown_spis_are_told_of_peers_alone),
 		T(sas_come_and_go_under_traffic),
