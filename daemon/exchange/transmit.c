@@ -137,9 +137,17 @@ int reply_send(struct engine *e, struct ike_sa *sa, uint8_t exchange, uint32_t i
 	return 0;
 }
 
+/*
+ * The answer goes to where the copy says that it comes from, and can be many times as large. Who has seen
+ * a request of the peer could aim it at anybody; a peer that repeats itself needs a few in a second.
+ */
 void reply_again(struct engine *e, struct ike_sa *sa, const struct engine_path *path)
 {
 	e->n.in_retransmits++;
+	if (!window_may_repeat(&sa->win, e->now_ms)) {
+		e->n.in_dropped++;
+		return;
+	}
 	send_all(e, sa, path, &sa->win.reply);
 }
 

@@ -55,6 +55,15 @@ void window_commit_request(struct window *w, struct datagrams *reply, uint64_t r
 	w->next_in++;
 }
 
+bool window_may_repeat(struct window *w, uint64_t now_ms)
+{
+	if (now_ms - w->resent_ms >= 1000) {
+		w->resent_ms = now_ms;
+		w->resent = 0;
+	}
+	return w->resent++ < REPLIES_PER_S;
+}
+
 void window_commit_response(struct window *w)
 {
 	w->outstanding = false;

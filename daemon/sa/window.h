@@ -29,6 +29,8 @@ struct datagrams {
 int datagrams_add(struct datagrams *d, const uint8_t *bytes, size_t len);
 void datagrams_clear(struct datagrams *d);
 
+#define REPLIES_PER_S 8
+
 struct window {
 	uint32_t next_in, next_out;
 	bool outstanding; /* next_out was sent and has no answer */
@@ -36,6 +38,8 @@ struct window {
 	struct datagrams reply;
 	uint64_t request_hash; /* of the datagram (last or first fragment) that next_in-1 was */
 	uint32_t repeated;     /* how often those bytes came again */
+	uint64_t resent_ms;    /* the second in which the reply went out again */
+	uint32_t resent;       /* so often */
 };
 
 enum window_verdict {
@@ -53,6 +57,8 @@ bool window_check_response(const struct window *w, uint32_t id);
  * @reply: taken over (emptied); @request_hash: see struct window.
  */
 void window_commit_request(struct window *w, struct datagrams *reply, uint64_t request_hash);
+/** window_may_repeat() - May the stored reply leave once more? At most REPLIES_PER_S in a second. */
+bool window_may_repeat(struct window *w, uint64_t now_ms);
 /** window_commit_response() - next_out is answered, the following number is free. */
 void window_commit_response(struct window *w);
 /** window_exhausted() - Message IDs near their end: the IKE SA must be rekeyed (s2.2). */

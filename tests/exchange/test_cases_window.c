@@ -110,6 +110,30 @@ static void ike_case_048_same_request_gets_the_same_bytes_and_another_one_nothin
 	}
 }
 
+/* A captured request, sent again and again in a stranger's name, is no way to fill his line. */
+static void ike_case_048_copies_are_answered_a_few_times_in_a_second(void **s)
+{
+	(void)s;
+	EACH_HOST(a)
+	{
+		struct world *w = pair_up(48);
+		uint8_t ask[500];
+		size_t n = made_up(w, a, sa_of(w, a)->win.next_out, 1, ask, sizeof(ask));
+		unsigned sent;
+
+		world_inject(w, !a, &w->host[!a].path, ask, n);
+		for (int second = 0; second < 3; second++) {
+			sent = w->host[!a].sent;
+			for (int i = 0; i < 100; i++)
+				world_inject(w, !a, &w->host[!a].path, ask, n);
+			assert_in_range(w->host[!a].sent - sent, 4, 10);
+			world_run(w, 1000);
+		}
+		sa_of(w, a)->win.next_out++;
+		ends(w);
+	}
+}
+
 /* IKE_SA_INIT has no keys yet; the same holds (s2.1). */
 static void ike_case_048_holds_for_ike_sa_init(void **s)
 {
@@ -406,6 +430,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 		    ike_case_048_same_request_gets_the_same_bytes_and_another_one_nothing),
+		cmocka_unit_test(ike_case_048_copies_are_answered_a_few_times_in_a_second),
 		cmocka_unit_test(ike_case_048_holds_for_ike_sa_init),
 		cmocka_unit_test(ike_case_049_ids_out_of_the_window_are_dropped_in_silence),
 		cmocka_unit_test(ike_case_050_second_answer_to_a_repeated_request_is_ignored),
