@@ -255,6 +255,10 @@ static int keep_fragment(struct engine *e, struct ike_sa *sa, struct frag_set **
 			 const struct frag_set *other, const struct ike_msg *m, uint8_t *first,
 			 size_t *len)
 {
+	/* A responder does not know yet who fills it; whom we called is one of few. */
+	bool stranger = sa->auth && !sa->initiator;
+	size_t bound = sa->auth ? FRAG_STRANGER_MAX : FRAG_BYTES_MAX;
+	size_t held = other ? other->bytes : 0; /* one bound for both directions */
 	int err;
 
 	if (!*set)
@@ -264,11 +268,10 @@ static int keep_fragment(struct engine *e, struct ike_sa *sa, struct frag_set **
 	if (m->sk.frag_number < m->sk.frag_total)
 		path_is_smaller(sa, m->raw.len); /* to the peer's knowledge */
 	if (!(*set)->active) {
-		(*set)->pool = sa->auth ? &e->frag_strangers : NULL;
+		(*set)->pool = stranger ? &e->frag_strangers : NULL;
 		(*set)->pool_max = FRAG_STRANGERS_MAX;
 	}
-	(*set)->max = sa->auth ? FRAG_STRANGER_MAX : FRAG_BYTES_MAX;
-	(*set)->max -= other ? other->bytes : 0; /* one bound for both directions */
+	(*set)->max = held < bound ? bound - held : 1; /* 0 would be no bound of ours */
 	err = frag_add(*set, m, e->plain, *len, e->now_ms);
 	if (!timer_armed(&sa->frags))
 		timer_arm(e, &sa->frags, e->now_ms + FRAG_TIMEOUT_MS);

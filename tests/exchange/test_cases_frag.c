@@ -281,6 +281,14 @@ static void ike_case_056_memory_is_bounded_and_given_back(void **s)
 		/* Nothing completes them: after 10 s all is free. */
 		world_run(w, 10100);
 		assert_int_equal(held(w, !a), 0);
+		/* One direction to the last byte, then the other. */
+		for (uint16_t i = 1; i <= FRAG_BYTES_MAX / 1000; i++)
+			odd_piece_arrives(&p, w, !a, i == 1 ? PLD_NOTIFY : PLD_NONE, i, 64, 1000);
+		for (uint16_t i = 1; i < 64; i++) {
+			odd_piece_arrives(&answers, w, !a, i == 1 ? PLD_NOTIFY : PLD_NONE, i, 64,
+					  1000);
+			assert_in_range(held(w, !a), 60000, 65536);
+		}
 		pieces_free(&p);
 		world_free(w);
 	}
