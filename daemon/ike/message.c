@@ -99,7 +99,8 @@ static int add_cert(struct span body, struct pld_cert *list, unsigned max, unsig
 	struct pld_cert c;
 	int rc = pld_cert_parse(body, &c);
 
-	if (!rc && *count < max)
+	/* Of an encoding that we do not read: it takes no place from those that count. */
+	if (!rc && c.encoding == CERT_X509_SIGNATURE && *count < max)
 		list[(*count)++] = c;
 	return rc;
 }

@@ -28,7 +28,7 @@
 #define IKE_MSG_MAX	 65535 /* bytes, reassembled */
 #define IKE_PAYLOADS_MAX 64    /* in one message */
 #define IKE_NOTIFIES_MAX 48
-#define IKE_CERTS_MAX	 8 /* further ones are ignored */
+#define IKE_CERTS_MAX	 8 /* X.509; further ones, and other encodings, are ignored */
 #define IKE_CERTREQS_MAX 8
 #define IKE_DELETES_MAX	 8
 #define IKE_VENDORS_MAX	 24
@@ -72,7 +72,7 @@ struct pld_id {
 	struct span body; /* for auth_octets_build(); p NULL: not in the message */
 };
 
-struct pld_cert { /* CERT and CERTREQ */
+struct pld_cert { /* CERT and CERTREQ; in struct ike_msg only CERT_X509_SIGNATURE */
 	uint8_t encoding;
 	const uint8_t *data;
 	size_t len;
