@@ -36,9 +36,10 @@ static bool group_offered(const struct proposals *ps, uint16_t group)
 	return false;
 }
 
-static void common_notifies(struct ike_build *b)
+static void common_notifies(struct ike_build *b, bool frag)
 {
-	pld_notify_add(b, IKEV2_FRAGMENTATION_SUPPORTED, (struct span){ NULL, 0 });
+	if (frag)
+		pld_notify_add(b, IKEV2_FRAGMENTATION_SUPPORTED, (struct span){ NULL, 0 });
 	pld_hashes_add(b, SIG_HASHES_ALL);
 	pld_vendor_add(b, (struct span){ postern_vendor_id, POSTERN_VENDOR_ID_LEN });
 }
@@ -63,7 +64,7 @@ static int call_send(struct engine *e, struct ike_sa *sa)
 	pld_ke_add(&b, c->group, dh_public(c->dh));
 	pld_nonce_add(&b, nonce_span(&c->ni));
 	nat_add_initiator(e, &b, sa->spi_i, 0, &sa->path);
-	common_notifies(&b);
+	common_notifies(&b, true);
 	err = ike_build_end(&b, &len);
 	if (!err)
 		err = datagrams_add(&fresh, e->build, len);
@@ -481,7 +482,8 @@ static int answer_build(struct engine *e, const struct ike_msg *m, const struct 
 				(struct span){ e->keyids, e->keyid_count * 20 });
 	if (e->childless)
 		pld_notify_add(&b, CHILDLESS_IKEV2_SUPPORTED, (struct span){ NULL, 0 });
-	common_notifies(&b);
+	/* Only to who said it first (RFC 7383 s2.3). */
+	common_notifies(&b, ike_msg_notify(m, IKEV2_FRAGMENTATION_SUPPORTED));
 	return ike_build_end(&b, len);
 }
 
