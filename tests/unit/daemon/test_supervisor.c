@@ -434,6 +434,25 @@ static void a_refusal_backs_off_and_inner_packets_do_not_change_that(void **stat
 	assert_int_equal(f.initiated, 1);
 }
 
+/* The engine waits for a better answer before it says so; then it is our turn (RFC 7296 s2.21.1). */
+static void ike_case_030_after_a_refused_call_comes_the_next_one(void **state)
+{
+	static const enum engine_why whys[] = { ENGINE_WHY_NO_PROPOSAL, ENGINE_WHY_REFUSED };
+
+	(void)state;
+	start(SUP_ALWAYS, "198.51.100.1");
+	pass(10);
+	for (int i = 0; i < 20; i++) {
+		int was = f.initiated;
+
+		goes_down(f.next_ike, false, whys[i % 2]);
+		pass(900);
+		assert_int_equal(f.initiated, was); /* not in haste */
+		pass(31000);
+		assert_int_equal(f.initiated, was + 1);
+	}
+}
+
 static void an_inner_packet_fires_at_once_but_once_a_second(void **state)
 {
 	(void)state;
@@ -927,6 +946,7 @@ int main(void)
 		T(without_a_network_nothing_is_sent_until_there_is_one),
 		T(all_addresses_are_tried_staggered_by_family),
 		T(a_refusal_backs_off_and_inner_packets_do_not_change_that),
+		T(ike_case_030_after_a_refused_call_comes_the_next_one),
 		T(an_inner_packet_fires_at_once_but_once_a_second),
 		T(on_demand_waits_for_a_packet),
 		T(retry_max_makes_pauses_longer),
