@@ -257,7 +257,7 @@ static unsigned ping_pong(struct world *w, uint64_t ms, unsigned what)
 		while (world_lose(w, VPS)) {
 			bool other = what == GROUPS ? n % 2 : n / 2 % 2;
 
-			n++;
+			assert_true(n++ < 100000);
 			if (what == COOKIES || (what == (COOKIES | GROUPS) && n % 2))
 				init_answer(w, COOKIE, &n, sizeof(n));
 			else
@@ -459,10 +459,9 @@ static void ike_case_032_a_repeated_init_is_answered_by_the_same_bytes(void **s)
 	}
 	/* Other bytes from the same caller: neither answered nor a second SA. */
 	odd_init(&f, 7);
-	odd_sa(&f);
-	odd_ke(&f);
-	odd_nonce(&f, 40);
+	odd_rest(&f);
 	odd_end(&f);
+	f.buf[f.len - 1] ^= 1;
 	odd_inject(w, VPS, &p, &f);
 	assert_int_equal(world_in_flight(w, HOME), 0);
 	assert_int_equal(counters(w, VPS).half_open, 3);
@@ -514,7 +513,8 @@ static void spoofed_from_everywhere(void)
 	assert_int_equal(dh_done, 2); /* of the rekey, on both sides */
 	assert_in_range(most, 1, 64);
 	assert_in_range(answered, 1, 64);
-	assert_in_range(counters(w, VPS).ike_sas, 1, 2); /* the rekeyed one repeats its last answer */
+	assert_in_range(counters(w, VPS).ike_sas, 1,
+			2); /* the rekeyed one repeats its last answer */
 	assert_int_equal(w->host[HOME].down + w->host[VPS].down, 0);
 	assert_int_equal(w->host[HOME].unanswered, 0);
 	/* Whoever returns a cookie gets in at once, while it goes on. */
