@@ -431,7 +431,8 @@ void rekey_ike_response(struct engine *e, struct ike_sa *sa, struct outreq *o,
 		on_refusal(e, sa, o, n);
 		return;
 	}
-	if (m->sa.p && m->nonce.p && m->ke.data) {
+	/* With an error that we do not know it has failed, whatever else it brings (s3.10.1). */
+	if (m->sa.p && m->nonce.p && m->ke.data && !ike_msg_unknown_error(m)) {
 		nonce_set(&nr, m->nonce);
 		to = successor_of_answer(e, sa, o, m, &nr);
 	}

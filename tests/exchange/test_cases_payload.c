@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "forge.h"
 #include "odd.h"
 
 /* The linker puts these before the real ones: what one message makes us allocate. */
@@ -343,6 +344,7 @@ static void unknown_error_in_a_request(void)
 static void unknown_error_in_an_answer(uint16_t type)
 {
 	struct world *w = world_new(11, STYLE_PSK);
+	struct ike_hdr h;
 
 	world_up(w);
 	DO(w, HOME, assert_int_equal(0, engine_create_child(e, now, w->host[HOME].ike, fx)));
@@ -367,6 +369,18 @@ static void unknown_error_in_an_answer(uint16_t type)
 	assert_int_equal(w->host[HOME].child_up, 1);
 	assert_int_equal(w->host[HOME].failed, 1);
 	world_agree(w);
+	over(w);
+	/* With a new IKE SA: there is no telling which of the two lives over there. */
+	w = world_new(11, STYLE_PSK);
+	world_up(w);
+	DO(w, HOME, assert_int_equal(0, engine_rekey_ike(e, now, w->host[HOME].ike, fx)));
+	world_deliver(w, VPS);
+	assert_int_equal(0, ike_hdr_parse(w->flight[0].bytes, w->flight[0].len, &h));
+	odd_change(w, HOME, forge_sa(w, VPS, &h), add_error, &type);
+	world_run(w, 1000);
+	assert_int_equal(w->host[HOME].ike_rekeyed, 0);
+	assert_int_equal(w->host[HOME].down, 1);
+	assert_int_equal(w->host[HOME].last_down.down.why, ENGINE_WHY_PROTOCOL);
 	over(w);
 	/* IKE_AUTH too: whatever else it brings, we are not up. */
 	w = world_new(12, STYLE_PSK);
