@@ -108,11 +108,13 @@ static void tell(struct supervisor *s, uint64_t now_ms)
 	ops(s)->changed(s->env->arg, s->cfg.peer, up);
 }
 
-/* Nothing speaks against it any more. */
+/* Nothing speaks against it any more; while no CHILD SA came of it, the reason for that stands. */
 static void forget_refusal(struct supervisor *s)
 {
 	s->refused_ms = 0;
 	s->held_in_vain = false;
+	if (!s->child)
+		return;
 	sup_say(&s->failure, NULL);
 	sup_say(&s->claim, NULL);
 }
@@ -374,8 +376,11 @@ void sup_on_fx(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 		break;
 	case FX_CHILD_UP:
 	case FX_CHILD_REKEYED:
-		if (fx->child.ike == s->ike || !s->ike)
-			s->child = true;
+		if (s->child || (s->ike && fx->child.ike != s->ike))
+			break;
+		s->child = true;
+		if (s->ike && !s->held)
+			forget_refusal(s);
 		break;
 	case FX_CHILD_DOWN:
 		if (fx->child.ike == s->ike)

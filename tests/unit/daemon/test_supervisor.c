@@ -255,18 +255,24 @@ static void start(enum sup_start how, const char *host)
 	sup_init(&s, &env, &c, NULL, now);
 }
 
-static void comes_up(uint32_t ike, const char *from)
+static void ike_comes_up(uint32_t ike, const char *from, bool child)
 {
 	struct fx fx = { .kind = FX_PEER_UP };
 
 	fx.up.peer = PEER;
 	fx.up.ike = ike;
-	fx.up.child = fx.up.postern = true;
+	fx.up.child = child;
+	fx.up.postern = true;
 	fx.up.nat_remote = s.cfg.start == SUP_WAIT;
 	fx.up.nat_local = !fx.up.nat_remote;
 	fx.up.path = (struct engine_path){ .sock = 0 };
 	assert_int_equal(endpoint_parse(from, 4500, &fx.up.path.remote), 0);
 	sup_on_fx(&s, &fx, now);
+}
+
+static void comes_up(uint32_t ike, const char *from)
+{
+	ike_comes_up(ike, from, true);
 }
 
 static void reply_from(uint32_t sock, const char *from)
@@ -745,6 +751,21 @@ static void a_claim_does_not_overwrite_why_our_own_call_failed(void **state)
 	assert_null(s.claim);
 }
 
+static void why_there_is_no_child_sa_stands_until_there_is_one(void **state)
+{
+	struct fx fx = { .kind = FX_CHILD_UP };
+
+	(void)state;
+	start(SUP_WAIT, NULL);
+	fails("no common ESP proposal", false);
+	ike_comes_up(1, "198.51.100.1", false);
+	assert_string_equal(s.failure, "no common ESP proposal");
+	fx.child.ike = 1;
+	sup_on_fx(&s, &fx, now);
+	assert_null(s.failure);
+	assert_string_equal(sup_state(&s, now), "up");
+}
+
 static void is_not_up_before_its_addresses_are_ours(void **state)
 {
 	(void)state;
@@ -963,6 +984,7 @@ int main(void)
 		T(a_hint_that_it_lost_us_calls_beside_the_old_sa),
 		T(a_hint_about_a_child_asks_again),
 		T(a_claim_does_not_overwrite_why_our_own_call_failed),
+		T(why_there_is_no_child_sa_stands_until_there_is_one),
 		T(is_not_up_before_its_addresses_are_ours),
 		T(a_refused_address_backs_off_further_each_time),
 		T(admin_down_closes_and_up_calls),
