@@ -3,9 +3,11 @@
 import re
 import time
 
+from lab import Internet
 from pair import Cell, Pair, need, within
 
 CELLS = []
+VPS4 = Internet.VPS4
 START, WAIT = ("start",), ("wait",)
 
 
@@ -65,7 +67,7 @@ cell("selectors", "narrowed: who calls asks for more than the other has", ts=("0
 cell("selectors", "narrowed: who calls asks for more than the other has", networks="10.99.0.0/24, fd99::/64", roles=START,
      run=narrowed)
 
-SEVERAL = "10.99.0.1/32, fd99::1/128, 10.51.0.0/24, 10.52.0.0/24[tcp/7000-7001]"
+SEVERAL = "10.99.0.1/32, fd99::1/128, 10.51.0.0/24, 10.52.0.0/24[6/7000-7001]"
 
 
 def several(pair, cell):
@@ -75,7 +77,7 @@ def several(pair, cell):
     home = pair.net.home
     pair.tcp(home, "10.51.0.1")
     pair.tcp(home, "10.52.0.1")
-    need("ping of 10.51.0.1", home.run(["ping", "-c", "1", "-W", "1", "10.51.0.1"], check=False).returncode == 0)
+    pair.reached(home, "10.51.0.1")
     need("no ping of 10.52.0.1, where only TCP to two ports may pass",
          home.run(["ping", "-c", "1", "-W", "1", "10.52.0.1"], check=False).returncode != 0)
 
@@ -92,7 +94,7 @@ def lan(pair, cell):
     try:
         pair.connect()
         for m, a, b in ((pair.net.home, "10.60.0.1", "10.50.0.1"), (pair.net.vps, "10.50.0.1", "10.60.0.1")):
-            within(f"ping of {b}", lambda: m.run(["ping", "-c", "1", "-W", "1", "-I", a, b], check=False).returncode == 0, 4)
+            pair.reached(m, b, a)
         for who in ("they", "us"):
             pair.rekey(who, "child")
         pair.tcp(pair.net.vps, "10.60.0.1", source="10.50.0.1")
@@ -106,6 +108,154 @@ cell("selectors", "a network behind each side, no address asked for", ts=LANS, p
      peer=f"local-ts = {LANS[1]}", roles=START, run=lan)
 cell("selectors", "a network behind each side, no address asked for", ts=LANS, pools=[],
      peer=f"local-ts = {LANS[0]}\nnetworks = {LANS[1]}", roles=WAIT, run=lan)
+
+# ---- addresses from a pool, name servers ----
+
+
+def leased(pair, cell):
+    pair.connect()
+    home, got = pair.net.home, pair.peer().get("inner", [])
+    v4, v6 = (next((a for a in got if a.startswith(p)), "") for p in ("10.98.0.", "fd98::"))
+    need(f"an address of each family in {got}", v4 and v6)
+    for a, b in ((v4, "10.99.0.1"), (v6, "fd99::1")):
+        pair.reached(home, b, a)
+        pair.reached(pair.net.vps, a)
+    pair.us.cli("down", "swan")
+    pair.connect()
+    need("the same addresses again", {v4, v6} <= set(pair.peer().get("inner", [])))
+
+
+cell("addresses", "from our pool, the same after a new start", roles=WAIT, peer="pool = street", run=leased,
+     sections="[pool street]\naddresses = 10.98.0.0/24, fd98::/112\n")
+
+
+def told_dns(pair, cell):
+    pair.connect()
+    pair.ping()
+    pair.wait_log(r"installing DNS server 10\.99\.0\.1\b")
+
+
+def dns_given(pair, cell):
+    pair.connect()
+    pair.ping()
+    within("the hook hears of it", lambda: "up 10.99.0.1" in pair.ours.run(["cat", "/run/dns"], check=False).stdout)
+
+
+HOOK = "/etc/postern/dns-hook"
+cell("addresses", "name server told to charon", roles=WAIT, peer="dns = 10.99.0.1", run=told_dns)
+cell("addresses", "name server from charon, given to the hook", roles=START, postern=f"hook = {HOOK}", run=dns_given,
+     pools=[("v4", "addrs = 10.99.0.2\n dns = 10.99.0.1"), ("v6", "addrs = fd99::2")],
+     files={HOOK: "#!/bin/sh\necho $POSTERN_EVENT $POSTERN_DNS >>/run/dns\n"})
+
+# ---- several CHILD SAs, several IKE SAs ----
+
+MORE = "10.53.0.1/32"
+
+
+def two_children(pair, cell):
+    """Two CHILD SAs on one IKE SA, each rekeyed by each side, data in both."""
+    pair.net.vps.run(["ip", "addr", "replace", MORE, "dev", "lo"])
+    pair.connect()
+    if not pair.starts:
+        pair.swan.ctl("--initiate", "--child", "more", "--timeout", "8", check=False, timeout=20)
+    within("two CHILD SAs", lambda: len(pair.swan.spis()) == 4 and pair.swan.sas().count("ESTABLISHED") == 1)
+    pair.ping()
+    pair.reached(pair.net.home, "10.53.0.1")
+    for act in (lambda: pair.swan.ctl("--rekey", "--child", "more"), lambda: pair.us.cli("rekey", "swan")):
+        old = pair.swan.spis()
+        act()
+        within("other SPIs", lambda: len(pair.swan.spis() & old) <= 2 and len(pair.swan.spis()) == 4)
+        pair.ping()
+        pair.reached(pair.net.home, "10.53.0.1")
+    pair.swan.ctl("--rekey", "--ike", "net")
+    within("one IKE SA with both", lambda: len(pair.swan.spis()) == 4 and pair.swan.sas().count("ESTABLISHED") == 1)
+    pair.ping()
+    pair.reached(pair.net.home, "10.53.0.1")
+
+
+def more_child(side):
+    return f"      more {{\n        {side} = {MORE}\n        esp_proposals = aes256gcm16\n      }}"
+
+
+# assigned: the addresses that home is given.
+cell("several CHILD SAs", "two on one IKE SA, data in both, rekeyed from both sides", roles=START, run=two_children,
+     children=more_child("local_ts"), networks="10.99.0.1, fd99::1, 10.53.0.1",
+     sections=f"[child net]\npeer = swan\nlocal-ts = assigned\nremote-ts = 10.99.0.1, fd99::1\n"
+     f"[child more]\npeer = swan\nlocal-ts = assigned\nremote-ts = {MORE}\n")
+cell("several CHILD SAs", "two on one IKE SA, data in both, rekeyed from both sides", roles=WAIT, run=two_children,
+     children=more_child("remote_ts"),
+     sections=f"[child net]\npeer = swan\nlocal-ts = 10.99.0.1, fd99::1\nremote-ts = assigned\n"
+     f"[child more]\npeer = swan\nlocal-ts = {MORE}\nremote-ts = assigned\n", quick=True)
+cell("several CHILD SAs", "two wishes of charon, one section of ours that holds both", roles=WAIT, run=two_children,
+     children=more_child("remote_ts"), peer=f"local-ts = 10.99.0.1, fd99::1, {MORE}")
+
+
+
+PORTS = {7000: "ecp256", 7001: "ecp384", 7002: "x25519"}
+
+
+def by_port(port):
+    # charon would share one IKE SA between connections that are alike but for their children
+    return f"""  p{port} {{
+    version = 2
+    unique = never
+    remote_addrs = {VPS4}
+    proposals = aes256gcm16-prfsha384-{PORTS[port]}
+    local {{
+      auth = psk
+      id = home.example.net
+    }}
+    remote {{
+      auth = psk
+      id = vps.example.net
+    }}
+    children {{
+      p{port} {{
+        local_ts = 10.60.0.1/32
+        remote_ts = 10.99.0.1/32[6/{port}]
+        esp_proposals = aes256gcm16
+      }}
+    }}
+  }}
+"""
+
+
+def three(pair, cell):
+    """As some gateways do it: one IKE SA for each policy, from one address and one identity."""
+    home = pair.net.home
+    home.run(["ip", "addr", "replace", "10.60.0.1/32", "dev", "lo"])
+    try:
+        pair.us.cli("up", "swan")
+        for port in PORTS:
+            pair.swan.ctl("--initiate", "--child", f"p{port}", "--timeout", "8", check=False, timeout=20)
+        within("three CHILD SAs", lambda: pair.swan.sas().count("INSTALLED") == 3, 5)
+        time.sleep(3)
+        need("three CHILD SAs on three IKE SAs still",
+             pair.swan.sas().count("INSTALLED") == 3 and pair.swan.sas().count("ESTABLISHED") == 3)
+        for port in PORTS:
+            pair.tcp(home, "10.99.0.1", 50_000, source="10.60.0.1", port=port)
+    finally:
+        home.run(["ip", "addr", "del", "10.60.0.1/32", "dev", "lo"])
+
+
+cell("several IKE SAs", "three connections that differ by port, from one identity", roles=WAIT, run=three,
+     connections="".join(by_port(p) for p in PORTS), peer="local-ts = 10.99.0.1[tcp/7000-7002]\nremote-ts = 10.60.0.1\nnetworks = 10.60.0.1")
+
+# ---- childless (RFC 6023) ----
+
+
+def childless(pair, cell):
+    pair.standard(cell)
+    log = pair.log()
+    auth = "parsed" if pair.starts else "generating"
+    need("IKE_AUTH without SA, then CREATE_CHILD_SA", re.search(auth + r" IKE_AUTH request 1 \[ (?!.* SA )", log) and
+         re.search(auth + r" CREATE_CHILD_SA request 2 \[", log))
+
+
+cell("childless (RFC 6023)", "charon: childless = force", conn="childless = force", peer="childless = prefer", roles=START, run=childless)
+cell("childless (RFC 6023)", "charon: childless = force", conn="childless = force", roles=WAIT, run=childless, quick=True)
+cell("childless (RFC 6023)", "we: childless = force", peer="childless = force", roles=START, run=childless)
+cell("childless (RFC 6023)", "we: childless = never", peer="childless = never", run=Pair.standard)
 
 # ---- rekeys that cross, deletes ----
 

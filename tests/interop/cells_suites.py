@@ -50,12 +50,6 @@ for suite in AEAD + CBC:
     CELLS.append(Cell("ESP suite", suite, esp=suite, run=agreed, quick=suite in ("chacha20poly1305", "aes256-sha512")))
 for g in GROUPS:
     CELLS.append(Cell("ESP rekey with PFS", g, esp=f"aes128gcm16-{g}", run=agreed, quick=g == "ecp256"))
-CELLS.append(Cell("ESP suite", "extended sequence numbers", esp="aes256gcm16-esn", run=lambda p, c: esn(p, c)))
-
-
-def esn(pair, cell):
-    pair.standard(cell)
-    need("ESN in " + pair.swan.sas(), "/ESN" in pair.swan.sas() or "EXT_SEQ" in pair.swan.sas())
 
 
 # ---- who proves himself how ----
@@ -86,6 +80,13 @@ CELLS.append(Cell("authentication", "different keys: we ed25519 raw, charon ecds
                   theirs="raw:ecdsa384", run=proved(OUR_ID + "ED25519")))
 
 
+for ours, theirs in (("psk", "cert:ecdsa256"), ("cert:ecdsa256", "psk"), ("raw:ed25519", "cert:rsa2048"), ("cert:ecdsa384", "raw:ed25519")):
+    words = [dict(psk="PSK", raw="raw key", cert="certificate")[w.split(":")[0]] + w[len(w.split(":")[0]):].replace(":", " ")
+             for w in (ours, theirs)]
+    CELLS.append(Cell("authentication", f"another method on each side: we {words[0]}, charon {words[1]}", ours=ours, theirs=theirs,
+                      known="a peer of Postern proves itself as we do towards it", run=proved(OUR_ID)))
+
+
 def refused(*words):
     """No tunnel; status says all of @words, and after the reason is gone the same peer comes up."""
     def run(pair, cell):
@@ -93,13 +94,14 @@ def refused(*words):
 
         def told():
             p = pair.peer()
-            text = f"{p.get('failure') or ''} {p.get('claim') or ''}"
+            text = " ".join(t for t in (p.get("failure"), p.get("claim"), pair.us.status().get("refused")) if t)
             return text if all(re.search(w, text) for w in words) else None
         try:
             within("the reason in status", told, 10)
         except Wrong:
             p = pair.peer()
-            raise Wrong(f"status says: {p.get('state')}, {p.get('failure')}, {p.get('claim')}; wanted {words}") from None
+            raise Wrong(f"status says: {p.get('state')}, {p.get('failure')}, {p.get('claim')}, "
+                        f"{pair.us.status().get('refused')}; wanted {words}") from None
         need("it is not up", not pair.us.up("swan"))
     return run
 
@@ -128,5 +130,13 @@ CELLS.append(Cell("negotiation", "INVALID_KE_PAYLOAD: charon begins with modp102
                   ike="aes256gcm16-prfsha256-modp1024, aes256gcm16-prfsha256-ecp384", roles=("wait",), run=other_group))
 CELLS.append(Cell("negotiation", "INVALID_KE_PAYLOAD: charon takes modp3072 alone", ike="aes256gcm16-prfsha256-modp3072",
                   roles=("start",), run=other_group, quick=True))
+for ours, ike in (("chacha20poly1305-prfsha512-ecp521", "CHACHA20_POLY1305/PRF_HMAC_SHA2_512/ECP_521"),
+                  ("aes256-sha384-prfsha384-modp4096", "AES_CBC-256/HMAC_SHA2_384_192/PRF_HMAC_SHA2_384/MODP_4096")):
+    def chosen(pair, cell, ike=ike):
+        pair.standard(cell)
+        need(f"{ike} in {pair.swan.sas()}", ike in pair.swan.sas() and "ESP:AES_CBC-256/HMAC_SHA2_512_256" in pair.swan.sas())
+    CELLS.append(Cell("negotiation", f"ike-proposals = {ours}, esp-proposals = aes256-sha512, charon takes what there is",
+                      ike="default", esp="default", peer=f"ike-proposals = {ours}\nesp-proposals = aes256-sha512",
+                      run=chosen))
 CELLS.append(Cell("negotiation", "several proposals: the best of both is taken", ike="3des-sha1-modp1024, aes128-sha1-modp1024, "
                   "aes128-sha256-modp2048, aes256gcm16-prfsha384-ecp384", run=Pair.standard))

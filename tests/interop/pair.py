@@ -7,6 +7,7 @@
 import json
 import os
 import re
+import subprocess
 import sys
 import time
 
@@ -49,8 +50,9 @@ class Cell:
     ts               charon's (local_ts, remote_ts) in the direction "vps, home", None: the tunnel addresses
     postern          further lines of [posternd];  peer: of [peer swan];  sections: whole sections
     networks         what lies at the vps, as [peer swan] says at home
-    children         further children of the connection, text
+    children         further children of the connection, text;  connections: further connections, text
     pools            charon's pools where it is the vps: [(name, text)]; None: the two addresses
+    files            programs on our machine: {path: text}
     secret           charon's PSK
     run              the checks: f(pair, cell); None: Pair.standard
     roles            in which it makes sense: start (posternd calls), wait
@@ -61,7 +63,7 @@ class Cell:
 
     def __init__(self, group, name, ike="aes256gcm16-prfsha256-x25519", esp="aes128gcm16", ours="psk", theirs="psk",
                  settings="", conn="", child="", local="", remote="", ts=None, postern="", peer="", sections="", networks=None,
-                 children="", pools=None, run=None, secret=PSK, roles=("start", "wait"), not_with=None, known=None,
+                 children="", connections="", pools=None, files=None, run=None, secret=PSK, roles=("start", "wait"), not_with=None, known=None,
                  quick=False):
         self.__dict__.update({k: v for k, v in locals().items() if k != "self"})
 
@@ -78,9 +80,13 @@ def serve(c):
         h.update(b); left -= len(b)
     c.sendall(h.digest() + b"x" * n)
     c.close()
-s = socket.create_server(("::", 7000), family=socket.AF_INET6, dualstack_ipv6=True)
-while True:
-    threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()
+def listen(port):
+    s = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    while True:
+        threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()
+for port in (7001, 7002):
+    threading.Thread(target=listen, args=(port,), daemon=True).start()
+listen(7000)
 """
 
 # Both ways through one connection: N random bytes up, their digest and N bytes down.
@@ -88,7 +94,7 @@ CLIENT = """
 import hashlib, os, socket, struct, sys
 n = int(sys.argv[2])
 data = os.urandom(n)
-s = socket.create_connection((sys.argv[1], 7000), 5, source_address=(sys.argv[3], 0) if sys.argv[3] else None)
+s = socket.create_connection((sys.argv[1], int(sys.argv[4])), 5, source_address=(sys.argv[3], 0) if sys.argv[3] else None)
 s.settimeout(20)
 s.sendall(struct.pack("!Q", n) + data)
 got = s.recv(32, socket.MSG_WAITALL)
@@ -221,6 +227,7 @@ class Pair:
 {cell.children}
     }}
   }}
+{cell.connections}
 }}
 pools {{
 {"".join(f"  {name} {{ {text} }}" + chr(10) for name, text in pools)}}}
@@ -237,9 +244,9 @@ secrets {{
         if self.starts:
             place = f"address = {self.net.VPS4}\nnetworks = {cell.networks or '10.99.0.1, fd99::1'}"
             own = ""
-            place += "\nstart = on-demand" + ("\nrequest-address = yes" if cell.pools != [] else "")
+            place += "\nstart = on-demand\nrequest-address = " + ("no" if cell.pools == [] else "yes")
         else:
-            place = "assign = 10.99.0.2, fd99::2" if cell.pools != [] else ""
+            place = "assign = 10.99.0.2, fd99::2" if cell.pools != [] and "pool =" not in cell.peer else ""
             own = "tunnel-address = 10.99.0.1, fd99::1\n"
         return f"""[posternd]
 identity = {self.our_id}
@@ -254,13 +261,15 @@ identity = {self.their_id}
 
     def configure(self, cell):
         lines, local, remote = self._prove(cell)
+        for path, text in (cell.files or {}).items():
+            self.ours.write(path, text, mode=0o755)
         if self.us.d:
             self.us.cli("down", "swan", check=False)
         self.swan.start(cell.settings)
         self.swan.ctl("--terminate", "--ike", "net", "--force", check=False)
         self.swan.load(self._swan_text(cell, local, remote))
         self.ours.write("/etc/postern/postern.conf", self._postern_text(cell, lines))
-        if self.us.d:
+        if self.us.d and self.us.d.poll() is None:
             p = self.us.cli("reload", check=False)
             need(f"postern reload: {p.stdout}", p.returncode == 0)
         else:
@@ -303,16 +312,20 @@ identity = {self.their_id}
         """v4 and v6, from both sides."""
         for m, to in ((self.ours, self.their_in), (self.theirs, self.our_in)):
             for a in to:
-                within(f"ping of {a} from {m.name}",
-                       lambda: m.run(["ping", "-c", "1", "-W", "1", a], check=False).returncode == 0, 4)
+                self.reached(m, a)
+
+    def reached(self, m, to, source=None):
+        """@to answers a ping from @m."""
+        argv = ["ping", "-c", "1", "-W", "1", *(["-I", source] if source else []), to]
+        within(f"ping of {to} from {m.name}", lambda: m.run(argv, check=False).returncode == 0, 4)
 
     def transfer(self, size=500_000):
         """TCP from us, IPv4, and from them, IPv6; each both ways."""
         for m, to in ((self.ours, self.their_in[0]), (self.theirs, self.our_in[1])):
             self.tcp(m, to, size)
 
-    def tcp(self, m, to, size=500_000, source=""):
-        p = m.python(CLIENT, to, str(size), source, check=False)
+    def tcp(self, m, to, size=500_000, source="", port=7000):
+        p = m.python(CLIENT, to, str(size), source, str(port), check=False)
         need(f"TCP to {to} from {m.name}: {p.stdout.strip()[-200:]}", p.returncode == 0)
 
     def settled(self):
@@ -372,5 +385,5 @@ identity = {self.their_id}
             return None
         except Wrong as e:
             return str(e)
-        except lablib.Failed as e:
+        except (lablib.Failed, subprocess.TimeoutExpired) as e:
             return str(e)

@@ -8,7 +8,7 @@ import testlib
 from lab import wait_for
 
 CONF = """charon {{
-  load = random nonce openssl pem pkcs1 pkcs8 pubkey x509 constraints revocation hmac kdf curve25519 gcm aes sha2 sha1 md5 chapoly vici kernel-libipsec kernel-netlink socket-default updown
+  load = random nonce openssl pem pkcs1 pkcs8 pubkey x509 constraints revocation hmac kdf curve25519 gcm aes sha2 sha1 md5 chapoly vici kernel-libipsec kernel-netlink socket-default updown resolve
   plugins {{
     kernel-libipsec {{
       load = yes
@@ -19,6 +19,12 @@ CONF = """charon {{
     }}
     openssl {{
       load = 10
+    }}
+    resolve {{
+      file = /run/charon.resolv.conf
+      resolvconf {{
+        path = /run/none
+      }}
     }}
   }}
   install_routes = yes

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The table of doc/interop.md from what matrix.py left: table.py RESULTS..., to standard output."""
+import json
+import platform
+import subprocess
+import sys
+
+ROLES = {"start": "we call", "wait": "it calls"}
+HEAD = """# Interoperation
+
+What was run against foreign IKEv2 peers, and what came of it. `sudo tests/interop/run` makes this page; `tests/run` runs
+some of its rows each time.
+
+Both ends are whole machines in network namespaces with a carrier's NAT between them (home behind it, the VPS not). The
+peer is Debian's strongSwan with the kernel-libipsec plugin, so that data passes in user space on both ends. In "we call"
+posternd is at home and strongSwan on the VPS, in "it calls" the other way round. strongSwan offers and takes only what the
+row names; Postern has its defaults where the row does not say otherwise. Unless the row is about something else, it is ok
+when the tunnel comes up with what strongSwan was told to take, IPv4 and IPv6 answer in both directions, TCP carries
+random bytes both ways unaltered, each side rekeys the CHILD SA and the IKE SA with data after each, and both ends
+agree on one IKE SA and one CHILD SA.
+
+| | |
+|---|---|
+"""
+
+
+def facts(rows):
+    def said(*argv):
+        return subprocess.run(argv, capture_output=True, text=True).stdout.strip()
+    yield "Peers", ", ".join(sorted({f"{r['peer']} {r['version']}" for r in rows}))
+    yield "Postern", said("git", "rev-parse", "--short", "HEAD") + (", changed" if said("git", "status", "--porcelain", "-uno", "daemon", "dataplane", "base") else "")
+    yield "Kernel, OpenSSL", f"Linux {platform.release()}, {said('openssl', 'version').split(' (')[0]}"
+    yield "Command", "`sudo tests/interop/run`; one row: `tests/interop/matrix.py start\\|wait [--release NAME] WORD`"
+
+
+def main(paths):
+    rows = []
+    for path in paths:
+        with open(path) as f:
+            rows += [json.loads(line) for line in f]
+    columns = sorted({(r["peer"], r["version"], r["role"]) for r in rows})
+    cells, notes, groups = {}, [], []
+    for r in rows:
+        key = r["group"], r["name"]
+        if key not in cells:
+            cells[key] = {}
+            # A row that one role alone has stands with its group.
+            if r["group"] not in groups:
+                groups.append(r["group"])
+        text = "ok"
+        if r["wrong"] or r["why_not"]:
+            note = r["wrong"] or r["why_not"]
+            if note not in notes:
+                notes.append(note)
+            text = ("**fails**" if r["wrong"] else "no") + f" [{notes.index(note) + 1}]"
+        cells[key][r["peer"], r["version"], r["role"]] = text
+    print(HEAD + "\n".join(f"| {a} | {b} |" for a, b in facts(rows)))
+    count = sum(t == "ok" for c in cells.values() for t in c.values())
+    print(f"\n{count} of {sum(len(c) for c in cells.values())} are ok; empty: the row makes no sense in that role.")
+    for group in groups:
+        print(f"\n## {group[0].upper() + group[1:]}\n")
+        print("| | " + " | ".join(f"{v}, {ROLES[role]}" for _, v, role in columns) + " |")
+        print("|---|" + "---|" * len(columns))
+        for (g, name), c in cells.items():
+            if g == group:
+                print(f"| {name} | " + " | ".join(c.get(k, "") for k in columns) + " |")
+    if notes:
+        print("\n## Notes\n")
+        for i, note in enumerate(notes):
+            print(f"{i + 1}. {note}")
+
+
+main(sys.argv[1:])
