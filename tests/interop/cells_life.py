@@ -236,6 +236,8 @@ def three(pair, cell):
             pair.tcp(home, "10.99.0.1", 50_000, source="10.60.0.1", port=port)
     finally:
         home.run(["ip", "addr", "del", "10.60.0.1/32", "dev", "lo"])
+        for port in PORTS:
+            pair.swan.ctl("--terminate", "--ike", f"p{port}", "--force", check=False)
 
 
 cell("several IKE SAs", "three connections that differ by port, from one identity", roles=WAIT, run=three,
