@@ -185,6 +185,12 @@ static char *take_text(struct rd *r, size_t *len)
 	return s;
 }
 
+static int by_path(const void *x, const void *y)
+{
+	return strcmp(((const struct bundle_entry *)x)->path,
+		      ((const struct bundle_entry *)y)->path);
+}
+
 struct bundle *bundle_parse(const void *data, size_t len)
 {
 	struct rd r = rd_init(data, len);
@@ -209,6 +215,9 @@ struct bundle *bundle_parse(const void *data, size_t len)
 		if (!e->text || b->count > ENTRIES_MAX)
 			goto bad;
 	}
+	/* The first is the configuration; what it names is looked up by the thousand. */
+	if (b->count > 1)
+		qsort(b->entries + 1, b->count - 1, sizeof(*b->entries), by_path);
 	if (b->count)
 		return b;
 bad:
@@ -270,29 +279,33 @@ struct conf *bundle_conf(const struct bundle *b, const struct conf_schema *schem
 	return conf_parse(schema, b->entries[0].path, b->entries[0].text, b->entries[0].len);
 }
 
+static const struct bundle_entry *find(const struct bundle *b, const char *path)
+{
+	const struct bundle_entry key = { .path = (char *)(uintptr_t)path };
+
+	return b->count > 1 ? bsearch(&key, b->entries + 1, b->count - 1, sizeof(key), by_path)
+			    : NULL;
+}
+
 const char *bundle_file(const struct bundle *b, const char *path, size_t *len)
 {
-	for (size_t i = 1; i < b->count; i++) {
-		if (strcmp(b->entries[i].path, path))
-			continue;
-		if (len)
-			*len = b->entries[i].len;
-		return b->entries[i].text;
-	}
-	return NULL;
+	const struct bundle_entry *e = find(b, path);
+
+	if (e && len)
+		*len = e->len;
+	return e ? e->text : NULL;
 }
 
 uint64_t bundle_mark(const struct bundle *b, const char *path)
 {
+	char name[sizeof(MARK) + PATH_LEN_MAX];
+	const struct bundle_entry *e = NULL;
 	uint64_t mark = 0;
 
-	for (size_t i = 1; i < b->count; i++) {
-		const struct bundle_entry *e = &b->entries[i];
-
-		if (!strncmp(e->path, MARK, strlen(MARK)) && e->len == sizeof(mark) &&
-		    !strcmp(e->path + strlen(MARK), path))
-			memcpy(&mark, e->text, sizeof(mark));
-	}
+	if (snprintf(name, sizeof(name), MARK "%s", path) < (int)sizeof(name))
+		e = find(b, name);
+	if (e && e->len == sizeof(mark))
+		memcpy(&mark, e->text, sizeof(mark));
 	return mark;
 }
 

@@ -206,6 +206,10 @@ static int section_add(struct reader *r, const struct conf_kind *kind, char *nam
 	for (size_t i = 0; i < kind->key_count; i++)
 		s->entries[i].key = &kind->keys[i];
 	r->section = ++c->section_count;
+	if (conf_by_name_add(c)) {
+		r->out_of_memory = true; /* the section owns its name */
+		return -ENOMEM;
+	}
 	r->skipping = false;
 	return 0;
 nomem:
@@ -709,6 +713,7 @@ void conf_free(struct conf *c)
 		free((char *)s->name);
 	}
 	free(c->sections);
+	free(c->by_name);
 	free(c->path);
 	free(c->dir);
 	free(c->errors);

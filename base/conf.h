@@ -128,6 +128,8 @@ struct conf {
 	char *dir;  /* folder of @path, absolute; for CONF_PATH */
 	struct conf_section *sections;
 	size_t section_count; /* in file order */
+	uint32_t *by_name;    /* hash table of section numbers from 1; 0: free */
+	size_t by_name_size;  /* a power of two, at least twice section_count; 0: none yet */
 	char *errors;	      /* lines joined by '\n', NULL when there are none */
 	unsigned error_count;
 };

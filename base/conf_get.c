@@ -3,7 +3,11 @@
 #include "conf_internal.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "hash.h"
 
 const char *conf_kind_str(const struct conf_kind *k, char *out, size_t cap)
 {
@@ -22,12 +26,47 @@ const struct conf_section *conf_next(const struct conf *c, const char *kind,
 
 const struct conf_section *conf_find(const struct conf *c, const char *kind, const char *name)
 {
-	const struct conf_section *s = NULL;
+	size_t mask = c->by_name_size - 1;
 
-	while ((s = conf_next(c, kind, s)))
-		if (!strcmp(s->name, name))
+	for (size_t at = hash_bytes(name, strlen(name)) & mask; c->by_name_size;
+	     at = (at + 1) & mask) {
+		const struct conf_section *s;
+
+		if (!c->by_name[at])
+			return NULL;
+		s = &c->sections[c->by_name[at] - 1];
+		if (!strcmp(s->name, name) && !strcmp(s->kind->name, kind))
 			return s;
+	}
 	return NULL;
+}
+
+static void by_name_put(uint32_t *table, size_t size, const char *name, uint32_t number)
+{
+	size_t at = hash_bytes(name, strlen(name)) & (size - 1);
+
+	while (table[at])
+		at = (at + 1) & (size - 1);
+	table[at] = number;
+}
+
+int conf_by_name_add(struct conf *c)
+{
+	if (2 * c->section_count > c->by_name_size) {
+		size_t size = c->by_name_size ? 2 * c->by_name_size : 64;
+		uint32_t *grown = calloc(size, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		for (size_t i = 0; i + 1 < c->section_count; i++)
+			by_name_put(grown, size, c->sections[i].name, (uint32_t)i + 1);
+		free(c->by_name);
+		c->by_name = grown;
+		c->by_name_size = size;
+	}
+	by_name_put(c->by_name, c->by_name_size, c->sections[c->section_count - 1].name,
+		    (uint32_t)c->section_count);
+	return 0;
 }
 
 const struct conf_entry *conf_get(const struct conf_section *s, const char *key)

@@ -21,6 +21,9 @@ int conf_value_parse(const struct conf_key *k, const char *dir, struct conf_valu
  */
 char *conf_value_unquote(const char *s, size_t len, char *why, size_t why_cap);
 
+/** conf_by_name_add() - The last section becomes known to conf_find(), the first of equals wins; 0, -ENOMEM. */
+int conf_by_name_add(struct conf *c);
+
 /** conf_kind_str() - "[posternd]", "[peer NAME]". */
 const char *conf_kind_str(const struct conf_kind *k, char *out, size_t cap);
 

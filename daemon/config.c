@@ -376,6 +376,12 @@ static int take_daemon(struct config *cfg, const struct conf_section *s)
 		   : 0;
 }
 
+static int by_name(const void *x, const void *y)
+{
+	return strcmp((*(struct config_peer *const *)x)->name,
+		      (*(struct config_peer *const *)y)->name);
+}
+
 struct config *config_make(struct conf *c)
 {
 	struct config *cfg = calloc(1, sizeof(*cfg));
@@ -399,15 +405,19 @@ struct config *config_make(struct conf *c)
 	cfg->peer_count = cfg->peers ? n : 0;
 	children = child_sections(c, &child_count);
 	n = 0;
-	if (!cfg->peers || !children || config_take_pools(cfg))
+	cfg->by_name = calloc(cfg->peer_count + 1, sizeof(*cfg->by_name));
+	if (!cfg->peers || !cfg->by_name || !children || config_take_pools(cfg))
 		goto nomem;
 	while ((s = conf_next(c, "peer", s))) {
-		struct config_peer *p = &cfg->peers[n++];
+		struct config_peer *p = &cfg->peers[n];
 
+		cfg->by_name[n++] = p;
 		if (take_peer(cfg, p, s) || take_children(cfg, p, s, children, child_count))
 			goto nomem;
 	}
 	free(children);
+	if (n)
+		qsort(cfg->by_name, n, sizeof(*cfg->by_name), by_name);
 	config_check(cfg);
 	if (!cfg->port && config_waits(cfg))
 		cfg->port = CONFIG_PORT_ESP;
@@ -463,12 +473,18 @@ void config_free(struct config *cfg)
 
 /* ---- looking in ---- */
 
+static int name_is(const void *name, const void *peer)
+{
+	return strcmp(name, (*(struct config_peer *const *)peer)->name);
+}
+
 const struct config_peer *config_peer_find(const struct config *cfg, const char *name)
 {
-	for (size_t i = 0; i < cfg->peer_count; i++)
-		if (!strcmp(cfg->peers[i].name, name))
-			return &cfg->peers[i];
-	return NULL;
+	struct config_peer **p = cfg->peer_count ? bsearch(name, cfg->by_name, cfg->peer_count,
+							   sizeof(*cfg->by_name), name_is)
+						 : NULL;
+
+	return p ? *p : NULL;
 }
 
 const struct config_peer *config_peer_by_id(const struct config *cfg, uint32_t id)
@@ -547,25 +563,37 @@ static void adopt_children(struct config_peer *p, const struct config_peer *was)
 	}
 }
 
-void config_adopt_ids(struct config *cfg, const struct config *old)
+int config_adopt_ids(struct config *cfg, const struct config *old)
 {
-	uint32_t next = 1;
+	uint32_t next = 1, top = 0;
+	bool *taken;
 
+	for (size_t i = 0; i < old->peer_count; i++)
+		top = old->peers[i].id > top ? old->peers[i].id : top;
+	/* Each new one needs one more at most. */
+	taken = calloc(top + cfg->peer_count + 2, sizeof(*taken));
+	if (!taken)
+		return -ENOMEM;
+	/* Not one that @old had: what is on its way for that peer must not meet another one. */
+	for (size_t i = 0; i < old->peer_count; i++)
+		taken[old->peers[i].id] = true;
 	for (size_t i = 0; i < cfg->peer_count; i++) {
-		const struct config_peer *p = config_peer_find(old, cfg->peers[i].name);
+		struct config_peer *p = &cfg->peers[i];
+		const struct config_peer *was = config_peer_find(old, p->name);
 
-		cfg->peers[i].id = p ? p->id : 0;
-		if (p)
-			adopt_children(&cfg->peers[i], p);
+		p->id = was ? was->id : 0;
+		if (was)
+			adopt_children(p, was);
 	}
 	for (size_t i = 0; i < cfg->peer_count; i++) {
 		if (cfg->peers[i].id)
 			continue;
-		/* Not one that @old had: what is on its way for that peer must not meet this one. */
-		while (config_peer_by_id(cfg, next) || config_peer_by_id(old, next))
+		while (taken[next])
 			next++;
-		cfg->peers[i].id = next;
+		cfg->peers[i].id = next++;
 	}
+	free(taken);
+	return 0;
 }
 
 static bool same_id(const struct config_id *a, const struct config_id *b)

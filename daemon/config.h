@@ -163,6 +163,7 @@ struct config {
 	struct config_pool *pools;
 	size_t pool_count;
 	struct config_peer *peers; /* in file order */
+	struct config_peer **by_name;
 	size_t peer_count;
 };
 
@@ -195,8 +196,8 @@ int config_judge(const char *path);
  * that is not. Compares text: any process may call it.
  */
 bool config_reloadable(const struct config *old, struct config *cfg);
-/** config_adopt_ids() - Peers of the same name keep their id of @old, new ones get free ones. */
-void config_adopt_ids(struct config *cfg, const struct config *old);
+/** config_adopt_ids() - Peers of the same name keep their id of @old, new ones get free ones. 0, -ENOMEM. */
+int config_adopt_ids(struct config *cfg, const struct config *old);
 
 #define CONFIG_DIFF_POLICY (1u << 0) /* identities, keys, selectors, lifetimes: the engine's view */
 #define CONFIG_DIFF_ROUTES (1u << 1) /* networks, assign */

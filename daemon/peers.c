@@ -378,7 +378,11 @@ void peers_reload(struct child *c, struct config *cfg)
 	struct config *old = c->cfg;
 	struct peer *p = NULL, *next;
 
-	config_adopt_ids(cfg, old);
+	if (config_adopt_ids(cfg, old)) {
+		log_err(NULL, "configuration not taken: out of memory");
+		config_free(cfg);
+		return;
+	}
 	if (pools_make(c, cfg))
 		log_err(NULL, "out of memory: no peer gets an address from a pool");
 	c->cfg = cfg;

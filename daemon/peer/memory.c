@@ -231,11 +231,17 @@ int memory_save(const int fds[2], struct memory *m)
 	return rc;
 }
 
-const struct sup_memory *memory_find(const struct memory *m, const char *name)
+const struct sup_memory *memory_find(struct memory *m, const char *name)
 {
-	for (size_t i = 0; i < m->count; i++)
-		if (!strcmp(m->entries[i].name, name))
-			return &m->entries[i].m;
+	/* Peers ask one after the other, in the order in which they were written. */
+	for (size_t i = 0; i < m->count; i++) {
+		size_t at = (m->next + i) % m->count;
+
+		if (strcmp(m->entries[at].name, name))
+			continue;
+		m->next = at + 1;
+		return &m->entries[at].m;
+	}
 	return NULL;
 }
 

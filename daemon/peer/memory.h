@@ -30,6 +30,7 @@ struct memory {
 	uint64_t serial;
 	struct memory_entry *entries;
 	size_t count;
+	size_t next; /* where memory_find() begins */
 };
 
 /** memory_parse() - 0, -EBADMSG (torn, foreign, too large), -ENOMEM. */
@@ -40,7 +41,7 @@ int memory_build(const struct memory *m, uint8_t **image, size_t *len);
 int memory_load(const int fds[2], struct memory *out);
 /** memory_save() - Serial is counted up; goes to the file that is not the newest. 0 or -errno. */
 int memory_save(const int fds[2], struct memory *m);
-const struct sup_memory *memory_find(const struct memory *m, const char *name);
+const struct sup_memory *memory_find(struct memory *m, const char *name);
 void memory_free(struct memory *m);
 
 #endif
