@@ -108,7 +108,7 @@ extern const struct sup_ops child_sup_ops;
 void effects_apply(struct child *c);
 /** effects_on_dp() - All events of the data plane. */
 void effects_on_dp(struct child *c);
-/** peer_arm() - The supervisor's next tick. */
+/** peer_arm() - The supervisor's next tick; none while the engine cannot call the peer. */
 void peer_arm(struct peer *p);
 
 /* lease.c: addresses that peers give us, and the TUN's MTU */
@@ -124,6 +124,8 @@ void lease_cipher(struct child *c, enum dp_cipher cipher);
 int peers_start(struct child *c);
 /** peers_reload() - Takes @cfg (and frees the old one after). Logs what it cannot use. */
 void peers_reload(struct child *c, struct config *cfg);
+/** peer_key_awaited() - Of which type our key is the keys process has yet to say: no call can be signed. */
+bool peer_key_awaited(const struct peer *p);
 /** peer_networks() - Tell the data plane what lies there; its addresses may be new. */
 void peer_networks(struct peer *p);
 void peers_free(struct child *c);

@@ -213,9 +213,8 @@ static const struct conf_section *where(const struct conf_section *s, const char
 }
 
 /* @s: its section, NULL: the peer's one CHILD SA has none. */
-static int take_child(struct config *cfg, const struct config_peer *p,
-		      const struct conf_section *s, const struct conf_section *peer,
-		      struct config_child *c)
+static int take_child(struct config *cfg, const struct config_peer *p, const struct conf_section *s,
+		      const struct conf_section *peer, struct config_child *c)
 {
 	const struct conf_section *local = where(s, "local-ts", peer);
 	const struct conf_section *remote = where(s, "remote-ts", peer);
@@ -320,12 +319,16 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	p->psk = conf_text(s, "psk");
 	p->ca = conf_text(s, "ca");
 	p->certificate = conf_text(s, "certificate");
-	if (p->ca && !p->certificate)
-		p->certificate = conf_text(conf_find(cfg->conf, "posternd", ""), "certificate");
 	p->private_key =
 	    conf_is_set(s, "private-key") ? conf_text(s, "private-key") : cfg->private_key;
-	p->auth = p->psk ? CONFIG_AUTH_PSK : p->ca ? CONFIG_AUTH_CERT : CONFIG_AUTH_RAW;
-	if (p->auth == CONFIG_AUTH_PSK)
+	p->auth = p->ca					    ? CONFIG_AUTH_CERT
+		  : p->psk && !conf_is_set(s, "public-key") ? CONFIG_AUTH_PSK
+							    : CONFIG_AUTH_RAW;
+	p->local_auth =
+	    conf_is_set(s, "local-auth") ? (enum config_auth)conf_uint(s, "local-auth") : p->auth;
+	if (p->local_auth == CONFIG_AUTH_CERT && !p->certificate)
+		p->certificate = conf_text(conf_find(cfg->conf, "posternd", ""), "certificate");
+	if (p->local_auth == CONFIG_AUTH_PSK)
 		p->private_key = NULL;
 	p->request_address = conf_is_set(s, "request-address")
 				 ? conf_bool(s, "request-address")
@@ -653,7 +656,8 @@ unsigned config_peer_diff(const struct config_peer *a, const struct config_peer 
 		keys = same_text(a->public_key[i], b->public_key[i]);
 	if (!keys || !same_id(&a->local_id, &b->local_id) ||
 	    !same_id(&a->remote_id, &b->remote_id) || a->auth != b->auth ||
-	    !same_text(a->psk, b->psk) || !same_text(a->private_key, b->private_key) ||
+	    a->local_auth != b->local_auth || !same_text(a->psk, b->psk) ||
+	    !same_text(a->private_key, b->private_key) ||
 	    !same_text(a->certificate, b->certificate) || !same_text(a->ca, b->ca) ||
 	    a->request_address != b->request_address || a->childless != b->childless ||
 	    a->ike_lifetime_s != b->ike_lifetime_s ||

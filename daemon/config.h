@@ -23,8 +23,8 @@
 #define CONFIG_WORKERS_MAX  16
 #define CONFIG_ADDRS_MAX    8 /* tunnel addresses of our own; addresses assigned to a peer */
 #define CONFIG_PEERS_MAX    20000
-#define CONFIG_DNS_MAX	    8	 /* name servers that a peer is told */
-#define CONFIG_POOL_V6_LEN  64	 /* shortest IPv6 prefix of a pool */
+#define CONFIG_DNS_MAX	    8  /* name servers that a peer is told */
+#define CONFIG_POOL_V6_LEN  64 /* shortest IPv6 prefix of a pool */
 #define CONFIG_HOOK_MAX	    1024
 #define CONFIG_CHILDREN_MAX 16	 /* [child] sections of one peer */
 #define CONFIG_TS_MAX	    32	 /* selectors on one side of a CHILD SA */
@@ -102,13 +102,14 @@ struct config_peer {
 
 	struct config_id local_id; /* ours towards this peer */
 	struct config_id remote_id;
-	enum config_auth auth;
-	const char *private_key; /* path, its own or that of [posternd]; NULL with a PSK */
-	const char *psk;	 /* path; NULL unless CONFIG_AUTH_PSK */
-	const char **public_key; /* paths; CONFIG_AUTH_RAW */
+	enum config_auth auth;	     /* how it proves itself, */
+	enum config_auth local_auth; /* and how we do */
+	const char *private_key; /* path, its own or that of [posternd]; NULL where a PSK is ours */
+	const char *psk;	 /* path; NULL unless one of both is CONFIG_AUTH_PSK */
+	const char **public_key; /* paths; auth CONFIG_AUTH_RAW */
 	size_t public_key_count;
-	const char *certificate; /* path of our chain; CONFIG_AUTH_CERT */
-	const char *ca;		 /* path of trust anchors; CONFIG_AUTH_CERT */
+	const char *certificate; /* path of our chain; local_auth CONFIG_AUTH_CERT */
+	const char *ca;		 /* path of trust anchors; auth CONFIG_AUTH_CERT */
 
 	struct prefix *networks; /* what lies there: routes; without the assigned addresses */
 	size_t network_count;

@@ -8,41 +8,64 @@
 
 /* ---- one peer ---- */
 
-static void check_auth(struct config *cfg, const struct config_peer *p,
-		       const struct conf_section *s)
+/* How it proves itself: one of ca, public-key, psk; a psk beside the others can only be our own proof. */
+static void check_remote_auth(struct config *cfg, const struct config_peer *p,
+			      const struct conf_section *s)
 {
 	struct conf *c = cfg->conf;
-	int ways = !!p->psk + !!p->public_key_count + !!p->ca;
 
-	if (!ways)
+	if (!p->psk && !p->public_key_count && !p->ca)
 		conf_error(
 		    c, p->line,
 		    "[peer %s] cannot be authenticated; it needs public-key, psk, or ca with "
 		    "certificate",
 		    p->name);
-	else if (ways > 1)
-		conf_error(
-		    c, p->line,
-		    "[peer %s] has more than one of public-key, psk and ca; allowed: one of them",
-		    p->name);
-	else if (p->psk && conf_is_set(s, "private-key"))
+	else if (p->public_key_count && p->ca)
+		conf_error(c, p->line, "[peer %s] has both public-key and ca; allowed: one of them",
+			   p->name);
+	else if (p->psk && p->auth != CONFIG_AUTH_PSK && p->local_auth != CONFIG_AUTH_PSK)
+		conf_error(c, conf_line(s, "psk"),
+			   "[peer %s] has more than one of public-key, psk and ca; allowed: one of "
+			   "them, or psk beside another with local-auth = psk",
+			   p->name);
+}
+
+/* How we prove ourselves to it. */
+static void check_local_auth(struct config *cfg, const struct config_peer *p,
+			     const struct conf_section *s)
+{
+	struct conf *c = cfg->conf;
+
+	if (p->local_auth == CONFIG_AUTH_PSK && !p->psk)
+		conf_error(c, conf_line(s, "local-auth"), "local-auth = psk: [peer %s] has no psk",
+			   p->name);
+	else if (p->local_auth == CONFIG_AUTH_PSK && conf_is_set(s, "private-key"))
 		conf_error(
 		    c, conf_line(s, "private-key"),
-		    "private-key is of no use to [peer %s], which has a psk; remove one of them",
+		    "private-key is of no use to [peer %s], to which we prove ourselves by psk; "
+		    "remove it, or set local-auth",
 		    p->name);
-	else if (!p->psk && !p->private_key)
+	else if (p->local_auth != CONFIG_AUTH_PSK && !p->private_key)
 		conf_error(
 		    c, p->line,
 		    "[peer %s] needs private-key, here or in [posternd]; make one with postern "
 		    "keygen",
 		    p->name);
-	if (p->ca && !p->certificate)
-		conf_error(c, conf_line(s, "ca"),
-			   "[peer %s] has ca but no certificate of ours, here or in [posternd]",
+	if (p->local_auth == CONFIG_AUTH_CERT && !p->certificate)
+		conf_error(c, conf_line(s, p->ca ? "ca" : "local-auth"),
+			   "[peer %s] has %s but no certificate of ours, here or in [posternd]",
+			   p->name, p->ca ? "ca" : "local-auth = certificate");
+	if (p->certificate && p->local_auth != CONFIG_AUTH_CERT)
+		conf_error(c, conf_line(s, "certificate"),
+			   "[peer %s] has certificate but neither ca nor local-auth = certificate",
 			   p->name);
-	if (p->certificate && !p->ca)
-		conf_error(c, conf_line(s, "certificate"), "[peer %s] has certificate but no ca",
-			   p->name);
+}
+
+static void check_auth(struct config *cfg, const struct config_peer *p,
+		       const struct conf_section *s)
+{
+	check_remote_auth(cfg, p, s);
+	check_local_auth(cfg, p, s);
 }
 
 static void check_call(struct config *cfg, const struct config_peer *p,

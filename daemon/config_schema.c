@@ -14,6 +14,8 @@
 
 static const char *const io_words[] = { "auto", "io_uring", "epoll", NULL };
 static const char *const start_words[] = { "always", "on-demand", "no", NULL };
+/* In the order of enum config_auth. */
+static const char *const auth_words[] = { "psk", "key", "certificate", NULL };
 static const char *const childless_words[] = { "allow", "prefer", "force", "never", NULL };
 static const char *const level_words[] = { "err", "warn", "info", "debug", NULL };
 
@@ -236,6 +238,10 @@ static const struct conf_key peer_keys[] = {
 	  .type = CONF_PATH,
 	  .flags = CONF_PUBLIC_FILE,
 	  .help = "certification authorities that vouch for it" },
+	{ .name = "local-auth",
+	  .type = CONF_ENUM,
+	  .words = auth_words,
+	  .help = "how we prove ourselves to it, if not as it does to us" },
 	{ .name = "networks",
 	  .type = CONF_PREFIX,
 	  .flags = CONF_LIST,

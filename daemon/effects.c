@@ -404,7 +404,7 @@ void peer_arm(struct peer *p)
 	struct timers *ts = loop_timers(p->child->loop);
 
 	/* Until the engine knows it nothing can be begun; a call made now would be lost for seconds. */
-	if (!p->view || sup_due_ms(&p->sup) == UINT64_MAX)
+	if (!p->view || peer_key_awaited(p) || sup_due_ms(&p->sup) == UINT64_MAX)
 		timer_clear(ts, &p->tick);
 	else
 		(void)timer_set(ts, &p->tick, sup_due_ms(&p->sup));

@@ -242,6 +242,12 @@ struct key_request {
 
 static void ask_keys(struct child *c);
 
+bool peer_key_awaited(const struct peer *p)
+{
+	return p->cfg->private_key && p->own_key == KEY_NONE &&
+	       p->key_generation != p->child->inv.generation;
+}
+
 static void key_retry(struct timer *t, uint64_t now_ms)
 {
 	struct child *c = t->arg;
@@ -356,8 +362,11 @@ static void peer_change(struct peer *p, const struct config_peer *cfg)
 {
 	struct sup_config sc = sup_config_of(cfg);
 	unsigned diff = config_peer_diff(p->cfg, cfg);
+	const char *was = p->cfg->private_key, *is = cfg->private_key;
 	struct child *c = p->child;
 
+	if (!was || !is || strcmp(was, is))
+		p->own_key = KEY_NONE; /* of the other file nothing is known yet */
 	p->cfg = cfg;
 	if (diff || p->sup.failure)
 		sup_update(&p->sup, &sc, child_now(c)); /* what was refused may be right now */

@@ -100,7 +100,7 @@ static int load_keys(struct view *v, const struct config_peer *p, const struct c
 	return 0;
 }
 
-static int load_certs(struct view *v, const struct config_peer *p, const struct conf_files *files,
+static int load_chain(struct view *v, const struct config_peer *p, const struct conf_files *files,
 		      char *why, size_t cap)
 {
 	size_t len;
@@ -110,10 +110,16 @@ static int load_certs(struct view *v, const struct config_peer *p, const struct 
 	if (text && rc)
 		snprintf(why, cap, "%s holds no certificate (%s)", p->certificate, strerror(-rc));
 	free(text);
-	if (rc)
-		return rc;
-	text = text_of(files, p->ca, &len, why, cap);
-	rc = text ? ca_store_new(text, len, &v->ca) : -ENOENT;
+	return rc;
+}
+
+static int load_ca(struct view *v, const struct config_peer *p, const struct conf_files *files,
+		   char *why, size_t cap)
+{
+	size_t len;
+	char *text = text_of(files, p->ca, &len, why, cap);
+	int rc = text ? ca_store_new(text, len, &v->ca) : -ENOENT;
+
 	if (text && rc == -ENOTSUP)
 		snprintf(why, cap,
 			 "%s has an authority whose key is of a type or size that Postern does not "
@@ -125,6 +131,11 @@ static int load_certs(struct view *v, const struct config_peer *p, const struct 
 	return rc;
 }
 
+static uint64_t mark_of(const struct conf_files *files, const char *path)
+{
+	return files && files->mark && path ? files->mark(files->arg, path) : 0;
+}
+
 static void fill_auth(struct view *v, const struct config_peer *p, const struct conf_files *files,
 		      enum key_type own)
 {
@@ -133,15 +144,13 @@ static void fill_auth(struct view *v, const struct config_peer *p, const struct 
 		[CONFIG_AUTH_RAW] = ENGINE_AUTH_RAW,
 		[CONFIG_AUTH_CERT] = ENGINE_AUTH_CERT,
 	};
-
-	const char *secret = p->psk ? p->psk : p->private_key;
-	uint64_t mark = files && files->mark && secret ? files->mark(files->arg, secret) : 0;
+	bool psk = p->local_auth == CONFIG_AUTH_PSK;
 
 	/* The keys process knows secrets by peer: the peer's number is the reference. */
 	v->peer.local_auth = (struct engine_auth_local){
-		.kind = kind[p->auth],
+		.kind = kind[p->local_auth],
 		.key_ref = p->id,
-		.key_mark = mark,
+		.key_mark = mark_of(files, psk ? p->psk : p->private_key),
 		.key_type = own,
 		.chain = v->chain,
 		.chain_count = v->chain_count,
@@ -149,7 +158,7 @@ static void fill_auth(struct view *v, const struct config_peer *p, const struct 
 	v->peer.remote_auth = (struct engine_auth_remote){
 		.kind = kind[p->auth],
 		.psk_ref = p->id,
-		.psk_mark = p->psk ? mark : 0,
+		.psk_mark = p->auth == CONFIG_AUTH_PSK ? mark_of(files, p->psk) : 0,
 		.public_key = v->public_key,
 		.public_key_count = v->public_key_count,
 		.ca = v->ca,
@@ -181,8 +190,10 @@ struct view *view_new(const struct config_peer *p, const struct conf_files *file
 	rc = fill_children(v, p);
 	if (!rc && files && p->auth == CONFIG_AUTH_RAW)
 		rc = load_keys(v, p, files, why, cap);
+	if (!rc && files && p->local_auth == CONFIG_AUTH_CERT)
+		rc = load_chain(v, p, files, why, cap);
 	if (!rc && files && p->auth == CONFIG_AUTH_CERT)
-		rc = load_certs(v, p, files, why, cap);
+		rc = load_ca(v, p, files, why, cap);
 	if (rc) {
 		view_free(v);
 		return NULL;

@@ -387,16 +387,67 @@ static void syntax_errors_have_exact_messages(void **state)
 	    "11: lifetime = 10s: out of range; allowed: a duration (ms, s, m, h, d), 1m to 1d");
 }
 
+static void each_side_may_prove_itself_in_its_own_way(void **state)
+{
+	static const char a[] = "[peer a]\nidentity = a.example\nassign = 10.99.0.2\n";
+	static const struct {
+		const char *lines;
+		enum config_auth local, remote;
+	} ways[] = {
+		{ "psk = p\n", CONFIG_AUTH_PSK, CONFIG_AUTH_PSK },
+		{ "public-key = k\n", CONFIG_AUTH_RAW, CONFIG_AUTH_RAW },
+		{ "ca = ca\ncertificate = c\n", CONFIG_AUTH_CERT, CONFIG_AUTH_CERT },
+		{ "psk = p\npublic-key = k\nlocal-auth = psk\n", CONFIG_AUTH_PSK, CONFIG_AUTH_RAW },
+		{ "psk = p\nca = ca\nlocal-auth = psk\n", CONFIG_AUTH_PSK, CONFIG_AUTH_CERT },
+		{ "psk = p\nlocal-auth = key\n", CONFIG_AUTH_RAW, CONFIG_AUTH_PSK },
+		{ "psk = p\nlocal-auth = certificate\ncertificate = c\n", CONFIG_AUTH_CERT,
+		  CONFIG_AUTH_PSK },
+		{ "public-key = k\nlocal-auth = certificate\ncertificate = c\n", CONFIG_AUTH_CERT,
+		  CONFIG_AUTH_RAW },
+		{ "ca = ca\nlocal-auth = key\n", CONFIG_AUTH_RAW, CONFIG_AUTH_CERT },
+	};
+	char text[512];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
+		struct config *cfg;
+		const struct config_peer *p;
+
+		snprintf(text, sizeof(text), VPS "%s%s", a, ways[i].lines);
+		cfg = good(text);
+		p = config_peer_find(cfg, "a");
+		assert_int_equal(p->local_auth, ways[i].local);
+		assert_int_equal(p->auth, ways[i].remote);
+		assert_int_equal(!p->private_key, ways[i].local == CONFIG_AUTH_PSK);
+		config_free(cfg);
+	}
+	bad(VPS HOME "psk = p\nlocal-auth = key\n",
+	    "11: [peer home] has more than one of public-key, psk and ca; allowed: one of them, or "
+	    "psk "
+	    "beside another with local-auth = psk");
+	bad(VPS HOME "local-auth = psk\n", "11: local-auth = psk: [peer home] has no psk");
+	bad(VPS HOME "local-auth = certificate\n",
+	    "11: [peer home] has local-auth = certificate but no certificate of ours, here or in "
+	    "[posternd]");
+	bad(VPS HOME "ca = ca\n",
+	    "7: [peer home] has both public-key and ca; allowed: one of them\n"
+	    "/e/postern.conf:11: [peer home] has ca but no certificate of ours, here "
+	    "or in [posternd]");
+}
+
 static void semantic_errors_have_exact_messages(void **state)
 {
 	(void)state;
 	bad(VPS "[peer a]\nidentity = a.example\nassign = 10.99.0.2\n",
 	    "7: [peer a] cannot be authenticated; it needs public-key, psk, or ca with "
 	    "certificate");
-	bad(VPS HOME "psk = keys/psk\n",
-	    "7: [peer home] has more than one of public-key, psk and ca; allowed: one of them");
+	bad(VPS HOME "psk = keys/psk\n", "11: [peer home] has more than one of public-key, psk and "
+					 "ca; allowed: one of them, or psk "
+					 "beside another with local-auth = psk");
 	bad(VPS "[peer a]\nidentity = a.example\npsk = p\nprivate-key = k\nassign = 10.99.0.2\n",
-	    "10: private-key is of no use to [peer a], which has a psk; remove one of them");
+	    "10: private-key is of no use to [peer a], to which we prove ourselves by psk; remove "
+	    "it, "
+	    "or set local-auth");
 	bad("[posternd]\nidentity = v.example\ntunnel-address = 10.99.0.1\n" HOME,
 	    "4: [peer home] needs private-key, here or in [posternd]; make one with postern "
 	    "keygen");
@@ -404,7 +455,7 @@ static void semantic_errors_have_exact_messages(void **state)
 	    "9: [peer a] has ca but no certificate of ours, here or in [posternd]");
 	bad(VPS
 	    "[peer a]\nidentity = a.example\npsk = p\nassign = 10.99.0.2\ncertificate = c.pem\n",
-	    "11: [peer a] has certificate but no ca");
+	    "11: [peer a] has certificate but neither ca nor local-auth = certificate");
 	bad(VPS "[peer a]\nidentity = a.example\npsk = p\nnetworks = 10.99.0.2\nstart = always\n",
 	    "11: start = always: [peer a] has no address to call; add address, or start = no");
 	bad(VPS "[peer a]\nidentity = a.example\npsk = p\nnetworks = 10.99.0.2\nstart = always\n"
@@ -600,6 +651,7 @@ int main(void)
 		cmocka_unit_test(children_inherit_from_their_peer),
 		cmocka_unit_test(children_keep_their_numbers_over_a_reload),
 		cmocka_unit_test(syntax_errors_have_exact_messages),
+		cmocka_unit_test(each_side_may_prove_itself_in_its_own_way),
 		cmocka_unit_test(semantic_errors_have_exact_messages),
 		cmocka_unit_test(overlaps_are_refused),
 		cmocka_unit_test(ten_thousand_peers_are_checked_in_time),
