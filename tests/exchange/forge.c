@@ -56,6 +56,28 @@ size_t chain_write(const struct chain *c, uint8_t *out, size_t cap, uint8_t *fir
 	return len;
 }
 
+struct world *forge_pair(uint64_t seed)
+{
+	struct world *w = world_new(seed, STYLE_PSK);
+
+	world_up(w);
+	EACH_HOST(a)
+	w->host[a].never_set_path = true;
+	return w;
+}
+
+void forge_ends(struct world *w)
+{
+	world_agree(w);
+	world_no_leaks(w);
+	world_free(w);
+}
+
+struct ike_sa *forge_up(struct world *w, int host)
+{
+	return sa_by_handle(w->host[host].e, w->host[host].ike);
+}
+
 static struct ike_sa *among(struct ike_sa *list, const struct ike_hdr *h)
 {
 	for (struct ike_sa *sa = list; sa; sa = sa->peer_next)

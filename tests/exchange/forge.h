@@ -39,6 +39,12 @@ struct link *chain_notify(struct chain *c, uint16_t type);
 /** chain_write() - The chain as the plaintext of SK; its length and the first type. */
 size_t chain_write(const struct chain *c, uint8_t *out, size_t cap, uint8_t *first);
 
+/** forge_pair() - Both are up, with a PSK; neither follows packets from elsewhere. */
+struct world *forge_pair(uint64_t seed);
+/** forge_ends() - The two still agree, leave nothing behind, and go. */
+void forge_ends(struct world *w);
+/** forge_up() - The IKE SA of that host that is up. */
+struct ike_sa *forge_up(struct world *w, int host);
 /** forge_sa() - The IKE SA of that host with these SPIs, half-open ones too; or NULL. */
 struct ike_sa *forge_sa(struct world *w, int host, const struct ike_hdr *h);
 /** forge_aead() - A fresh context for what the initiator (or the responder) of @sa sends. */

@@ -13,28 +13,6 @@
 #include "forge.h"
 #include "engine_int.h"
 
-static struct ike_sa *sa_of(struct world *w, int host)
-{
-	return sa_by_handle(w->host[host].e, w->host[host].ike);
-}
-
-static struct world *pair_up(uint64_t seed)
-{
-	struct world *w = world_new(seed, STYLE_PSK);
-
-	world_up(w);
-	EACH_HOST(a)
-	w->host[a].never_set_path = true;
-	return w;
-}
-
-static void ends(struct world *w)
-{
-	world_agree(w);
-	world_no_leaks(w);
-	world_free(w);
-}
-
 /* ---- a message of the test's own, in fragments ---- */
 
 struct pieces {
@@ -54,7 +32,7 @@ static void pieces_new(struct pieces *p, struct world *w, int a, unsigned count,
 	static const uint8_t body[1200] = { 0, 0, 0xaa, 0xaa };
 	static struct chain c;
 
-	p->sa = sa_of(w, a);
+	p->sa = forge_up(w, a);
 	p->h = forge_hdr(p->sa, INFORMATIONAL, false, p->sa->win.next_out);
 	p->a = forge_aead(p->sa, p->sa->initiator);
 	p->notifies = count;
@@ -117,7 +95,7 @@ static void odd_piece_arrives(const struct pieces *p, struct world *w, int to, u
 
 static size_t held(struct world *w, int host)
 {
-	const struct ike_sa *sa = sa_of(w, host);
+	const struct ike_sa *sa = forge_up(w, host);
 	size_t n = 0;
 
 	for (int i = 0; i < 2; i++) {
@@ -151,7 +129,7 @@ static void ike_case_054_reversed_and_doubled_fragments_are_joined_once(void **s
 	(void)s;
 	EACH_HOST(a)
 	{
-		struct world *w = pair_up(54);
+		struct world *w = forge_pair(54);
 
 		pieces_new(&p, w, a, 30, 300);
 		pieces_cut(&p, 9);
@@ -164,7 +142,7 @@ static void ike_case_054_reversed_and_doubled_fragments_are_joined_once(void **s
 			piece_arrives(&p, w, !a, 9); /* and an old one between */
 		}
 		came(&p, w, !a);
-		ends(w);
+		forge_ends(w);
 	}
 }
 
@@ -182,7 +160,7 @@ static void ike_case_054_holds_for_answers(void **s)
 		world_call(w, HOME);
 		world_run(w, 30000);
 		assert_true(w->host[HOME].sent > 2);
-		ends(w);
+		forge_ends(w);
 	}
 }
 
@@ -195,7 +173,7 @@ static void ike_case_055_a_larger_total_begins_anew_a_smaller_one_is_late(void *
 	(void)s;
 	EACH_HOST(a)
 	{
-		struct world *w = pair_up(55);
+		struct world *w = forge_pair(55);
 
 		pieces_new(&p, w, a, 20, 300);
 		pieces_cut(&p, 4);
@@ -216,7 +194,7 @@ static void ike_case_055_a_larger_total_begins_anew_a_smaller_one_is_late(void *
 			piece_arrives(&p, w, !a, i);
 		}
 		came(&p, w, !a);
-		ends(w);
+		forge_ends(w);
 	}
 }
 
@@ -233,7 +211,7 @@ static void ike_case_056_impossible_numbers_are_dropped(void **s)
 	(void)s;
 	EACH_HOST(a)
 	{
-		struct world *w = pair_up(56);
+		struct world *w = forge_pair(56);
 
 		pieces_new(&p, w, a, 10, 300);
 		pieces_cut(&p, 3);
@@ -249,7 +227,7 @@ static void ike_case_056_impossible_numbers_are_dropped(void **s)
 					  odd[i].number, odd[i].total, 100);
 		piece_arrives(&p, w, !a, 2);
 		came(&p, w, !a);
-		ends(w);
+		forge_ends(w);
 	}
 }
 
@@ -261,16 +239,16 @@ static void ike_case_056_memory_is_bounded_and_given_back(void **s)
 	(void)s;
 	EACH_HOST(a)
 	{
-		struct world *w = pair_up(57);
+		struct world *w = forge_pair(57);
 		size_t most = 0;
 
 		/* It waits for an answer, too: both directions at once, as large as can be. */
 		DO(w, !a, engine_liveness(e, now, w->host[!a].ike, fx));
 		world_lose(w, a);
-		timer_clear(&w->host[!a].e->timers, &sa_of(w, !a)->resend);
+		timer_clear(&w->host[!a].e->timers, &forge_up(w, !a)->resend);
 		pieces_new(&p, w, a, 1, 100);
 		answers = p;
-		answers.h = forge_hdr(p.sa, INFORMATIONAL, true, sa_of(w, !a)->win.next_out);
+		answers.h = forge_hdr(p.sa, INFORMATIONAL, true, forge_up(w, !a)->win.next_out);
 		for (uint16_t i = 1; i < 64; i++)
 			for (int both = 0; both < 2; both++) {
 				odd_piece_arrives(both ? &answers : &p, w, !a,
@@ -304,7 +282,7 @@ static void ike_case_057_a_fragment_with_a_wrong_icv_costs_only_itself(void **s)
 	(void)s;
 	EACH_HOST(a)
 	{
-		struct world *w = pair_up(58);
+		struct world *w = forge_pair(58);
 		struct engine_counters before, after;
 
 		pieces_new(&p, w, a, 20, 300);
@@ -329,7 +307,7 @@ static void ike_case_057_a_fragment_with_a_wrong_icv_costs_only_itself(void **s)
 		engine_counters_get(w->host[!a].e, &after);
 		assert_true(after.in_unauthenticated > before.in_unauthenticated + 100);
 		came(&p, w, !a);
-		ends(w);
+		forge_ends(w);
 	}
 }
 
@@ -342,7 +320,7 @@ static void ike_case_058_next_payload_stands_in_the_first_fragment_alone(void **
 	(void)s;
 	EACH_HOST(a)
 	{
-		struct world *w = pair_up(59);
+		struct world *w = forge_pair(59);
 
 		pieces_new(&p, w, a, 10, 300);
 		pieces_cut(&p, 3);
@@ -355,7 +333,7 @@ static void ike_case_058_next_payload_stands_in_the_first_fragment_alone(void **
 		for (uint16_t i = 3; i > 0; i--)
 			piece_arrives(&p, w, !a, i);
 		came(&p, w, !a);
-		ends(w);
+		forge_ends(w);
 	}
 }
 
@@ -403,7 +381,7 @@ static void ike_case_059_after_partial_loss_all_fragments_go_again(void **s)
 		assert_int_equal(w->host[HOME].unanswered, 1);
 		assert_int_equal(loss.seen[HOME][1], 1); /* one answer */
 		w->filter = NULL;
-		ends(w);
+		forge_ends(w);
 	}
 }
 
@@ -414,7 +392,7 @@ static void ike_case_059_only_the_first_fragment_of_a_copy_is_answered(void **s)
 	(void)s;
 	EACH_HOST(a)
 	{
-		struct world *w = pair_up(60);
+		struct world *w = forge_pair(60);
 
 		for (int reversed = 0; reversed < 2; reversed++) {
 			w->host[!a].private_count = 0;
@@ -438,7 +416,7 @@ static void ike_case_059_only_the_first_fragment_of_a_copy_is_answered(void **s)
 			piece_arrives(&p, w, !a, 1);
 			came(&p, w, !a);
 		}
-		ends(w);
+		forge_ends(w);
 	}
 }
 
@@ -453,7 +431,7 @@ static void ike_case_060_whole_or_in_fragments_the_first_complete_one_counts(voi
 	(void)s;
 	EACH_HOST(a)
 	for (int all = 0; all < 2; all++) {
-		struct world *w = pair_up(61);
+		struct world *w = forge_pair(61);
 
 		pieces_new(&p, w, a, 5, 200);
 		pieces_cut(&p, 3);
@@ -472,7 +450,7 @@ static void ike_case_060_whole_or_in_fragments_the_first_complete_one_counts(voi
 		}
 		assert_int_equal(w->host[!a].private_count, 5);
 		came(&p, w, !a);
-		ends(w);
+		forge_ends(w);
 	}
 }
 
@@ -493,14 +471,14 @@ static void ike_case_061_forty_fragments_of_626_bytes_are_joined(void **s)
 	(void)s;
 	EACH_HOST(a)
 	{
-		struct world *w = pair_up(61);
+		struct world *w = forge_pair(61);
 
 		pieces_new(&p, w, a, 40, 552);
 		pieces_of_626(&p);
 		for (uint16_t i = 1; i <= PIECES_61; i++)
 			piece_arrives(&p, w, !a, i);
 		came(&p, w, !a);
-		ends(w);
+		forge_ends(w);
 	}
 }
 
@@ -557,7 +535,7 @@ static void ike_case_061_holds_for_ike_auth(void **s)
 			piece_arrives(&auth_pieces, w, !who, i);
 		pieces_free(&auth_pieces);
 		world_run(w, 100);
-		ends(w);
+		forge_ends(w);
 	}
 }
 
@@ -626,7 +604,7 @@ static void ike_case_062_what_is_too_large_for_the_path_is_cut_to_576(void **s)
 			assert_int_equal(narrow.lost, 0);
 			assert_int_equal(w->host[HOME].ike_rekeyed, 2);
 			w->filter = NULL;
-			ends(w);
+			forge_ends(w);
 		}
 }
 

@@ -12,11 +12,6 @@
 #include "forge.h"
 #include "engine_int.h"
 
-static struct ike_sa *sa_of(struct world *w, int host)
-{
-	return sa_by_handle(w->host[host].e, w->host[host].ike);
-}
-
 /* Takes the one packet in flight off the wire; caller frees bytes. */
 static struct flight taken(struct world *w)
 {
@@ -24,33 +19,16 @@ static struct flight taken(struct world *w)
 	return world_take(w, 0);
 }
 
-static struct world *pair_up(uint64_t seed)
-{
-	struct world *w = world_new(seed, STYLE_PSK);
-
-	world_up(w);
-	EACH_HOST(a)
-	w->host[a].never_set_path = true;
-	return w;
-}
-
-static void ends(struct world *w)
-{
-	world_agree(w);
-	world_no_leaks(w);
-	world_free(w);
-}
-
 /* A request that @a's engine knows nothing of: SK {N(43690, @mark)} with message ID @id. */
 static size_t made_up(struct world *w, int a, uint32_t id, uint8_t mark, uint8_t *out, size_t cap)
 {
 	const uint8_t notify[] = { 0, 0, 0xaa, 0xaa, mark };
 	static struct chain c;
-	struct ike_hdr h = forge_hdr(sa_of(w, a), INFORMATIONAL, false, id);
+	struct ike_hdr h = forge_hdr(forge_up(w, a), INFORMATIONAL, false, id);
 
 	c.n = 0;
 	chain_add(&c, PLD_NOTIFY, notify, sizeof(notify));
-	return forge_seal(sa_of(w, a), &h, &c, out, cap);
+	return forge_seal(forge_up(w, a), &h, &c, out, cap);
 }
 
 /* The answer in flight is to message ID @id. */
@@ -72,8 +50,8 @@ static void ike_case_048_same_request_gets_the_same_bytes_and_another_one_nothin
 	(void)s;
 	EACH_HOST(a)
 	{
-		struct world *w = pair_up(48);
-		uint32_t id = sa_of(w, a)->win.next_out;
+		struct world *w = forge_pair(48);
+		uint32_t id = forge_up(w, a)->win.next_out;
 		uint8_t ask[500], other[500];
 		struct flight first, again;
 		size_t n, m;
@@ -105,8 +83,8 @@ static void ike_case_048_same_request_gets_the_same_bytes_and_another_one_nothin
 		assert_int_equal(w->flights, 0);
 		assert_int_equal(w->host[!a].private_count, 1);
 		free(first.bytes);
-		sa_of(w, a)->win.next_out++;
-		ends(w);
+		forge_up(w, a)->win.next_out++;
+		forge_ends(w);
 	}
 }
 
@@ -116,9 +94,9 @@ static void ike_case_048_copies_are_answered_a_few_times_in_a_second(void **s)
 	(void)s;
 	EACH_HOST(a)
 	{
-		struct world *w = pair_up(48);
+		struct world *w = forge_pair(48);
 		uint8_t ask[500];
-		size_t n = made_up(w, a, sa_of(w, a)->win.next_out, 1, ask, sizeof(ask));
+		size_t n = made_up(w, a, forge_up(w, a)->win.next_out, 1, ask, sizeof(ask));
 		unsigned sent;
 
 		world_inject(w, !a, &w->host[!a].path, ask, n);
@@ -129,8 +107,8 @@ static void ike_case_048_copies_are_answered_a_few_times_in_a_second(void **s)
 			assert_in_range(w->host[!a].sent - sent, 4, 10);
 			world_run(w, 1000);
 		}
-		sa_of(w, a)->win.next_out++;
-		ends(w);
+		forge_up(w, a)->win.next_out++;
+		forge_ends(w);
 	}
 }
 
@@ -157,7 +135,7 @@ static void ike_case_048_holds_for_ike_sa_init(void **s)
 	world_put(w, first);
 	free(ask.bytes);
 	world_run(w, 0);
-	ends(w);
+	forge_ends(w);
 }
 
 /* ---- 49 ---- */
@@ -167,7 +145,7 @@ static void ike_case_049_ids_out_of_the_window_are_dropped_in_silence(void **s)
 	(void)s;
 	EACH_HOST(a)
 	{
-		struct world *w = pair_up(49);
+		struct world *w = forge_pair(49);
 		uint32_t next;
 		uint8_t ask[500];
 
@@ -178,7 +156,7 @@ static void ike_case_049_ids_out_of_the_window_are_dropped_in_silence(void **s)
 				DO(w, h, engine_liveness(e, now, w->host[h].ike, fx));
 				world_run(w, 0);
 			}
-		next = sa_of(w, a)->win.next_out;
+		next = forge_up(w, a)->win.next_out;
 		const uint32_t ids[] = { 0,	    1,		 next - 2,  next + 1,
 					 next + 2,  next + 1000, INT32_MAX, UINT32_MAX - 1,
 					 UINT32_MAX };
@@ -194,8 +172,8 @@ static void ike_case_049_ids_out_of_the_window_are_dropped_in_silence(void **s)
 			     made_up(w, a, next, 2, ask, sizeof(ask)));
 		answered(w, next);
 		assert_int_equal(w->host[!a].private_count, 1);
-		sa_of(w, a)->win.next_out++;
-		ends(w);
+		forge_up(w, a)->win.next_out++;
+		forge_ends(w);
 	}
 }
 
@@ -206,9 +184,9 @@ static void ike_case_050_second_answer_to_a_repeated_request_is_ignored(void **s
 	(void)s;
 	EACH_HOST(a)
 	{
-		struct world *w = pair_up(50);
+		struct world *w = forge_pair(50);
 		struct flight answer, copy;
-		uint32_t id = sa_of(w, a)->win.next_out;
+		uint32_t id = forge_up(w, a)->win.next_out;
 
 		DO(w, a, engine_liveness(e, now, w->host[a].ike, fx));
 		world_deliver(w, !a);
@@ -221,15 +199,15 @@ static void ike_case_050_second_answer_to_a_repeated_request_is_ignored(void **s
 		assert_int_equal(w->host[a].replies, 1); /* by the second copy of the answer */
 		world_put(w, answer);
 		assert_int_equal(w->host[a].replies, 1);
-		assert_int_equal(sa_of(w, a)->win.next_out, id + 1);
+		assert_int_equal(forge_up(w, a)->win.next_out, id + 1);
 		/* While the next request is outstanding it is no answer to that either. */
 		DO(w, a, engine_liveness(e, now, w->host[a].ike, fx));
 		world_put(w, copy);
 		assert_int_equal(w->host[a].replies, 1);
-		assert_true(sa_of(w, a)->win.outstanding);
+		assert_true(forge_up(w, a)->win.outstanding);
 		world_run(w, 0);
 		assert_int_equal(w->host[a].replies, 2);
-		ends(w);
+		forge_ends(w);
 	}
 }
 
@@ -242,8 +220,8 @@ static void ike_case_051_a_peer_that_pipelines_is_served_in_order(void **s)
 	(void)s;
 	EACH_HOST(a)
 	{
-		struct world *w = pair_up(51);
-		uint32_t next = sa_of(w, a)->win.next_out;
+		struct world *w = forge_pair(51);
+		uint32_t next = forge_up(w, a)->win.next_out;
 		uint8_t ask[PIPE][500];
 		size_t len[PIPE];
 
@@ -260,8 +238,8 @@ static void ike_case_051_a_peer_that_pipelines_is_served_in_order(void **s)
 			answered(w, next + i);
 			assert_int_equal(w->host[!a].private_count, i + 1);
 		}
-		sa_of(w, a)->win.next_out += PIPE;
-		ends(w);
+		forge_up(w, a)->win.next_out += PIPE;
+		forge_ends(w);
 	}
 }
 
@@ -285,7 +263,7 @@ static void ike_case_052_an_answer_after_a_minute_of_loss_is_taken(void **s)
 	for (int how = 0; how < ASKINGS; how++)
 		EACH_HOST(a)
 		{
-			struct world *w = pair_up(52);
+			struct world *w = forge_pair(52);
 			uint32_t spi = w->host[a].child[0].spi_in;
 			unsigned sent;
 
@@ -325,7 +303,7 @@ static void ike_case_052_an_answer_after_a_minute_of_loss_is_taken(void **s)
 			assert_int_equal(w->host[a].child_rekeyed, how == ASK_REKEY_CHILD);
 			assert_int_equal(w->host[a].ike_rekeyed, how == ASK_REKEY_IKE);
 			assert_int_equal(w->host[!a].private_count, how == ASK_CHILD);
-			ends(w);
+			forge_ends(w);
 		}
 }
 
@@ -334,8 +312,8 @@ static void ike_case_052_an_answer_after_a_minute_of_loss_is_taken(void **s)
 /* Both agree that @a's requests have come to number @id. */
 static void wind_on(struct world *w, int a, uint32_t id)
 {
-	sa_of(w, a)->win.next_out = id;
-	sa_of(w, !a)->win.next_in = id;
+	forge_up(w, a)->win.next_out = id;
+	forge_up(w, !a)->win.next_in = id;
 }
 
 static void ike_case_053_numbers_near_their_end_rekey_the_ike_sa(void **s)
@@ -343,7 +321,7 @@ static void ike_case_053_numbers_near_their_end_rekey_the_ike_sa(void **s)
 	(void)s;
 	EACH_HOST(a)
 	{
-		struct world *w = pair_up(53);
+		struct world *w = forge_pair(53);
 
 		wind_on(w, a, UINT32_MAX - 70);
 		for (int i = 0; i < 20; i++) {
@@ -355,10 +333,10 @@ static void ike_case_053_numbers_near_their_end_rekey_the_ike_sa(void **s)
 		{
 			assert_int_equal(w->host[h].ike_rekeyed, 1);
 			assert_int_equal(w->host[h].down, 0);
-			assert_in_range(sa_of(w, h)->win.next_out, 0, 100);
-			assert_in_range(sa_of(w, h)->win.next_in, 0, 100);
+			assert_in_range(forge_up(w, h)->win.next_out, 0, 100);
+			assert_in_range(forge_up(w, h)->win.next_in, 0, 100);
 		}
-		ends(w);
+		forge_ends(w);
 	}
 }
 
@@ -383,7 +361,7 @@ static void ike_case_053_and_close_it_where_that_fails(void **s)
 	(void)s;
 	EACH_HOST(a)
 	{
-		struct world *w = pair_up(54);
+		struct world *w = forge_pair(54);
 
 		wind_on(w, a, UINT32_MAX - 70);
 		disagree(w);
@@ -415,7 +393,7 @@ static void ike_case_053_no_number_after_the_last(void **s)
 	assert_int_equal(window_check_request(&w, 0), WINDOW_STALE);
 	EACH_HOST(a)
 	{
-		struct world *x = pair_up(55);
+		struct world *x = forge_pair(55);
 		unsigned sent = x->host[a].sent;
 
 		wind_on(x, a, UINT32_MAX);
