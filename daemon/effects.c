@@ -430,11 +430,31 @@ static void s_drop(void *arg, uint32_t ike)
 	(void)engine_drop(c->engine, child_now(c), ike, &c->fx);
 }
 
+/* The other IKE SAs of whose this one is: a foreign peer may have several. */
+static size_t ikes_beside(struct child *c, uint32_t ike, uint32_t *list, size_t cap)
+{
+	struct engine_ike_info info;
+	size_t n, kept = 0;
+
+	if (!engine_ike_info(c->engine, ike, &info))
+		return 0;
+	n = engine_peer_ikes(c->engine, info.peer, list, cap);
+	for (size_t i = 0; i < n && i < cap; i++)
+		if (list[i] != ike)
+			list[kept++] = list[i];
+	return kept;
+}
+
 static void s_close(void *arg, uint32_t ike)
 {
 	struct child *c = arg;
+	uint32_t list[16];
+	size_t n = ikes_beside(c, ike, list, CONF_COUNT(list));
 
+	/* Any that is left would be up again at once. */
 	(void)engine_delete(c->engine, child_now(c), ike, &c->fx);
+	for (size_t i = 0; i < n; i++)
+		(void)engine_delete(c->engine, child_now(c), list[i], &c->fx);
 }
 
 static void s_liveness(void *arg, uint32_t ike)
@@ -444,14 +464,13 @@ static void s_liveness(void *arg, uint32_t ike)
 	uint32_t list[16];
 	size_t n;
 
-	/* A foreign peer may have several beside that one: who is dead is found out together. */
+	/* Who is dead is found out together. */
 	(void)engine_liveness(c->engine, child_now(c), ike, &c->fx);
 	if (!engine_ike_info(c->engine, ike, &info) || info.postern)
 		return;
-	n = engine_peer_ikes(c->engine, info.peer, list, CONF_COUNT(list));
-	for (size_t i = 0; i < n && i < CONF_COUNT(list); i++)
-		if (list[i] != ike)
-			(void)engine_liveness(c->engine, child_now(c), list[i], &c->fx);
+	n = ikes_beside(c, ike, list, CONF_COUNT(list));
+	for (size_t i = 0; i < n; i++)
+		(void)engine_liveness(c->engine, child_now(c), list[i], &c->fx);
 }
 
 static void s_retransmit(void *arg, uint32_t ike, const struct engine_path *via)

@@ -234,6 +234,8 @@ def three(pair, cell):
              pair.swan.sas().count("INSTALLED") == 3 and pair.swan.sas().count("ESTABLISHED") == 3)
         for port in PORTS:
             pair.tcp(home, "10.99.0.1", 50_000, source="10.60.0.1", port=port)
+        pair.us.cli("down", "swan")
+        within("down ends all three", lambda: "ESTABLISHED" not in pair.swan.sas() and not pair.us.up("swan"), 5)
     finally:
         home.run(["ip", "addr", "del", "10.60.0.1/32", "dev", "lo"])
         for port in PORTS:
@@ -241,7 +243,8 @@ def three(pair, cell):
 
 
 cell("several IKE SAs", "three connections that differ by port, from one identity", roles=WAIT, run=three,
-     connections="".join(by_port(p) for p in PORTS), peer="local-ts = 10.99.0.1[tcp/7000-7002]\nremote-ts = 10.60.0.1\nnetworks = 10.60.0.1")
+     connections="".join(by_port(p) for p in PORTS), peer="local-ts = 10.99.0.1[tcp/7000-7002]\nremote-ts = 10.60.0.1\nnetworks = 10.60.0.1",
+     quick=True)
 
 # ---- childless (RFC 6023) ----
 
