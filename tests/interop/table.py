@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The table of doc/interop.md from what matrix.py left: table.py RESULTS..., to standard output."""
 import json
+import os
 import platform
 import subprocess
 import sys
+import time
 
 ROLES = {"start": "we call", "wait": "it calls"}
 HEAD = """# Interoperation
@@ -34,9 +36,9 @@ def facts(rows):
     def said(*argv):
         return subprocess.run(argv, capture_output=True, text=True).stdout.strip()
     yield "Peers", ", ".join(sorted({f"{r['peer']} {r['version']}" for r in rows}))
-    yield "Postern", said("git", "rev-parse", "--short", "HEAD") + (", changed" if said("git", "status", "--porcelain", "-uno", "daemon", "dataplane", "base") else "")
-    yield "Kernel, OpenSSL", f"Linux {platform.release()}, {said('openssl', 'version').split(' (')[0]}"
-    yield "Command", "`sudo tests/interop/run`; one row: `tests/interop/matrix.py start\\|wait [--release NAME] WORD`"
+    yield "Postern", f"{said(os.path.join(os.environ['POSTERN_BUILD'], 'postern'), '--version').split()[-1]}, on {time.strftime('%Y-%m-%d')}"
+    yield "Kernel, OpenSSL", f"Linux {platform.release().split('-')[0]}, {' '.join(said('openssl', 'version').split()[:2])}"
+    yield "Command", "`sudo tests/interop/run`; one row: `sudo python3 tests/interop/matrix.py start\\|wait [--release NAME] WORD`"
 
 
 def main(paths):
