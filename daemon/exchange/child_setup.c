@@ -278,6 +278,16 @@ void child_successor_sends(struct engine *e, struct child_sa *c)
 		if (next->out_installed)
 			return;
 	}
+	/* Nobody follows it; but one may stand beside it. */
+	for (next = c->sa->children; next; next = next->next)
+		if (next != c && next->out_installed && same_selectors(next, c))
+			return;
+	for (next = c->sa->children; next; next = next->next)
+		if (next != c && next->announced && next->state == CHILD_HALF &&
+		    same_selectors(next, c)) {
+			child_switch_out(e, next);
+			return;
+		}
 }
 
 void child_linger(struct engine *e, struct child_sa *c, bool tell)

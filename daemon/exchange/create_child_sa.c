@@ -235,7 +235,7 @@ static void rival_stays(struct engine *e, struct ike_sa *sa, struct outreq *o,
 	if (old && child_sa_usable(old)) {
 		old->state = CHILD_REKEYED;
 		timer_arm(e, &old->life, e->now_ms + RETIRED_MS);
-	} else {
+	} else if (!old || !old->out_installed) {
 		child_switch_out(e, rival);
 	}
 }

@@ -64,14 +64,15 @@ static uint32_t delete_child(struct engine *e, struct ike_sa *sa, uint32_t spi_o
 	conf = c->conf;
 	/* The Delete of the old one shows that the peer uses the new one (s2.8). */
 	next = c->replaced_by ? ike_sa_child_in(sa, c->replaced_by) : NULL;
-	if (!next && sa->out.task.kind == TASK_REKEY_CHILD && sa->out.task.spi == spi_in) {
-		next = sa->out.rival.active ? ike_sa_child_in(sa, sa->out.rival.spi_in) : NULL;
-		if (next && !child_sa_usable(next))
-			next = NULL;
-		if (next)
+	if (sa->out.task.kind == TASK_REKEY_CHILD && sa->out.task.spi == spi_in) {
+		struct child_sa *rival =
+		    sa->out.rival.active ? ike_sa_child_in(sa, sa->out.rival.spi_in) : NULL;
+
+		if (rival && child_sa_usable(rival)) {
+			next = rival;
 			c->replaced_by = next->spi_in;
-		/* Our own rekey may still come to something: then it was replaced, not lost. */
-		if (!next && c->announced) {
+		} else if (!next && c->announced) {
+			/* Our own rekey may still come to something: then it was replaced, not lost. */
 			sa->out.owes_down = true;
 			sa->out.owed_out = spi_out;
 		}
