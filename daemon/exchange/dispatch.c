@@ -440,7 +440,8 @@ static void on_protected(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 	struct step s = { .m = m, .path = path, .plain = e->plain, .request_hash = hash };
 	int err;
 
-	if (!sa->aead_in || !window_lets_in(e, sa, m, path, hash))
+	if (!sa->aead_in || mid_sync_request(e, sa, m, path, hash) ||
+	    !window_lets_in(e, sa, m, path, hash))
 		return;
 	if (!t || (ike_hdr_is_response(&m->hdr) && m->hdr.exchange != sa->out.exchange)) {
 		e->n.in_dropped++;

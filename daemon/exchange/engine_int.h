@@ -226,6 +226,11 @@ void request_once(struct engine *e, struct ike_sa *sa, uint8_t exchange);
 int reply_send(struct engine *e, struct ike_sa *sa, uint8_t exchange, uint32_t id,
 	       const struct engine_path *path, uint64_t request_hash);
 void reply_again(struct engine *e, struct ike_sa *sa, const struct engine_path *path);
+/** reply_apart() - Seal e->build as answer to @id into @d and send it; the window knows nothing of it. */
+void reply_apart(struct engine *e, struct ike_sa *sa, uint8_t exchange, uint32_t id,
+		 const struct engine_path *path, struct datagrams *d);
+void reply_again_apart(struct engine *e, struct ike_sa *sa, const struct engine_path *path,
+		       const struct datagrams *d);
 /** path_is_smaller() - Messages above @size seem not to get through; but what every path takes does. */
 void path_is_smaller(struct ike_sa *sa, size_t size);
 /** reply_cut_smaller() - The stored answer too keeps to that size from now on. Uses e->plain. */
@@ -285,6 +290,14 @@ void cookie_count(struct engine *e);
 int cookie_make(struct engine *e, const struct ike_msg *m, const struct engine_path *path,
 		uint8_t out[static COOKIE_LEN]);
 bool cookie_check(struct engine *e, const struct ike_msg *m, const struct engine_path *path);
+
+/* mid_sync.c */
+/**
+ * mid_sync_request() - Is @m a request of the peer's cluster to synchronize message IDs (RFC 6311)? Then
+ * it has been answered, or dropped. To be asked before the window; @m is only read.
+ */
+bool mid_sync_request(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+		      const struct engine_path *path, uint64_t hash);
 
 /* nat.c */
 void nat_add_initiator(struct engine *e, struct ike_build *b, uint64_t spi_i, uint64_t spi_r,

@@ -141,6 +141,7 @@ static int request_build(struct engine *e, struct ike_sa *sa, const uint8_t *res
 	if (!goes_childless(sa))
 		err = request_child(e, sa, b);
 	add_instance(e, sa, b);
+	pld_notify_add(b, IKEV2_MESSAGE_ID_SYNC_SUPPORTED, (struct span){ NULL, 0 });
 	pld_notify_add(b, ESP_TFC_PADDING_NOT_SUPPORTED, (struct span){ NULL, 0 });
 	return err;
 }
@@ -285,6 +286,7 @@ static void finish_i(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 		memcpy(sa->instance, n->data, n->len);
 		sa->has_instance = true;
 	}
+	sa->mid_sync = ike_msg_notify(m, IKEV2_MESSAGE_ID_SYNC_SUPPORTED) != NULL;
 	candidate_wins(e, sa);
 	sa_enter_state(e, sa, SA_UP);
 	cp_take(e, sa, m); /* they bound the selectors of the CHILD SA */
@@ -553,6 +555,9 @@ static void finish_r(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 	}
 	c = answer_child(e, sa, m, b);
 	add_instance(e, sa, b);
+	sa->mid_sync = ike_msg_notify(m, IKEV2_MESSAGE_ID_SYNC_SUPPORTED) != NULL;
+	if (sa->mid_sync)
+		pld_notify_add(b, IKEV2_MESSAGE_ID_SYNC_SUPPORTED, (struct span){ NULL, 0 });
 	if (reply_send(e, sa, IKE_AUTH, m->hdr.id, &path, sa->auth->request_hash)) {
 		sa_end(e, sa, ENGINE_WHY_LOCAL, false);
 		return;

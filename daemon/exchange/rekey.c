@@ -98,6 +98,7 @@ static struct ike_sa *successor_make(struct engine *e, struct ike_sa *old, uint6
 	sa->frag_max = old->frag_max;
 	sa->postern = old->postern;
 	sa->mobike = old->mobike;
+	sa->mid_sync = old->mid_sync;
 	sa->nat_local = old->nat_local;
 	sa->nat_remote = old->nat_remote;
 	sa->has_instance = old->has_instance;

@@ -137,18 +137,36 @@ int reply_send(struct engine *e, struct ike_sa *sa, uint8_t exchange, uint32_t i
 	return 0;
 }
 
+void reply_apart(struct engine *e, struct ike_sa *sa, uint8_t exchange, uint32_t id,
+		 const struct engine_path *path, struct datagrams *d)
+{
+	struct ike_hdr h = header(sa, exchange, true, id);
+	size_t len;
+
+	if (ike_build_end(&e->inner, &len) || seal(e, sa, &h, e->inner.first, e->build, len, d))
+		log_err(&sa->log, "cannot seal an answer");
+	else
+		send_all(e, sa, path, d);
+}
+
 /*
  * The answer goes to where the copy says that it comes from, and can be many times as large. Who has seen
  * a request of the peer could aim it at anybody; a peer that repeats itself needs a few in a second.
  */
-void reply_again(struct engine *e, struct ike_sa *sa, const struct engine_path *path)
+void reply_again_apart(struct engine *e, struct ike_sa *sa, const struct engine_path *path,
+		       const struct datagrams *d)
 {
 	e->n.in_retransmits++;
 	if (!window_may_repeat(&sa->win, e->now_ms)) {
 		e->n.in_dropped++;
 		return;
 	}
-	send_all(e, sa, path, &sa->win.reply);
+	send_all(e, sa, path, d);
+}
+
+void reply_again(struct engine *e, struct ike_sa *sa, const struct engine_path *path)
+{
+	reply_again_apart(e, sa, path, &sa->win.reply);
 }
 
 static void datagrams_replace(struct datagrams *d, struct datagrams *fresh, int err)

@@ -76,6 +76,9 @@ void ike_sa_free(struct ike_sa *sa)
 		free(sa->frags_in[i]);
 	}
 	window_clear(&sa->win);
+	if (sa->sync)
+		datagrams_clear(&sa->sync->reply);
+	free(sa->sync);
 	ike_keys_clear(&sa->keys);
 	ike_aead_free(sa->aead_in);
 	ike_aead_free(sa->aead_out);

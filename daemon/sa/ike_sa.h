@@ -165,6 +165,13 @@ struct call {
 	bool spent;	     /* a candidate with this SPI and DH value failed: draw new ones */
 };
 
+/* The last synchronization of message IDs that was answered (RFC 6311). */
+struct mid_sync {
+	uint32_t high;	/* the peer's next message ID, as it said */
+	uint64_t hash;	/* of that request */
+	struct datagrams reply;
+};
+
 struct peer_entry;
 struct engine;
 
@@ -192,6 +199,8 @@ struct ike_sa {
 	struct frag_set *frags_in[2]; /* requests, responses; made at need */
 	struct timer frags;	      /* when they are too old */
 	struct engine_path path;
+	bool mid_sync;	       /* RFC 6311 was agreed on */
+	struct mid_sync *sync; /* the peer's cluster asked for our message IDs; NULL: never */
 	bool frag, postern, mobike, nat_local, nat_remote;
 	size_t frag_max; /* largest IKE message that we send whole */
 	bool has_instance;
