@@ -148,6 +148,9 @@ SCENARIO(mid_sync_replay)
 	cluster_takes(w, b, in + 5, out);
 	sends(w, a, &early);
 	quiet(w);
+	early = sync_of(w, b, in + 5, out + 9); /* another one, but no later */
+	sends(w, a, &early);
+	quiet(w);
 	counters(w, a, out, in + 5);
 	alive(w, b, 1);
 	sends(w, a, &s);
