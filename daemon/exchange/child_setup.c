@@ -167,7 +167,8 @@ int child_switch_out(struct engine *e, struct child_sa *c)
 {
 	int err;
 
-	if (c->state != CHILD_HALF)
+	/* Without keys: it was told to send no more (child_stop_out()) before it ever did. */
+	if (c->state != CHILD_HALF || !c->out_keys.encr_i.len)
 		return 0;
 	err = install(e, c, ENGINE_OUT, &c->out_keys);
 	child_keys_clear(&c->out_keys);

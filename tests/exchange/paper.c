@@ -46,7 +46,7 @@ static int op_install(void *arg, enum engine_dir dir, const struct engine_child 
 	assert_int_equal(c->peer, h->peer.id);
 	assert_true(c->spi_out >= 256);
 	assert_true(c->local_ts_count && c->remote_ts_count);
-	assert_true(c->key.len + c->integ_key.len <= 128);
+	assert_true(c->key.len && c->key.len + c->integ_key.len <= 128);
 	if (h->install_error && h->install_error_dir == dir) {
 		int err = h->install_error;
 
