@@ -613,25 +613,51 @@ static int on_pair(void *arg, const char *section, const char *name, const char 
 
 /* ---- after the last line ---- */
 
-static void fill_defaults(struct reader *r, struct conf_section *s)
+/* What a section of this kind has where the file says nothing; made once, for all of them. */
+static const struct conf_entry *defaults_of(struct reader *r, const struct conf_kind *kind)
 {
-	char buf[128], what[256];
-	unsigned line = r->line;
+	struct conf_entry **at = &r->c->defaults[kind - r->c->schema->kinds];
 
+	if (*at)
+		return *at;
+	*at = calloc(kind->key_count ? kind->key_count : 1, sizeof(**at));
+	if (!*at) {
+		r->out_of_memory = true;
+		return NULL;
+	}
 	r->line = 0;
+	for (size_t i = 0; i < kind->key_count; i++) {
+		struct conf_entry *e = &(*at)[i];
+
+		e->key = &kind->keys[i];
+		if (e->key->dflt)
+			finish_value(r, e, e->key->dflt, strlen(e->key->dflt));
+	}
+	return *at;
+}
+
+/* The section is read: of its entries those stay that the file has. */
+static void settle(struct reader *r, struct conf_section *s)
+{
+	struct conf_entry *fewer;
+	char buf[128], what[256];
+	size_t n = 0;
+
+	s->rest = defaults_of(r, s->kind);
 	for (size_t i = 0; i < s->kind->key_count; i++) {
 		struct conf_entry *e = &s->entries[i];
 
 		if (e->line || e->count)
-			continue;
-		if (e->key->dflt)
-			finish_value(r, e, e->key->dflt, strlen(e->key->dflt));
-		else if (e->key->flags & CONF_REQUIRED)
+			s->entries[n++] = *e;
+		else if (!e->key->dflt && e->key->flags & CONF_REQUIRED)
 			conf_error(r->c, s->line, "%s lacks key \"%s\"; allowed: %s",
 				   section_str(s, buf, sizeof(buf)), e->key->name,
 				   conf_describe(e->key, what, sizeof(what)));
 	}
-	r->line = line;
+	s->entry_count = n;
+	fewer = realloc(s->entries, (n ? n : 1) * sizeof(*fewer));
+	if (fewer)
+		s->entries = fewer;
 }
 
 static void check_needed(struct conf *c)
@@ -677,7 +703,8 @@ struct conf *conf_parse(const struct conf_schema *schema, const char *path, cons
 	c->schema = schema;
 	c->path = strdup(path);
 	c->dir = folder(path);
-	if (!c->path || !c->dir)
+	c->defaults = calloc(schema->kind_count, sizeof(*c->defaults));
+	if (!c->path || !c->dir || !c->defaults)
 		goto nomem;
 	if (len > CONF_SIZE_MAX) {
 		conf_error(c, 0, "%zu bytes; allowed: up to %u", len, CONF_SIZE_MAX);
@@ -686,7 +713,7 @@ struct conf *conf_parse(const struct conf_schema *schema, const char *path, cons
 	if (ini_parse_stream(next_line, &r, on_pair, &r) == -2)
 		r.out_of_memory = true;
 	for (size_t i = 0; i < c->section_count && !r.out_of_memory; i++)
-		fill_defaults(&r, &c->sections[i]);
+		settle(&r, &c->sections[i]);
 	check_needed(c);
 	free(r.enc);
 	free(r.raw);
@@ -697,6 +724,16 @@ nomem:
 	return NULL;
 }
 
+static void entries_free(struct conf_entry *e, size_t count)
+{
+	for (size_t k = 0; e && k < count; k++) {
+		for (size_t n = 0; n < e[k].count; n++)
+			free(e[k].values[n].text);
+		free(e[k].values);
+	}
+	free(e);
+}
+
 void conf_free(struct conf *c)
 {
 	if (!c)
@@ -704,14 +741,12 @@ void conf_free(struct conf *c)
 	for (size_t i = 0; i < c->section_count; i++) {
 		struct conf_section *s = &c->sections[i];
 
-		for (size_t k = 0; s->entries && k < s->kind->key_count; k++) {
-			for (size_t n = 0; n < s->entries[k].count; n++)
-				free(s->entries[k].values[n].text);
-			free(s->entries[k].values);
-		}
-		free(s->entries);
+		entries_free(s->entries, s->rest ? s->entry_count : s->kind->key_count);
 		free((char *)s->name);
 	}
+	for (size_t i = 0; c->defaults && i < c->schema->kind_count; i++)
+		entries_free(c->defaults[i], c->schema->kinds[i].key_count);
+	free(c->defaults);
 	free(c->sections);
 	free(c->by_name);
 	free(c->path);

@@ -119,7 +119,9 @@ struct conf_section {
 	const struct conf_kind *kind;
 	const char *name; /* "" for a plain section */
 	unsigned line;
-	struct conf_entry *entries; /* one for each key of the kind, in the schema's order */
+	struct conf_entry *entries; /* of the keys that stand in the file, in the schema's order */
+	size_t entry_count;
+	const struct conf_entry *rest; /* of every key of the kind: its default, shared by all */
 };
 
 struct conf {
@@ -130,12 +132,13 @@ struct conf {
 	size_t section_count; /* in file order */
 	uint32_t *by_name;    /* hash table of section numbers from 1; 0: free */
 	size_t by_name_size;  /* a power of two, at least twice section_count; 0: none yet */
+	struct conf_entry **defaults; /* by kind, by key; NULL: none of that kind was seen */
 	char *errors;	      /* lines joined by '\n', NULL when there are none */
 	unsigned error_count;
 };
 
 #define CONF_ERRORS_MAX 50
-#define CONF_SIZE_MAX	(1u << 20)
+#define CONF_SIZE_MAX	(1u << 23)
 
 /**
  * conf_parse() - Parse @len bytes of text (not necessarily terminated) that came from file @path.

@@ -143,11 +143,13 @@ int conf_paths(const struct conf *c,
 
 		for (size_t k = 0; k < s->kind->key_count && !rc; k++) {
 			const struct conf_key *key = &s->kind->keys[k];
+			const struct conf_entry *e;
 
 			if (!(key->flags & (CONF_PUBLIC_FILE | CONF_SECRET_FILE)))
 				continue;
-			for (size_t n = 0; n < s->entries[k].count && !rc; n++)
-				rc = fn(s, key, &s->entries[k].values[n], arg);
+			e = conf_get(s, key->name);
+			for (size_t n = 0; n < e->count && !rc; n++)
+				rc = fn(s, key, &e->values[n], arg);
 		}
 	}
 	return rc;

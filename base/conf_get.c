@@ -71,9 +71,12 @@ int conf_by_name_add(struct conf *c)
 
 const struct conf_entry *conf_get(const struct conf_section *s, const char *key)
 {
+	for (size_t i = 0; i < s->entry_count; i++)
+		if (!strcmp(s->entries[i].key->name, key))
+			return &s->entries[i];
 	for (size_t i = 0; i < s->kind->key_count; i++)
 		if (!strcmp(s->kind->keys[i].name, key))
-			return &s->entries[i];
+			return &s->rest[i];
 	assert(!"key is in the schema");
 	return NULL;
 }

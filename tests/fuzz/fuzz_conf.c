@@ -38,10 +38,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (c && conf_ok(c) != !c->errors)
 		abort();
 	for (size_t i = 0; c && i < c->section_count; i++)
-		for (size_t k = 0; k < CONF_COUNT(keys); k++)
-			for (size_t n = 0; n < c->sections[i].entries[k].count; n++)
-				if (!c->sections[i].entries[k].values[n].text)
+		for (size_t k = 0; k < CONF_COUNT(keys); k++) {
+			const struct conf_entry *e = conf_get(&c->sections[i], keys[k].name);
+
+			for (size_t n = 0; n < e->count; n++)
+				if (!e->values[n].text)
 					abort();
+		}
 	conf_free(c);
 	bundle_free(b);
 	return 0;
