@@ -500,6 +500,7 @@ uint16_t child_respond(struct engine *e, struct ike_sa *sa, const struct ike_msg
 	*c->local_ts = a->mine;
 	cut(c->remote_ts);
 	cut(c->local_ts);
+	child_sa_trim(c);
 	c->spi_out = spi_of(&a->choice);
 	c->suite = sa_choice_esp(&a->choice);
 	c->replaces = old ? old->spi_in : 0;
@@ -562,6 +563,7 @@ static int answer_agrees(struct child_sa *c, const struct ike_msg *m, const stru
 		goto out;
 	cut(c->local_ts);
 	cut(c->remote_ts);
+	child_sa_trim(c);
 	err = 0;
 out:
 	free(ps);

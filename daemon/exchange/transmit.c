@@ -307,10 +307,9 @@ static bool task_allowed(const struct ike_sa *sa, enum task_kind kind)
 void tasks_run(struct engine *e, struct ike_sa *sa)
 {
 	while (!sa->win.outstanding && sa->task_count && task_allowed(sa, sa->tasks[0].kind)) {
-		struct task t = sa->tasks[0];
+		struct task t = ike_sa_task_next(sa);
 		int err = 0;
 
-		memmove(sa->tasks, sa->tasks + 1, --sa->task_count * sizeof(t));
 		switch (t.kind) {
 		case TASK_DELETE_IKE:
 		case TASK_DELETE_CHILD:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "child_sa.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 struct child_sa *child_sa_new(struct ike_sa *sa)
@@ -28,6 +29,20 @@ void child_sa_free(struct child_sa *c)
 	free(c->local_ts);
 	free(c->remote_ts);
 	free(c);
+}
+
+static struct ts_list *trim(struct ts_list *l)
+{
+	struct ts_list *less =
+	    realloc(l, offsetof(struct ts_list, ts) + (l->count + 1) * sizeof(l->ts[0]));
+
+	return less ? less : l;
+}
+
+void child_sa_trim(struct child_sa *c)
+{
+	c->local_ts = trim(c->local_ts);
+	c->remote_ts = trim(c->remote_ts);
 }
 
 bool child_sa_usable(const struct child_sa *c)

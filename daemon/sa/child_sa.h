@@ -44,7 +44,8 @@ struct child_sa {
 	uint8_t jitter;		  /* of its limits in bytes and packets */
 	bool condemned;		  /* a reload made it one against our policy */
 	struct esp_suite suite;
-	struct ts_list *local_ts, *remote_ts; /* owned */
+	/* Owned; once agreed on, cut to their count: not to be copied as a whole. */
+	struct ts_list *local_ts, *remote_ts;
 	uint32_t replaces;		      /* spi_in of the one that this rekeys, 0 */
 	uint32_t replaced_by;
 	bool in_installed, out_installed;
@@ -60,6 +61,8 @@ struct child_sa {
 struct child_sa *child_sa_new(struct ike_sa *sa);
 /** child_sa_free() - Wipes; the timer must be off and the list must not hold it. */
 void child_sa_free(struct child_sa *c);
+/** child_sa_trim() - The selectors are final: give back the room for more, 5 KiB. */
+void child_sa_trim(struct child_sa *c);
 /** child_sa_usable() - Does it count as a working CHILD SA of its IKE SA? */
 bool child_sa_usable(const struct child_sa *c);
 

@@ -178,6 +178,12 @@ int ike_sa_task_add(struct ike_sa *sa, struct task *t)
 		task_clear(t);
 		return waits ? 0 : -ENOSPC;
 	}
+	if (!sa->tasks)
+		sa->tasks = calloc(IKE_TASKS_MAX, sizeof(*sa->tasks));
+	if (!sa->tasks) {
+		task_clear(t);
+		return -ENOMEM;
+	}
 	sa->tasks[sa->task_count++] = *t;
 	memset(t, 0, sizeof(*t));
 	return 0;
@@ -194,12 +200,26 @@ void ike_sa_task_drop(struct ike_sa *sa, enum task_kind kind, uint32_t spi)
 			sa->tasks[n++] = sa->tasks[i];
 	}
 	sa->task_count = n;
+	if (!n)
+		ike_sa_tasks_clear(sa);
+}
+
+struct task ike_sa_task_next(struct ike_sa *sa)
+{
+	struct task t = sa->tasks[0];
+
+	memmove(sa->tasks, sa->tasks + 1, --sa->task_count * sizeof(t));
+	if (!sa->task_count)
+		ike_sa_tasks_clear(sa);
+	return t;
 }
 
 void ike_sa_tasks_clear(struct ike_sa *sa)
 {
 	for (unsigned i = 0; i < sa->task_count; i++)
 		task_clear(&sa->tasks[i]);
+	free(sa->tasks);
+	sa->tasks = NULL;
 	sa->task_count = 0;
 }
 

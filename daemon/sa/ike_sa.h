@@ -212,7 +212,7 @@ struct ike_sa {
 	struct ike_sa *caller; /* candidate: its call */
 
 	struct outreq out;
-	struct task tasks[IKE_TASKS_MAX];
+	struct task *tasks; /* of IKE_TASKS_MAX, while one waits; else NULL */
 	unsigned task_count;
 
 	struct child_sa *children;
@@ -255,9 +255,11 @@ void outreq_clear(struct outreq *o);
 void task_clear(struct task *t);
 /**
  * ike_sa_task_add() - Queue; takes @t (cleared on failure). An equal one that waits already makes it
- * a no-op. 0, -ENOSPC.
+ * a no-op. 0, -ENOSPC, -ENOMEM.
  */
 int ike_sa_task_add(struct ike_sa *sa, struct task *t);
+/** ike_sa_task_next() - Take the first one, which must be there, out of the queue. */
+struct task ike_sa_task_next(struct ike_sa *sa);
 /** ike_sa_task_has() - Is such a task waiting or outstanding? @spi 0: any. */
 bool ike_sa_task_has(const struct ike_sa *sa, enum task_kind kind, uint32_t spi);
 /** ike_sa_task_drop() - Take such tasks out of the queue. */

@@ -94,7 +94,7 @@ static void every_wish_meets_every_work(void **s)
 				sa->win.outstanding = !waiting && t.kind;
 				sa->out.task = waiting ? (struct task){ 0 } : t;
 				sa->task_count = waiting && t.kind;
-				sa->tasks[0] = t;
+				sa->tasks = &t;
 				if (ask(wish) != want)
 					fail_msg("row %zu, wish %d, %s: %d, expected %d", i, wish,
 						 waiting ? "waiting" : "sent", (int)ask(wish),
