@@ -3,8 +3,8 @@
 #define DATAPLANE_AEAD_H
 
 /*
- * Theory: one keyed context per SA and direction, made when the SA is installed and used by one
- * thread; per packet only the nonce is set. Backends stand behind struct aead_ops, so that one
+ * Theory: one keyed context per SA and direction, made by the one thread that uses it (esp.h says
+ * when); per packet only the nonce is set. Backends stand behind struct aead_ops, so that one
  * that calls a cipher library directly can be added beside OpenSSL without touching esp.c.
  */
 

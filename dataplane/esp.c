@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "secret.h"
+
 /* ---- keys ---- */
 
 size_t dp_cipher_key_len(enum dp_cipher c)
@@ -19,6 +21,13 @@ struct esp_shape esp_shape(enum dp_cipher c)
 	return (struct esp_shape){ CBC_HEAD_LEN, CBC_BLOCK, (uint8_t)cbc_icv_len(c) };
 }
 
+static struct aead *keyed(struct esp_key *k)
+{
+	if (!k->aead)
+		k->aead = aead_new(k->cipher, k->key, k->seal);
+	return k->aead;
+}
+
 int esp_key_init(struct esp_key *k, enum dp_cipher c, const uint8_t *key, uint32_t spi, bool esn,
 		 bool seal)
 {
@@ -28,20 +37,29 @@ int esp_key_init(struct esp_key *k, enum dp_cipher c, const uint8_t *key, uint32
 	k->shape = esp_shape(c);
 	k->spi = spi;
 	k->esn = esn;
-	if (c < AEAD_COUNT) {
-		k->aead = aead_new(c, key, seal);
-		memcpy(k->salt, key + aead_key_len(c), AEAD_SALT_LEN);
-	} else {
+	k->cipher = c;
+	k->seal = seal;
+	if (c >= AEAD_COUNT) {
 		k->cbc = cbc_new(c, key, seal);
+		return k->cbc ? 0 : -ENOMEM;
 	}
-	return k->aead || k->cbc ? 0 : -ENOMEM;
+	memcpy(k->key, key, aead_key_len(c));
+	memcpy(k->salt, key + aead_key_len(c), AEAD_SALT_LEN);
+	/* That it can be had is found out here and not at the first packet. */
+	if (!keyed(k)) {
+		esp_key_clear(k);
+		return -ENOMEM;
+	}
+	aead_free(k->aead);
+	k->aead = NULL;
+	return 0;
 }
 
 void esp_key_clear(struct esp_key *k)
 {
 	aead_free(k->aead);
 	cbc_free(k->cbc);
-	memset(k, 0, sizeof(*k));
+	secret_wipe(k, sizeof(*k));
 }
 
 /* ---- packets ---- */
@@ -59,7 +77,7 @@ static size_t make_aad(const struct esp_key *k, uint64_t seq, uint8_t aad[static
 	return 8;
 }
 
-int esp_seal(const struct esp_key *k, uint64_t seq, uint8_t next_header, uint8_t *in, size_t len,
+int esp_seal(struct esp_key *k, uint64_t seq, uint8_t next_header, uint8_t *in, size_t len,
 	     uint8_t *out)
 {
 	uint8_t nonce[AEAD_NONCE_LEN], aad[12];
@@ -80,6 +98,8 @@ int esp_seal(const struct esp_key *k, uint64_t seq, uint8_t next_header, uint8_t
 	memcpy(out + 8, &be, 8);
 	memcpy(nonce, k->salt, AEAD_SALT_LEN);
 	memcpy(nonce + AEAD_SALT_LEN, &be, 8);
+	if (!keyed(k))
+		return -EIO;
 	return aead_seal(k->aead, nonce, aad, make_aad(k, seq, aad), in, len + pad + 2,
 			 out + ESP_HEAD_LEN);
 }
@@ -104,7 +124,7 @@ enum dp_verdict esp_unpad(uint8_t *text, size_t len, struct esp_inner *inner)
 	return DP_IN_PKT;
 }
 
-enum dp_verdict esp_open(const struct esp_key *k, uint64_t seq, uint8_t *pkt, size_t len,
+enum dp_verdict esp_open(struct esp_key *k, uint64_t seq, uint8_t *pkt, size_t len,
 			 struct esp_inner *inner)
 {
 	uint8_t nonce[AEAD_NONCE_LEN], aad[12];
@@ -120,7 +140,7 @@ enum dp_verdict esp_open(const struct esp_key *k, uint64_t seq, uint8_t *pkt, si
 	}
 	memcpy(nonce, k->salt, AEAD_SALT_LEN);
 	memcpy(nonce + AEAD_SALT_LEN, pkt + 8, 8);
-	if (aead_open(k->aead, nonce, aad, make_aad(k, seq, aad), pkt + ESP_HEAD_LEN, text))
+	if (!keyed(k) || aead_open(k->aead, nonce, aad, make_aad(k, seq, aad), pkt + ESP_HEAD_LEN, text))
 		return DP_DROP_ICV;
 	return esp_unpad(pkt + ESP_HEAD_LEN, text, inner);
 }

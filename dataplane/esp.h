@@ -37,10 +37,22 @@ struct esp_shape {
 	uint8_t icv_len;
 };
 
+/*
+ * A keyed context is a kilobyte, and of ten thousand peers most say nothing but a dummy now and then. So an
+ * AEAD context is made by the worker that first needs it, and one that was not used for ESP_IDLE_MS
+ * serves once more and is gone: esp_key_use() before a packet or unit, esp_key_done() after it. A
+ * busy SA keeps its context and pays two comparisons.
+ */
+#define ESP_IDLE_MS 1000
+
 struct esp_key {
-	struct aead *aead; /* or */
-	struct cbc *cbc;
-	uint8_t salt[AEAD_SALT_LEN]; /* AEAD */
+	struct aead *aead; /* of the one worker that uses this key; NULL: not made yet, or idle */
+	struct cbc *cbc;   /* or this, for life */
+	uint8_t key[32];   /* AEAD */
+	uint8_t salt[AEAD_SALT_LEN];
+	enum dp_cipher cipher;
+	bool seal, keep;
+	uint64_t used_ms;
 	struct esp_shape shape;
 	uint32_t spi; /* network order */
 	bool esn;
@@ -57,6 +69,22 @@ struct esp_shape esp_shape(enum dp_cipher c);
 /** esp_key_init() - @key: borrowed, dp_cipher_key_len() bytes. 0, -EINVAL or -ENOMEM (all clear). */
 int esp_key_init(struct esp_key *k, enum dp_cipher c, const uint8_t *key, uint32_t spi, bool esn,
 		 bool seal);
+/** esp_key_use() - By the worker, before esp_seal() or esp_open(). */
+static inline void esp_key_use(struct esp_key *k, uint64_t now_ms)
+{
+	k->keep = now_ms - k->used_ms < ESP_IDLE_MS;
+	k->used_ms = now_ms;
+}
+
+/** esp_key_done() - And after them. */
+static inline void esp_key_done(struct esp_key *k)
+{
+	if (k->keep || !k->aead)
+		return;
+	aead_free(k->aead);
+	k->aead = NULL;
+}
+
 /** esp_key_clear() - Wipes; a zeroed one is allowed. */
 void esp_key_clear(struct esp_key *k);
 
@@ -80,14 +108,14 @@ static inline size_t esp_room(const struct esp_shape *s, size_t len)
  * @in: ESP_TRAILER_MAX bytes behind it are overwritten (the caller restores them).
  * Returns 0 or -EIO.
  */
-int esp_seal(const struct esp_key *k, uint64_t seq, uint8_t next_header, uint8_t *in, size_t len,
+int esp_seal(struct esp_key *k, uint64_t seq, uint8_t next_header, uint8_t *in, size_t len,
 	     uint8_t *out);
 /**
  * esp_open() - Verify and decrypt one ESP packet in place (RFC 4303 s3.4.4).
  * @seq: as inferred; its low half stands in @pkt.
  * Returns DP_IN_PKT, or why not: DP_DROP_ESP_SHORT, DP_DROP_ICV, DP_DROP_PAD.
  */
-enum dp_verdict esp_open(const struct esp_key *k, uint64_t seq, uint8_t *pkt, size_t len,
+enum dp_verdict esp_open(struct esp_key *k, uint64_t seq, uint8_t *pkt, size_t len,
 			 struct esp_inner *inner);
 /** esp_unpad() - The plaintext half of esp_open(): trailer at the end of @len bytes at @text. */
 enum dp_verdict esp_unpad(uint8_t *text, size_t len, struct esp_inner *inner);

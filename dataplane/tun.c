@@ -98,8 +98,10 @@ static enum dp_verdict seal_unit(struct worker *w, struct sa_out *sa, struct ep 
 {
 	uint8_t nh = s->k.ver == 4 ? ESP_NH_IPV4 : ESP_NH_IPV6;
 	uint8_t ecn = pkt_ecn(s->p); /* RFC 6040 s4.1, normal mode: the outer field is a copy */
+	enum dp_verdict v = DP_OUT_PKT;
 	struct piece piece;
 
+	esp_key_use(&sa->key, w->now_ms);
 	while (split_next(s, &piece)) {
 		size_t len = esp_len(&sa->key.shape, piece.len);
 		uint8_t *out = udp_room(w, ep, ecn, len), *behind = piece.data + piece.len;
@@ -113,11 +115,14 @@ static enum dp_verdict seal_unit(struct worker *w, struct sa_out *sa, struct ep 
 		memcpy(save, behind, sizeof(save));
 		rc = esp_seal(&sa->key, seq++, nh, piece.data, piece.len, out);
 		memcpy(behind, save, sizeof(save));
-		if (rc)
-			return DP_DROP_SEAL;
+		if (rc) {
+			v = DP_DROP_SEAL;
+			break;
+		}
 		udp_queue(w, len);
 	}
-	return DP_OUT_PKT;
+	esp_key_done(&sa->key);
+	return v;
 }
 
 static enum dp_verdict send_unit(struct worker *w, struct sa_out *sa, struct split *s)
@@ -215,6 +220,7 @@ void tun_send_dummy(struct worker *w, const struct cmd *c)
 	enum dp_verdict v;
 	size_t len, total;
 	uint8_t *to;
+	int rc;
 	uint64_t seq;
 
 	if (c->has_via) {
@@ -245,7 +251,10 @@ void tun_send_dummy(struct worker *w, const struct cmd *c)
 	to = udp_room(w, ep, 0, total);
 	if (!to)
 		return;
-	if (esp_seal(&sa->key, seq, ESP_NH_DUMMY, w->scratch, len, to)) {
+	esp_key_use(&sa->key, w->now_ms);
+	rc = esp_seal(&sa->key, seq, ESP_NH_DUMMY, w->scratch, len, to);
+	esp_key_done(&sa->key);
+	if (rc) {
 		worker_count(w, DP_DROP_SEAL);
 		return;
 	}

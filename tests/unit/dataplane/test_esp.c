@@ -123,6 +123,42 @@ static uint64_t load(const struct vector *v, struct esp_key *k, uint8_t *pkt, si
 	return (uint64_t)v->seq_hi << 32 | be32toh(lo);
 }
 
+static bool kept_after(struct esp_key *k, struct esp_key *other, uint64_t now_ms)
+{
+	uint8_t in[20 + ESP_TRAILER_MAX] = { 0x45 }, out[100];
+	struct esp_inner got;
+
+	esp_key_use(k, now_ms);
+	assert_int_equal(esp_seal(k, now_ms, ESP_NH_IPV4, in, 20, out), 0);
+	esp_key_done(k);
+	esp_key_use(other, now_ms);
+	assert_int_equal(esp_open(other, now_ms, out, esp_len(&k->shape, 20), &got), DP_IN_PKT);
+	esp_key_done(other);
+	assert_int_equal(k->aead != NULL, other->aead != NULL);
+	return k->aead != NULL;
+}
+
+static void esp_keeps_a_context_only_while_packets_follow_each_other(void **state)
+{
+	static const uint8_t key[36] = { 1, 2, 3 };
+
+	(void)state;
+	for (enum dp_cipher c = 0; c < AEAD_COUNT; c++) {
+		struct esp_key s, o;
+
+		assert_int_equal(esp_key_init(&s, c, key, 1, true, true), 0);
+		assert_int_equal(esp_key_init(&o, c, key, 1, true, false), 0);
+		assert_null(s.aead); /* installed and never used */
+		assert_false(kept_after(&s, &o, 100000));
+		assert_true(kept_after(&s, &o, 100000 + ESP_IDLE_MS - 1));
+		assert_true(kept_after(&s, &o, 100000 + 2 * ESP_IDLE_MS - 2));
+		assert_false(kept_after(&s, &o, 200000)); /* a dummy, much later */
+		assert_false(kept_after(&s, &o, 215000));
+		esp_key_clear(&s);
+		esp_key_clear(&o);
+	}
+}
+
 static void esp_opens_the_published_packets(void **state)
 {
 	(void)state;
@@ -309,6 +345,7 @@ static void probe_content_round_trips_and_fills(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(esp_keeps_a_context_only_while_packets_follow_each_other),
 		cmocka_unit_test(esp_opens_the_published_packets),
 		cmocka_unit_test(aead_seals_the_published_packets),
 		cmocka_unit_test(esp_rejects_every_truncation_and_every_flipped_bit),
