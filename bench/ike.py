@@ -44,7 +44,7 @@ os.makedirs(KEYS, mode=0o755)
 vps, crowd = lab.machine("vps"), lab.machine("crowd")
 lab.link(vps, "wan", crowd, "wan")
 vps.addr("wan", "192.0.2.1/24")
-crowd.addr("wan", "192.0.2.2/24", "192.0.2.3/24")
+crowd.addr("wan", "192.0.2.2/24", "10.200.0.2/32")  # a router, and behind it the address of a carrier's NAT
 vps.run(["ip", "route", "add", "default", "via", "192.0.2.2"])
 for m in (vps, crowd):
     m.sysctl(net__ipv4__conf__all__rp_filter=0, net__ipv4__conf__wan__rp_filter=0)
@@ -304,9 +304,10 @@ start = always
     say()
     say("| | lost up | lost down | server CPU, cores | postern status, ms |")
     say("|---|---|---|---|---|")
+    notes = []
     for what in ("quiet", "forged from everywhere", "2 000 homes return, forged from their /24"):
         forger = crowd_homes = None
-        prefix = "192.0.2.0/24" if "homes" in what else "0.0.0.0/1"
+        prefix = "10.200.0.0/24" if "homes" in what else "0.0.0.0/1"
         if what != "quiet":
             forger = crowd.start([LOAD, "forge", "--server", "192.0.2.1:4500", "--from", prefix, "--rate", args.rate,
                                   "--seconds", args.seconds + 4], log=f"forge-{time.monotonic_ns()}")
@@ -314,7 +315,7 @@ start = always
         profile = perf(d, args.seconds - 1, "flood") if "everywhere" in what else None
         used, began = cpu(d), time.monotonic()
         if "homes" in what:
-            crowd_homes = homes("raw", 2000, 0.01, parallel=2000, address="192.0.2.3")
+            crowd_homes = homes("raw", 2000, 0.01, parallel=2000, address="10.200.0.2")
         up = stream(vps, home, "10.99.0.1", args.seconds)
         down = stream(home, vps, "10.99.0.2", args.seconds)
         time.sleep(1)
@@ -333,9 +334,10 @@ start = always
             told += f"; all 2 000 up after {all_up(crowd_homes):.1f} s"
             crowd_homes.wait(60)
         if what != "quiet":
-            report.append("")
-            print(told)
-            report[-1] = "<!-- " + told + " -->"
+            notes.append(told)
+    say()
+    for note in notes:
+        say("- " + note)
     say()
     status = json.loads(vps.run([testlib.POSTERN, "status", "--json", "--counters"]).stdout)
     n = status.get("counters", {})
