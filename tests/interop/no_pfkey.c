@@ -7,6 +7,7 @@
 #include <linux/pfkeyv2.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -60,6 +61,19 @@ int socket(int domain, int type, int protocol)
 	if (pid < 0)
 		close(pair[0]);
 	return pid < 0 ? -1 : pair[0];
+}
+
+/* The kernel would have answered before write() returned, and iked waits accordingly. */
+int patient_poll(struct pollfd *p, nfds_t n, int timeout_ms) __asm__("poll");
+int patient_poll(struct pollfd *p, nfds_t n, int timeout_ms)
+{
+	int type = 0;
+	socklen_t len = sizeof(type);
+
+	if (n == 1 && !getsockopt(p->fd, SOL_SOCKET, SO_TYPE, &type, &len) &&
+	    type == SOCK_SEQPACKET)
+		timeout_ms = 10000;
+	return (int)syscall(SYS_poll, p, n, timeout_ms);
 }
 
 /* "Past all policies" needs no saying where there are none; nor is there ESP to be handed over. */
