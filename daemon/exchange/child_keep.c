@@ -84,6 +84,20 @@ void child_want(struct engine *e, struct ike_sa *sa, uint32_t conf, uint64_t in_
 	due_arm(e, sa);
 }
 
+void child_put_off(struct engine *e, struct ike_sa *sa, uint32_t conf, uint64_t in_ms)
+{
+	struct child_due *d;
+
+	if (!sa->series_initiator || !missing(sa, conf))
+		return;
+	d = due_get(e, sa, conf);
+	if (!d)
+		return;
+	d->failures++;
+	d->at_ms = e->now_ms + in_ms;
+	due_arm(e, sa);
+}
+
 void child_want_all(struct engine *e, struct ike_sa *sa)
 {
 	for (size_t i = 0; i < sa->peer->p->child_count; i++) {

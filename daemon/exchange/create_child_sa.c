@@ -18,6 +18,7 @@
 
 #define SOON_MS	  1000
 #define REFUSE_MS 60000
+#define COVERED_MS (10 * 60 * 1000)
 
 static uint16_t first_group(const struct proposals *ps)
 {
@@ -248,6 +249,33 @@ void child_rekey_in_vain(struct engine *e, struct ike_sa *sa, const struct outre
 		fx_child(e, FX_CHILD_DOWN, &gone);
 }
 
+/*
+ * The peer takes no further CHILD SA on this IKE SA (s1.3): some take one, ever. What another one carries
+ * already is not missed; the rest is asked for seldom, for each try would be refused alike.
+ */
+static void no_further_child(struct engine *e, struct ike_sa *sa, uint32_t conf)
+{
+	const struct engine_child_conf *cc = child_conf(sa, conf);
+	const struct child_sa *c = sa->children;
+
+	while (cc && c && !(child_sa_usable(c) && child_holds(c, cc)))
+		c = c->next;
+	if (cc && c) {
+		log_info(&sa->log,
+			 "the peer takes no further CHILD SA: %s goes by %08x/%08x, which holds "
+			 "all of it",
+			 cc->name, c->spi_in, c->spi_out);
+		child_put_off(e, sa, conf, COVERED_MS);
+		return;
+	}
+	explain(
+	    e, sa->peer, sa, &sa->path, ENGINE_WHY_REFUSED, true,
+	    "the peer takes no further CHILD SA (NO_ADDITIONAL_SAS): [child %s] is not up; allow "
+	    "it more of them, or put all selectors into one [child]",
+	    cc ? cc->name : "?");
+	child_put_off(e, sa, conf, REFUSE_MS / 2);
+}
+
 static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 		       const struct pld_notify *n)
 {
@@ -287,6 +315,11 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 			child_want_lost(e, sa, conf);
 		}
 		child_want(e, sa, conf, 0);
+		return;
+	}
+	/* One that we keep up; what the admin asked for by hand gets the plain word below. */
+	if (n->type == NO_ADDITIONAL_SAS && o->task.if_none && ike_sa_children_up(sa)) {
+		no_further_child(e, sa, conf);
 		return;
 	}
 	explain_child_by_peer(e, sa, old, n->type,

@@ -405,6 +405,8 @@ int child_select_rekey(const struct ike_sa *sa, struct child_select *s, const st
  * with @in_ms 0, else by its back-off.
  */
 void child_want(struct engine *e, struct ike_sa *sa, uint32_t conf, uint64_t in_ms);
+/** child_put_off() - As child_want(), in @in_ms whatever came before. */
+void child_put_off(struct engine *e, struct ike_sa *sa, uint32_t conf, uint64_t in_ms);
 /** child_want_all() - The same for each that is missing and does not wait for its time already. */
 void child_want_all(struct engine *e, struct ike_sa *sa);
 /**
