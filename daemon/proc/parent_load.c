@@ -15,6 +15,7 @@
 
 #include "bundle.h"
 #include "log.h"
+#include "prefix_set.h"
 #include "secret.h"
 
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
@@ -191,9 +192,35 @@ void parent_wish(struct parent *p, const struct config *cfg)
 		(void)net_link_set(p->net, cfg->mtu, 0, 0);
 }
 
+/* What a reload measures the addresses and routes that stand by. */
+struct keeping {
+	struct parent *p;
+	struct prefix_set networks; /* of all peers, with what is assigned to them */
+	bool whole;		    /* false: out of memory, nothing may be judged by it */
+};
+
+static void keeping_fill(struct keeping *k, const struct config *cfg)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < cfg->peer_count && !rc; i++) {
+		const struct config_peer *peer = &cfg->peers[i];
+
+		for (size_t n = 0; n < peer->network_count && !rc; n++)
+			rc = prefix_set_add(&k->networks, &peer->networks[n]);
+		for (size_t n = 0; n < peer->assign_count && !rc; n++) {
+			struct prefix host =
+			    prefix_of(&peer->assign[n], (uint8_t)addr_bits(&peer->assign[n]));
+
+			rc = prefix_set_add(&k->networks, &host);
+		}
+	}
+	k->whole = !rc;
+}
+
 static bool keep_addr(const struct addr *a, void *arg)
 {
-	struct parent *p = arg;
+	struct parent *p = ((struct keeping *)arg)->p;
 	struct policy policy = parent_policy(p);
 
 	for (size_t i = 0; i < p->now.cfg->tunnel_address_count; i++) {
@@ -213,21 +240,12 @@ static bool keep_addr(const struct addr *a, void *arg)
 
 static bool keep_route(const struct net_route *r, void *arg)
 {
-	struct parent *p = arg;
-	struct policy policy = parent_policy(p);
-	char why[POLICY_WHY_MAX];
+	struct keeping *k = arg;
+	struct policy policy = parent_policy(k->p);
 
-	if (policy_pool(&policy, &r->dst))
-		return true;
 	/* Narrower ones that the child asked for stay while a peer's networks still hold them. */
-	for (size_t i = 0; i < p->now.cfg->peer_count; i++) {
-		struct pq_route q = { .dst = r->dst };
-
-		if (!proc_name_set(q.peer, sizeof(q.peer), p->now.cfg->peers[i].name) &&
-		    !policy_route(&policy, &q, why))
-			return true;
-	}
-	return false;
+	return policy_pool(&policy, &r->dst) || !k->whole ||
+	       prefix_set_covers(&k->networks, &r->dst);
 }
 
 /* ---- handing on ---- */
@@ -252,6 +270,7 @@ void parent_send_config(struct parent *p, struct proc *proc)
 
 int parent_reload(struct parent *p, char *text, size_t cap)
 {
+	struct keeping keeping = { .p = p };
 	struct loaded next;
 	char *errors = NULL;
 	int rc = loaded_read(&next, p->config_path, &errors);
@@ -272,7 +291,9 @@ int parent_reload(struct parent *p, char *text, size_t cap)
 	loaded_clear(&p->now);
 	p->now = next;
 	p->generation++;
-	net_keep_only(p->net, keep_addr, keep_route, p);
+	keeping_fill(&keeping, p->now.cfg);
+	net_keep_only(p->net, keep_addr, keep_route, &keeping);
+	prefix_set_clear(&keeping.networks);
 	parent_wish(p, p->now.cfg);
 	rc = net_reconcile(p->net);
 	if (rc)

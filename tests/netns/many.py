@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ten thousand configured peers: start, status, and a reload that changes one of them.
+
+The bound is generous (the issue is seconds or minutes, as where each peer is compared with each other); what it took is
+printed.	usage: many.py [PEERS]
+"""
+import sys
+import time
+
+import testlib
+from testlib import check, require, wait_for
+
+lab, net = testlib.start()
+import cast  # noqa: E402
+
+peers = int(sys.argv[1]) if len(sys.argv) > 1 else 10000
+BOUND = 10.0
+vps, home = cast.tunnel(net)
+m = net.vps
+m.run([testlib.POSTERN, "keygen", "--psk", "/etc/postern/keys/shared.psk"])
+
+
+def conf(networks):
+    """A third each with a PSK, a raw key and with networks of its own; the seventh peer's are @networks."""
+    out = [cast.VPS_CONF.format(extra="", peer="")]
+    for i in range(peers):
+        auth = "psk = keys/shared.psk" if i % 3 else "public-key = keys/home.pub"
+        own = f"networks = {networks}\n" if i == 7 else f"networks = fd00:{i:x}::/32\n" if i % 3 == 2 else ""
+        out.append(f"[peer p{i}]\nidentity = p{i}.example.net\n{auth}\nassign = 10.{100 + (i >> 16)}.{i >> 8 & 255}.{i & 255}\n{own}\n")
+    m.write("/etc/postern/postern.conf", "".join(out))
+
+
+def log():
+    with open(vps.d.log) as f:
+        return f.read()
+
+
+conf("10.250.0.0/24")
+began = time.monotonic()
+vps.start_posternd()
+wait_for("posternd is ready", lambda: "msg=\"ready:" in log(), 60, 0.01)
+took = time.monotonic() - began
+check(f"{peers} peers: ready {took:.2f} s after the start", took < BOUND, took)
+began = time.monotonic()
+status = vps.status()
+took = time.monotonic() - began
+check(f"status of all in {took:.2f} s", len(status["peers"]) == peers + 1 and took < BOUND, took)
+conf("10.250.1.0/24")
+began = time.monotonic()
+require("the reload is taken", "in force" in vps.cli("reload").stdout)
+wait_for("all have it", lambda: "configuration reloaded" in log(), 60, 0.01)
+took = time.monotonic() - began
+check(f"one of them changed: in force {took:.2f} s after the reload", took < BOUND, took)
+check("and it alone", log().count("configuration changed") == 1, log()[-400:])
+routes = m.run(["ip", "route", "show", "table", "all"]).stdout
+check("its route followed", "10.250.1.0/24" in routes and "10.250.0.0/24" not in routes)
+began = time.monotonic()
+vps.d.terminate()
+vps.d.wait(60)
+took = time.monotonic() - began
+check(f"it ends in {took:.2f} s", took < BOUND, took)
+testlib.done()
