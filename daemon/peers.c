@@ -287,6 +287,8 @@ static void on_public(int status, const uint8_t *spki, size_t len, void *arg)
 		    p->key_generation == r->generation)
 			continue;
 		p->key_generation = r->generation;
+		if (p->view && p->own_key == type && type != KEY_NONE)
+			continue; /* what the reload made holds */
 		p->own_key = type;
 		if (!peer_enable(p))
 			peer_arm(p);
