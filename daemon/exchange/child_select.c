@@ -213,7 +213,7 @@ void child_wish(const struct child_sa *c, const struct child_sa *old, struct ts_
 		struct ts_list *tsr)
 {
 	child_policy(c->sa, c->sa->peer->p, child_conf(c->sa, c->conf), true, tsi, tsr);
-	if (!old)
+	if (!old || old->condemned)
 		return;
 	/* s2.9.2: the same or more, so that what the peer's policy has gained comes with a rekey. */
 	add_missing(tsi, old->local_ts);
@@ -228,7 +228,8 @@ int child_keep_own(struct child_sa *c, const struct child_sa *old)
 	if (!l)
 		return -ENOMEM;
 	child_policy(c->sa, c->sa->peer->p, child_conf(c->sa, c->conf), false, &l[0], &l[1]);
-	if (old)
+	if (old &&
+	    !old->condemned) /* a reload may have forbidden it while the request was on its way */
 		add_missing(&l[0], old->local_ts);
 	l[2] = *c->local_ts;
 	err = ts_narrow(&l[2], &l[0], c->local_ts);
@@ -365,7 +366,7 @@ int child_select_rekey(const struct ike_sa *sa, struct child_select *s, const st
 	}
 	if (err)
 		err = rekey_by(sa, s, child_conf(sa, old->conf), old, mine, theirs);
-	if (err) {
+	if (err && !old->condemned) {
 		err = ts_narrow(&s->ours, old->local_ts, mine);
 		if (!err)
 			err = ts_narrow(&s->theirs, old->remote_ts, theirs);

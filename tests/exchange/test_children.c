@@ -656,6 +656,40 @@ static void a_network_more_comes_with_a_reload(void **s)
 	}
 }
 
+/* A reload that takes a network away while a rekey is under way: the answer may not bring it back. */
+static void a_network_less_is_not_brought_back_by_a_rekey_under_way(void **s)
+{
+	struct engine_ts more[2] = { *sel(own[HOME], 0, 0), *sel("fd77::/64", 0, 0) };
+
+	(void)s;
+	EACH_HOST(a)
+	{
+		struct world *w = three_and(one_policy);
+		struct flight answer;
+		uint32_t spi;
+
+		networks_of_both(w);
+		w->host[HOME].conf[0].local_ts = w->host[VPS].conf[0].remote_ts = more;
+		w->host[HOME].conf[0].local_ts_count = w->host[VPS].conf[0].remote_ts_count = 2;
+		start(w);
+		expect(w, 2);
+		assert_string_equal(lan_of(w, HOME), "fd99::2/128, fd77::/64");
+		spi = spi_of(w, a, 17, 1, 1);
+		DO(w, a, assert_int_equal(0, engine_rekey_child(e, now, spi, fx)));
+		assert_true(world_deliver(w, !a));
+		assert_int_equal(w->flights, 1);
+		answer = world_take(w, 0);
+		changed_from(w);
+		changed[a][0] = conf(1, "lan", sel(own[a], 0, 0), sel(own[!a], 0, 0));
+		go_over(w, a, 2);
+		world_put(w, answer);
+		world_run(w, 20000);
+		assert_string_equal(lan_of(w, a), "fd99::2/128");
+		expect(w, 2);
+		finish(w);
+	}
+}
+
 static void unchanged_children_keep_their_spis(void **s)
 {
 	struct world *w = three_and(mail_policies);
@@ -837,6 +871,7 @@ int main(void)
 		cmocka_unit_test(one_that_is_dead_does_not_stay_beside_for_ever),
 		cmocka_unit_test(the_heir_is_named_when_one_of_several_goes),
 		cmocka_unit_test(a_network_more_comes_with_a_reload),
+		cmocka_unit_test(a_network_less_is_not_brought_back_by_a_rekey_under_way),
 		cmocka_unit_test(unchanged_children_keep_their_spis),
 		cmocka_unit_test(what_is_no_longer_configured_goes_at_once),
 		cmocka_unit_test(a_new_name_for_the_same_is_no_change),
