@@ -262,6 +262,15 @@ static void forget_rival(struct ike_sa *sa)
 			o->out.rival.active = false;
 }
 
+/* The peer's rekey crossed ours and made one that nothing moved to yet: no other will ever need it. */
+static void drop_rival(struct engine *e, struct ike_sa *sa)
+{
+	struct ike_sa *rival = sa->out.rival.active ? sa->out.rival.sa : NULL;
+
+	if (rival && !rival->was_up)
+		sa_end(e, rival, ENGINE_WHY_REPLACED, true);
+}
+
 void sa_end(struct engine *e, struct ike_sa *sa, enum engine_why why, bool replaced)
 {
 	struct ike_sa *call = sa->caller;
@@ -272,6 +281,7 @@ void sa_end(struct engine *e, struct ike_sa *sa, enum engine_why why, bool repla
 	tell_down(e, sa, why, replaced);
 	half_open_gone(e, sa);
 	forget_rival(sa);
+	drop_rival(e, sa);
 	unlink_kin(e, sa);
 	timer_clear(&e->timers, &sa->resend);
 	timer_clear(&e->timers, &sa->life);
@@ -296,6 +306,7 @@ void sa_end_soft(struct engine *e, struct ike_sa *sa, enum engine_why why, bool 
 	drop_children(e, sa, replaced);
 	tell_down(e, sa, why, replaced);
 	forget_rival(sa);
+	drop_rival(e, sa);
 	unlink_kin(e, sa);
 	timer_clear(&e->timers, &sa->resend);
 	timer_clear(&e->timers, &sa->retry);

@@ -163,7 +163,11 @@ void rekey_ike_done(struct engine *e, struct ike_sa *from, struct ike_sa *to)
 	from->successor = to;
 	to->predecessor = from;
 	sa_enter_state(e, from, SA_REKEYED);
-	timer_clear(&e->timers, &from->life);
+	/* Of a new one that the peer made and has used already, nothing would arm it later. */
+	if (to->confirmed && !to->initiator)
+		timer_arm(e, &from->life, e->now_ms + RETIRED_MS);
+	else
+		timer_clear(&e->timers, &from->life);
 	timer_clear(&e->timers, &from->retry);
 	rekey_schedule(e, to);
 	f = fx_add(e, FX_IKE_REKEYED);

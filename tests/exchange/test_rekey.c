@@ -519,12 +519,79 @@ static void too_many_children_are_refused(void **s)
 	world_free(w);
 }
 
+static void lose_all(struct world *w)
+{
+	EACH_HOST(a)
+	while (world_lose(w, a))
+		;
+}
+
+/*
+ * Both rekey the IKE SA, the peer's new one stays and is used already; then the answer to ours and the Delete
+ * of the old one never come.
+ */
+static void the_old_ike_sa_of_crossing_rekeys_goes_without_a_delete(void **s)
+{
+	struct world *w = world_new(20, STYLE_PSK);
+	uint32_t old, spi;
+
+	(void)s;
+	world_up(w);
+	old = w->host[VPS].ike;
+	EACH_HOST(a)
+	{
+		w->host[a].nonce_set = true;
+		w->host[a].nonce_lead =
+		    a == HOME ? 1 : 2; /* the lowest one is in HOME's exchange */
+	}
+	rekey_ike(w, HOME);
+	w->host[HOME].nonce_lead = 3;
+	rekey_ike(w, VPS);
+	assert_true(world_deliver(w, VPS));
+	assert_true(world_deliver(w, HOME));
+	assert_true(world_lose(w, HOME));
+	assert_true(world_deliver(w, VPS));
+	assert_int_equal(w->host[VPS].ike_rekeyed, 1);
+	lose_all(w);
+	DO(w, VPS, (void)engine_drop(e, now, old, fx));
+	lose_all(w);
+	spi = child_of(w, VPS);
+	DO(w, VPS, assert_int_equal(0, engine_rekey_child(e, now, spi, fx)));
+	world_run(w, 600000);
+	EACH_HOST(a)
+	assert_int_equal(w->host[a].e->n.ike_sas, 1);
+	world_agree(w);
+	world_no_leaks(w);
+	world_free(w);
+}
+
+/* An IKE SA that was to follow one that is given up in the middle of crossing rekeys goes with it. */
+static void what_a_crossing_rekey_made_goes_with_the_old_ike_sa(void **s)
+{
+	(void)s;
+	EACH_HOST(a)
+	{
+		struct world *w = world_new(21, STYLE_PSK);
+
+		world_up(w);
+		rekey_ike(w, HOME);
+		rekey_ike(w, VPS);
+		assert_true(world_deliver(w, a));
+		assert_int_equal(w->host[a].e->n.ike_sas, 2);
+		DO(w, a, assert_int_equal(0, engine_drop(e, now, w->host[a].ike, fx)));
+		assert_int_equal(w->host[a].e->n.ike_sas, 0);
+		world_free(w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(child_rekey_makes_before_it_breaks),
 		cmocka_unit_test(the_first_packet_on_the_new_child_turns_the_responder),
 		cmocka_unit_test(ike_rekey_moves_the_children),
+		cmocka_unit_test(the_old_ike_sa_of_crossing_rekeys_goes_without_a_delete),
+		cmocka_unit_test(what_a_crossing_rekey_made_goes_with_the_old_ike_sa),
 		cmocka_unit_test(lifetimes_make_the_start_side_rekey_first),
 		cmocka_unit_test(a_year_of_rekeys_leaks_nothing),
 		cmocka_unit_test(simultaneous_child_rekeys_leave_one),
