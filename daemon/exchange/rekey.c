@@ -80,17 +80,18 @@ static int choice_spi(const struct sa_choice *c, uint64_t *spi)
 	return r.bad || c->spi_len != 8 || !*spi ? -EPROTO : 0;
 }
 
-static struct ike_sa *successor_make(struct engine *e, struct ike_sa *old, uint64_t spi_i,
-				     uint64_t spi_r, bool initiator, const struct sa_choice *choice,
-				     const struct dh *dh, const struct ike_msg *m,
-				     const struct nonce *ni, const struct nonce *nr)
+/* In *@out; or -EBADMSG, -EPROTO: the peer's KE value is in no group; any other error is ours. */
+static int successor_make(struct engine *e, struct ike_sa *old, uint64_t spi_i, uint64_t spi_r,
+			  bool initiator, const struct sa_choice *choice, const struct dh *dh,
+			  const struct ike_msg *m, const struct nonce *ni, const struct nonce *nr,
+			  struct ike_sa **out)
 {
 	struct ike_sa *sa = sa_register(e, old->peer, spi_i, spi_r, initiator);
 	struct secret shared = { 0 };
 	int err;
 
 	if (!sa)
-		return NULL;
+		return -ENOMEM;
 	sa->suite = sa_choice_ike(choice);
 	sa->path = old->path;
 	sa->series_initiator = old->series_initiator;
@@ -114,11 +115,11 @@ static struct ike_sa *successor_make(struct engine *e, struct ike_sa *old, uint6
 	if (!err)
 		err = ike_sa_keyed(sa);
 	sa->state = SA_UP;
-	if (err) {
+	if (err)
 		sa_end(e, sa, ENGINE_WHY_PROTOCOL, true);
-		return NULL;
-	}
-	return sa;
+	else
+		*out = sa;
+	return err;
 }
 
 /*
@@ -249,6 +250,7 @@ void rekey_ike_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 	uint8_t wire[8];
 	struct wr w = wr_init(wire, sizeof(wire));
 	uint16_t notify;
+	int err;
 
 	notify = v == COLLIDE_TEMPORARY ? TEMPORARY_FAILURE : agree(sa, m, &choice, &spi_i);
 	if (!notify) {
@@ -256,10 +258,13 @@ void rekey_ike_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 		engine_random(e, nr.b, NONCE_LEN);
 		spi_r = engine_random_spi(e);
 		wr_be64(&w, spi_r);
-		if (!dh_new(choice.ke, &dh))
-			to = successor_make(e, sa, spi_i, spi_r, false, &choice, dh, m, &ni, &nr);
-		if (!to)
-			notify = dh ? INVALID_SYNTAX : TEMPORARY_FAILURE;
+		err = dh_new(choice.ke, &dh);
+		if (!err)
+			err = successor_make(e, sa, spi_i, spi_r, false, &choice, dh, m, &ni, &nr,
+					     &to);
+		if (err) /* INVALID_SYNTAX ends the IKE SA: not for a fault of ours */
+			notify =
+			    err == -EBADMSG || err == -EPROTO ? INVALID_SYNTAX : TEMPORARY_FAILURE;
 	}
 	if (notify) {
 		dh_free(dh);
@@ -386,7 +391,8 @@ static void on_refusal(struct engine *e, struct ike_sa *sa, struct outreq *o,
 	if (n->type == TEMPORARY_FAILURE) {
 		uint64_t wait_ms = rekey_put_off(e, sa);
 
-		timer_arm(e, &sa->life, e->now_ms + wait_ms + engine_random32(e) % 2000);
+		if (sa->state == SA_UP) /* that may have ended it */
+			timer_arm(e, &sa->life, e->now_ms + wait_ms + engine_random32(e) % 2000);
 		return;
 	}
 	timer_arm(e, &sa->life, e->now_ms + 60000 + engine_random32(e) % 10000);
@@ -414,8 +420,8 @@ static struct ike_sa *successor_of_answer(struct engine *e, struct ike_sa *sa, s
 			if (!sa_check_reply(ours, reply, false, &choice) &&
 			    !choice_spi(&choice, &spi_r) && m->ke.group == choice.ke &&
 			    dh_group(o->dh) == choice.ke)
-				to = successor_make(e, sa, o->new_spi, spi_r, true, &choice, o->dh,
-						    m, &o->ni, nr);
+				successor_make(e, sa, o->new_spi, spi_r, true, &choice, o->dh, m,
+					       &o->ni, nr, &to);
 		}
 		free(ours);
 	}

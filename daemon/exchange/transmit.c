@@ -210,8 +210,8 @@ static int reply_open(struct engine *e, struct ike_sa *sa, struct ike_hdr *h, ui
 
 		err = ike_msg_parse(d->bytes, d->len, &m);
 		if (!err)
-			err = sk_open(sa->aead_out, &m, e->plain + *len, sizeof(e->plain) - *len,
-				      &n);
+			err =
+			    sk_open(sa->aead_out, &m, e->plain + *len, sizeof(e->plain) - *len, &n);
 		if (!i)
 			*first = m.sk.first;
 		*h = m.hdr;
@@ -304,10 +304,23 @@ static bool task_allowed(const struct ike_sa *sa, enum task_kind kind)
 	}
 }
 
+/* It could not begin, for want of memory: what nobody would begin again must not be forgotten. */
+static void task_failed(struct engine *e, struct ike_sa *sa, enum task_kind kind, uint32_t conf)
+{
+	if (kind == TASK_DELETE_IKE) { /* as when no Delete of several was answered */
+		sa_end(e, sa, ENGINE_WHY_ADMIN, sa->state != SA_UP);
+	} else if (kind == TASK_CREATE_CHILD) {
+		child_want(e, sa, conf, 1000);
+		child_want_lost(e, sa, conf);
+	}
+}
+
 void tasks_run(struct engine *e, struct ike_sa *sa)
 {
 	while (!sa->win.outstanding && sa->task_count && task_allowed(sa, sa->tasks[0].kind)) {
 		struct task t = ike_sa_task_next(sa);
+		enum task_kind kind = t.kind;
+		uint32_t conf = t.conf;
 		int err = 0;
 
 		switch (t.kind) {
@@ -332,9 +345,11 @@ void tasks_run(struct engine *e, struct ike_sa *sa)
 		case TASK_NONE:
 			break;
 		}
-		if (err && err != -EALREADY)
-			log_warn(&sa->log, "cannot start an exchange: %s", strerror(-err));
 		task_clear(&t);
+		if (!err || err == -EALREADY)
+			continue;
+		log_warn(&sa->log, "cannot start an exchange: %s", strerror(-err));
+		task_failed(e, sa, kind, conf);
 	}
 }
 

@@ -15,21 +15,47 @@ void *__wrap_realloc(void *p, size_t len);
 int __real_dh_shared(const struct dh *dh, const void *peer, size_t len, struct secret *out);
 int __wrap_dh_shared(const struct dh *dh, const void *peer, size_t len, struct secret *out);
 
-static bool realloc_fails_once;
+int __real_dh_new(uint16_t group, struct dh **out);
+int __wrap_dh_new(uint16_t group, struct dh **out);
+int __real_sk_seal(struct ike_aead *a, const struct ike_hdr *h, uint8_t first, const void *inner,
+		   size_t inner_len, uint8_t *out, size_t cap, size_t *len);
+int __wrap_sk_seal(struct ike_aead *a, const struct ike_hdr *h, uint8_t first, const void *inner,
+		   size_t inner_len, uint8_t *out, size_t cap, size_t *len);
+
+static bool realloc_fails_once, dh_new_fails_once, dh_shared_fails_once, sk_seal_fails_once;
 static unsigned dh_done;
+
+static bool fails(bool *once)
+{
+	bool now = *once;
+
+	*once = false;
+	return now;
+}
+
+int __wrap_dh_new(uint16_t group, struct dh **out)
+{
+	return fails(&dh_new_fails_once) ? -ENOMEM : __real_dh_new(group, out);
+}
+
+int __wrap_sk_seal(struct ike_aead *a, const struct ike_hdr *h, uint8_t first, const void *inner,
+		   size_t inner_len, uint8_t *out, size_t cap, size_t *len)
+{
+	return fails(&sk_seal_fails_once)
+		   ? -ENOMEM
+		   : __real_sk_seal(a, h, first, inner, inner_len, out, cap, len);
+}
 
 void *__wrap_realloc(void *p, size_t len)
 {
-	if (realloc_fails_once) {
-		realloc_fails_once = false;
-		return NULL;
-	}
-	return __real_realloc(p, len);
+	return fails(&realloc_fails_once) ? NULL : __real_realloc(p, len);
 }
 
 int __wrap_dh_shared(const struct dh *dh, const void *peer, size_t len, struct secret *out)
 {
 	dh_done++;
+	if (fails(&dh_shared_fails_once))
+		return -ENOMEM;
 	return __real_dh_shared(dh, peer, len, out);
 }
 
@@ -144,7 +170,8 @@ static void a_half_open_sa_holds_few_fragments_and_not_for_long(void **s)
 	send_fragment(w, from, 1, 3);
 	send_fragment(w, from, 2, 3);
 	assert_int_equal(at->frags_in[0]->have, 2);
-	assert_int_equal(w->host[VPS].e->frag_strangers, 2000); /* all strangers have one bound, too */
+	assert_int_equal(w->host[VPS].e->frag_strangers,
+			 2000);		      /* all strangers have one bound, too */
 	world_run(w, FRAG_TIMEOUT_MS + 1000); /* nothing more comes */
 	assert_ptr_equal(at, w->host[VPS].e->strangers);
 	assert_null(at->frags_in[0]);
@@ -203,6 +230,71 @@ static void an_init_is_checked_against_what_is_distinct(void **s)
 	free(name);
 }
 
+static void rekey_ike(struct world *w, int h)
+{
+	DO(w, h, assert_int_equal(0, engine_rekey_ike(e, now, w->host[h].ike, fx)));
+}
+
+/* A fault of ours is no reason to end the IKE SA, as INVALID_SYNTAX would (RFC 7296 s2.21.3). */
+static void an_ike_rekey_that_we_have_no_memory_for_is_put_off(void **s)
+{
+	struct world *w = world_new(5, STYLE_PSK);
+
+	(void)s;
+	world_up(w);
+	rekey_ike(w, HOME);
+	dh_shared_fails_once = true;
+	assert_true(world_deliver(w, VPS));
+	assert_false(dh_shared_fails_once);
+	world_run(w, 60000);
+	EACH_HOST(a)
+	{
+		assert_int_equal(w->host[a].down, 0);
+		assert_int_equal(w->host[a].ike_rekeyed, 1);
+	}
+	world_agree(w);
+	world_no_leaks(w);
+	world_free(w);
+}
+
+/* Who keeps the CHILD SA up asks again when there was no memory to ask. */
+static void a_child_that_memory_lacks_for_is_asked_for_again(void **s)
+{
+	struct world *w = world_new(6, STYLE_PSK);
+	struct engine_ike_info i;
+
+	(void)s;
+	world_up(w);
+	assert_true(engine_ike_info(w->host[VPS].e, w->host[VPS].ike, &i));
+	DO(w, VPS, assert_int_equal(0, engine_delete_child(e, now, i.child[0].spi_in, fx)));
+	dh_new_fails_once = true;
+	world_run(w, 60000);
+	assert_false(dh_new_fails_once);
+	world_agree(w);
+	world_no_leaks(w);
+	world_free(w);
+}
+
+/* Then the peer is not told, but nothing of it stays for ever. */
+static void an_ike_sa_goes_that_memory_lacks_to_delete(void **s)
+{
+	struct world *w = world_new(7, STYLE_PSK);
+
+	(void)s;
+	world_up(w);
+	rekey_ike(w, HOME);
+	assert_true(world_deliver(w, VPS));
+	sk_seal_fails_once = true;
+	assert_true(
+	    world_deliver(w, HOME)); /* the new IKE SA stands; the old one would be deleted */
+	assert_false(sk_seal_fails_once);
+	world_run(w, 600000);
+	assert_int_equal(w->host[HOME].e->n.ike_sas, 1);
+	world_agree(w);
+	world_no_leaks(w);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +302,9 @@ int main(void)
 		cmocka_unit_test(forged_answers_cost_a_few_dh_in_a_second),
 		cmocka_unit_test(a_half_open_sa_holds_few_fragments_and_not_for_long),
 		cmocka_unit_test(an_init_is_checked_against_what_is_distinct),
+		cmocka_unit_test(an_ike_rekey_that_we_have_no_memory_for_is_put_off),
+		cmocka_unit_test(a_child_that_memory_lacks_for_is_asked_for_again),
+		cmocka_unit_test(an_ike_sa_goes_that_memory_lacks_to_delete),
 	};
 
 	log_setup("exchange", LOG_LVL_ERR, 2);
