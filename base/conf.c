@@ -192,13 +192,17 @@ static void unknown_kind(struct reader *r, const char *kind, const char *name)
 static int section_add(struct reader *r, const struct conf_kind *kind, char *name)
 {
 	struct conf *c = r->c;
-	struct conf_section *grown, *s;
+	size_t n = c->section_count;
+	struct conf_section *s;
 
-	grown = realloc(c->sections, (c->section_count + 1) * sizeof(*grown));
-	if (!grown)
-		goto nomem;
-	c->sections = grown;
-	s = &grown[c->section_count];
+	/* Room for 1, 2, 4, 8...: there may be ten thousand, and each move copies all. */
+	if (!(n & (n - 1))) {
+		s = realloc(c->sections, (n ? 2 * n : 1) * sizeof(*s));
+		if (!s)
+			goto nomem;
+		c->sections = s;
+	}
+	s = &c->sections[n];
 	*s = (struct conf_section){ .kind = kind, .name = name, .line = r->line };
 	s->entries = calloc(kind->key_count ? kind->key_count : 1, sizeof(*s->entries));
 	if (!s->entries)
