@@ -469,6 +469,7 @@ void config_free(struct config *cfg)
 		free(l);
 	}
 	free(cfg->peers);
+	free(cfg->by_name);
 	config_free_pools(cfg);
 	conf_free(cfg->conf);
 	free(cfg);
