@@ -36,6 +36,7 @@ struct hook {
 	uint64_t order;
 	pid_t pid; /* 0: none runs */
 	uint64_t since_ms;
+	bool killed;
 	char running[PROC_NAME_MAX];
 	struct timer look;
 };
@@ -142,31 +143,32 @@ static int run(struct hook *h, const struct hook_word *w)
 		become(h->path, envp);
 	h->pid = pid;
 	h->since_ms = clock_boot_ms();
+	h->killed = false;
 	memcpy(h->running, w->peer, sizeof(h->running));
 	log_info(NULL, "peer=%s hook=%s event=%s", w->peer, h->path, w->up ? "up" : "down");
 	return 0;
 }
 
-/* Has it ended? If not in time, it does now. */
+/* Has it ended? If not in time, it is killed; what hangs in the kernel ends when that lets it go. */
 static bool ended(struct hook *h)
 {
 	int status;
 	pid_t rc = waitpid(h->pid, &status, WNOHANG);
 
-	if (!rc && clock_boot_ms() - h->since_ms >= HOOK_TIME_MS) {
+	if (!rc && !h->killed && clock_boot_ms() - h->since_ms >= HOOK_TIME_MS) {
 		log_warn(NULL, "peer=%s hook=%s takes longer than %d s: killed", h->running,
-			 h->path, HOOK_TIME_MS / 1000);
+			 h->path ? h->path : "", HOOK_TIME_MS / 1000);
 		kill(-h->pid, SIGKILL);
-		rc = waitpid(h->pid, &status, 0);
+		h->killed = true;
 	}
 	if (!rc)
 		return false;
 	if (rc > 0 && WIFEXITED(status) && WEXITSTATUS(status))
-		log_warn(NULL, "peer=%s hook=%s ended with status %d", h->running, h->path,
-			 WEXITSTATUS(status));
+		log_warn(NULL, "peer=%s hook=%s ended with status %d", h->running,
+			 h->path ? h->path : "", WEXITSTATUS(status));
 	else if (rc > 0 && WIFSIGNALED(status))
-		log_warn(NULL, "peer=%s hook=%s ended by signal %d", h->running, h->path,
-			 WTERMSIG(status));
+		log_warn(NULL, "peer=%s hook=%s ended by signal %d", h->running,
+			 h->path ? h->path : "", WTERMSIG(status));
 	/* What it left behind in its session is no daemon of ours. */
 	kill(-h->pid, SIGKILL);
 	h->pid = 0;
@@ -275,20 +277,44 @@ int hook_tell(struct hook *h, const char *path, const struct hook_word *w)
 	return 0;
 }
 
+/* "down", if it was told "up" last. */
+static void tell_down(struct hook *h, struct entry *e)
+{
+	e->waits = e->told && e->word.up;
+	e->next = e->word;
+	e->next.up = false;
+	e->order = ++h->order;
+}
+
+void hook_keep_only(struct hook *h, const char *path, bool (*keep)(const char *peer, void *arg),
+		    void *arg)
+{
+	size_t n = 0;
+
+	if (set_path(h, path))
+		return;
+	for (size_t i = 0; i < h->count; i++) {
+		struct entry *e = &h->v[i];
+
+		if (!keep(e->next.peer, arg)) {
+			if (!e->told || !e->word.up)
+				continue;
+			tell_down(h, e);
+		}
+		h->v[n++] = *e;
+	}
+	h->count = n;
+	start_next(h);
+}
+
 void hook_end(struct hook *h, const char *path, uint64_t limit_ms)
 {
 	uint64_t until = clock_boot_ms() + limit_ms;
 
 	if (set_path(h, path) || !path)
 		return;
-	for (size_t i = 0; i < h->count; i++) {
-		struct entry *e = &h->v[i];
-
-		e->waits = e->told && e->word.up;
-		e->next = e->word;
-		e->next.up = false;
-		e->order = ++h->order;
-	}
+	for (size_t i = 0; i < h->count; i++)
+		tell_down(h, &h->v[i]);
 	start_next(h);
 	while (h->pid && clock_boot_ms() < until) {
 		poll(NULL, 0, 5);

@@ -47,6 +47,12 @@ void hook_free(struct hook *h);
  * @path: NULL: there is none (what was told before is forgotten). It is checked before each run.
  */
 int hook_tell(struct hook *h, const char *path, const struct hook_word *w);
+/**
+ * hook_keep_only() - After a reload: "down" for each peer that is up and that @keep does not know any more.
+ * @path: as of hook_tell(), of the new configuration.
+ */
+void hook_keep_only(struct hook *h, const char *path, bool (*keep)(const char *peer, void *arg),
+		    void *arg);
 /** hook_end() - "down" for each peer that is up; waits until all have run, at most @limit_ms. */
 void hook_end(struct hook *h, const char *path, uint64_t limit_ms);
 

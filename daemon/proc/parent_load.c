@@ -248,6 +248,16 @@ static bool keep_route(const struct net_route *r, void *arg)
 	       prefix_set_covers(&k->networks, &r->dst);
 }
 
+/* Of a peer that is gone, or gives us nothing any more, the child may say nothing more. */
+static bool keep_told(const char *peer, void *arg)
+{
+	struct policy policy = parent_policy(arg);
+	char why[POLICY_WHY_MAX];
+	struct pq_hook q = { 0 };
+
+	return !proc_name_set(q.peer, sizeof(q.peer), peer) && !policy_hook(&policy, &q, why);
+}
+
 /* ---- handing on ---- */
 
 void parent_send_config(struct parent *p, struct proc *proc)
@@ -294,6 +304,7 @@ int parent_reload(struct parent *p, char *text, size_t cap)
 	keeping_fill(&keeping, p->now.cfg);
 	net_keep_only(p->net, keep_addr, keep_route, &keeping);
 	prefix_set_clear(&keeping.networks);
+	hook_keep_only(p->hook, p->now.cfg->hook, keep_told, p);
 	parent_wish(p, p->now.cfg);
 	rc = net_reconcile(p->net);
 	if (rc)

@@ -89,7 +89,7 @@ second.d.terminate()
 second.d.wait(15)
 configure("10.99.4.0/30")
 vps.cli("reload")
-check("home has kept its IPv4 address", wait_for("ping", lambda: up(home), 20) and addresses(home) == ["10.99.4.2"],
+check("home has kept its IPv4 address", wait_for("ping", lambda: addresses(home) == ["10.99.4.2"] and up(home), 20),
       addresses(home))
 second.start_posternd()
 check("the second one is refused, with the reason",
@@ -182,6 +182,13 @@ check("the next word waits its turn, and the one that hung is killed",
 check("with what it had started", "sleep 4711" not in net.home.run(["ps", "-e", "-o", "args"], check=False).stdout)
 home.cli("up", "vps")
 wait_for("up", lambda: words("POSTERN_EVENT")[-1] == "up", 10)
+# Its section goes while it is up; that of another name comes for the same peer.
+net.home.write("/etc/postern/postern.conf",
+               net.home.read("/etc/postern/postern.conf").replace("[peer vps]", "[peer gate]"))
+home.cli("reload")
+said = lambda: list(zip(words("POSTERN_PEER"), words("POSTERN_EVENT")))
+check("a peer that a reload removes has gone down", wait_for("down", lambda: ("vps", "down") in said()[-2:], 10), said())
+check("the one in its place comes up", wait_for("up", lambda: said()[-1] == ("gate", "up"), 20), said())
 home.d.terminate()
 home.d.wait(15)
 check("at the end of posternd it is told too", words("POSTERN_EVENT")[-1] == "down", words("POSTERN_EVENT"))
