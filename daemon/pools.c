@@ -113,8 +113,10 @@ int pools_make(struct child *c, const struct config *cfg)
 	for (size_t i = 0; i < cfg->peer_count; i++) {
 		struct peer *p = child_peer(c, cfg->peers[i].id);
 
-		if (p && strcmp(p->cfg->remote_id.text, cfg->peers[i].remote_id.text) != 0)
+		if (p && strcmp(p->cfg->remote_id.text, cfg->peers[i].remote_id.text) != 0) {
 			memset(p->leased, 0, sizeof(p->leased)); /* it is someone else now */
+			peer_networks(p);
+		}
 		if (p)
 			keep(p, pool_of(c, cfg, &cfg->peers[i]));
 	}
