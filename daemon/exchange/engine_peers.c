@@ -322,11 +322,23 @@ static int peer_add(struct engine *e, const struct engine_peer *peer)
 	return 0;
 }
 
+/* What it was given by us is still its own: only who calls anew can be told of another address. */
+static bool keeps_addresses(const struct peer_entry *pe, const struct engine_peer *peer)
+{
+	for (size_t i = 0; i < peer->assign_count && i < pe->p->assign_count; i++)
+		if (!addr_eq(&pe->p->assign[i], &peer->assign[i]))
+			return false;
+	for (int s = 0; s < 2; s++)
+		if (pe->lease[s].family && !addr_eq(&pe->lease[s], &peer->lease[s]))
+			return false;
+	return true;
+}
+
 static int peer_replace(struct engine *e, struct peer_entry *pe, const struct engine_peer *peer)
 {
 	const struct engine_id *id = &peer->remote_id;
 	const struct engine_peer *was = pe->p;
-	bool trust = same_trust(was, peer);
+	bool trust = same_trust(was, peer) && keeps_addresses(pe, peer);
 	struct ike_sa *next;
 
 	if (!trust)

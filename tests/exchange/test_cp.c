@@ -194,6 +194,38 @@ static void an_address_that_is_not_given_again_is_gone(void **state)
 	world_free(w);
 }
 
+/* A reload that leaves it its addresses leaves it in peace; one that takes an address away makes it ask again. */
+static void an_address_that_a_reload_takes_away_is_asked_for_anew(void **state)
+{
+	struct world *w = pooled(true, true);
+	struct engine_peer kept, fewer;
+	struct engine_ike_info i;
+
+	(void)state;
+	world_up(w);
+	same(&given(w)->addresses.v6, "fd99:7::1");
+	kept = w->host[VPS].peer;
+	kept.lease[0] = address("10.99.7.1");
+	kept.lease[1] = address("fd99:7::1");
+	DO(w, VPS, assert_int_equal(0, engine_peer_update(e, now, &kept, fx)));
+	world_run(w, 1000);
+	assert_true(engine_ike_info(w->host[VPS].e, w->host[VPS].ike, &i));
+	world_agree(w);
+	fewer = kept;
+	fewer.lease[1] = (struct addr){ 0 };
+	paper.v6 = false;
+	DO(w, VPS, assert_int_equal(0, engine_peer_update(e, now, &fewer, fx)));
+	world_run(w, 1000);
+	assert_false(engine_ike_info(w->host[VPS].e, w->host[VPS].ike, &i));
+	world_call(w, HOME);
+	world_run(w, 1000);
+	same(&given(w)->addresses.v4, "10.99.7.1");
+	same(&given(w)->addresses.v6, "none");
+	world_agree(w);
+	world_no_leaks(w);
+	world_free(w);
+}
+
 static void childless_gets_its_address_in_ike_auth(void **state)
 {
 	struct world *w = pooled(true, true);
@@ -380,6 +412,7 @@ int main(void)
 		cmocka_unit_test(a_lease_known_before_holds_when_we_call),
 		cmocka_unit_test(no_address_left_is_asked_for_again),
 		cmocka_unit_test(an_address_that_is_not_given_again_is_gone),
+		cmocka_unit_test(an_address_that_a_reload_takes_away_is_asked_for_anew),
 		cmocka_unit_test(childless_gets_its_address_in_ike_auth),
 		cmocka_unit_test(a_foreign_peer_without_address_is_called_anew),
 		cmocka_unit_test(name_servers_are_told_to_who_asks),
