@@ -227,9 +227,10 @@ static const char *proof_name(const struct engine_auth_remote *r)
 const char *auth_mismatch(const struct ike_sa *sa)
 {
 	return sa->peer->p->remote_auth.kind == ENGINE_AUTH_RAW
-		   ? "it used a PSK, and `public-key` asks for a signature by its key; use the same "
-		     "on both sides"
-		   : "it used a PSK, and `ca` asks for a certificate; use the same on both sides";
+		   ? "it used a PSK, and `public-key` asks for a signature by its key; let it sign, "
+		     "or set `psk` here instead"
+		   : "it used a PSK, and `ca` asks for a certificate; let it use one, or set `psk` "
+		     "here instead";
 }
 
 static int check_signature(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
@@ -271,8 +272,8 @@ static int check_signature(struct engine *e, struct ike_sa *sa, const struct ike
 	default:
 		motions(e, s, octets, sig);
 		snprintf(why, cap,
-			 "it signed (%s), and for this peer `psk` asks for a PSK; use the same on "
-			 "both sides",
+			 "it signed (%s), and for this peer `psk` asks for a PSK; let it use that, "
+			 "or set `public-key` or `ca` here",
 			 sig_scheme_name(s));
 		return -EKEYREJECTED;
 	}

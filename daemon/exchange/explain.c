@@ -174,8 +174,8 @@ void explain_refused_auth(struct engine *e, struct ike_sa *sa, uint16_t notify, 
 	char us[80], them[80], name[IKE_NOTIFY_STR_MAX];
 
 	explain(e, sa->peer, sa, &sa->path, why, true,
-		"the peer answers %s: we are %s (%s) and called it %s; `%s`, `identity`: compare "
-		"them with the other side's, its log says which",
+		"the peer answers %s: we are %s (%s) and called it %s; `%s`, `local-auth`, "
+		"`identity`: compare them with the other side's, its log says which",
 		ike_notify_str(notify, name), id_text(&p->local_id, us, sizeof(us)),
 		sa->auth->method == AUTH_SHARED_KEY
 		    ? "PSK"

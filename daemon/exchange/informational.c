@@ -174,8 +174,8 @@ void informational_request(struct engine *e, struct ike_sa *sa, struct ike_msg *
 		return;
 	if (refused)
 		explain(e, sa->peer, sa, path, ENGINE_WHY_AUTH_FAILED, true,
-			"the peer does not believe that we are who we say: `%s` here is another than it "
-			"expects; its log says more",
+			"the peer does not believe that we are who we say: `%s` or `local-auth` here "
+			"is another than it expects; its log says more",
 			sa->peer->p->local_auth.kind == ENGINE_AUTH_PSK ? "psk" : "private-key");
 	delete_ike(e, sa, refused);
 }

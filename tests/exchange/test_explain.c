@@ -200,7 +200,9 @@ static void second_peer(struct world *w)
 	{                                                                                          \
 		AUTH, k,                                                                           \
 		{                                                                                  \
-			"AUTHENTICATION_FAILED", "home.example.net", "its log says"                \
+			"AUTHENTICATION_FAILED", "home.example.net",                               \
+			    "`local-auth`, `identity`: compare them with the other side's, its "   \
+			    "log says"                                                             \
 		}                                                                                  \
 	}
 #define CERT(text, fault, k, w1, w2)                                                               \
@@ -299,7 +301,7 @@ static const struct row rows[] = {
 	  HOME,
 	  NULL,
 	  { AUTH, "public-key", { "not who it should be", "we expect SHA256:" } },
-	  { AUTH, "private-key", { "does not believe" } } },
+	  { AUTH, "private-key", { "does not believe", "`local-auth`" } } },
 	{ "it is somebody else",
 	  STYLE_PSK,
 	  other_name,
