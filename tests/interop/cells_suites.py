@@ -28,12 +28,13 @@ def agreed(pair, cell):
     need(f"ESP {named(cell.esp)} in {sas}", re.search(rf"ESP:{re.escape(named(cell.esp))}\n", sas))
 
 
-def proved(pattern):
+def proved(*patterns):
     def run(pair, cell):
         pair.connect()
         pair.ping()
         pair.transfer(50_000)
-        need(f"charon logs /{pattern}/", re.search(pattern, pair.log()))
+        for pattern in patterns:
+            need(f"charon logs /{pattern}/", re.search(pattern, pair.log()))
     return run
 
 
@@ -80,11 +81,16 @@ CELLS.append(Cell("authentication", "different keys: we ed25519 raw, charon ecds
                   theirs="raw:ecdsa384", run=proved(OUR_ID + "ED25519")))
 
 
-for ours, theirs in (("psk", "cert:ecdsa256"), ("cert:ecdsa256", "psk"), ("raw:ed25519", "cert:rsa2048"), ("cert:ecdsa384", "raw:ed25519")):
-    words = [dict(psk="PSK", raw="raw key", cert="certificate")[w.split(":")[0]] + w[len(w.split(":")[0]):].replace(":", " ")
-             for w in (ours, theirs)]
-    CELLS.append(Cell("authentication", f"another method on each side: we {words[0]}, charon {words[1]}", ours=ours, theirs=theirs,
-                      known="a peer of Postern proves itself as we do towards it", run=proved(OUR_ID)))
+# Another method on each side: (how the row names it, the cell's word, charon's words for it).
+PSK_WAY = ("PSK", "psk", "pre-shared key")
+for ours, theirs in ((PSK_WAY, ("certificate ecdsa256", "cert:ecdsa256", "ECDSA_WITH_SHA256_DER")),
+                     (("certificate ecdsa256", "cert:ecdsa256", "ECDSA_WITH_SHA256_DER"), PSK_WAY),
+                     (PSK_WAY, ("raw key ed25519", "raw:ed25519", "ED25519")),
+                     (("raw key ecdsa384", "raw:ecdsa384", "ECDSA_WITH_SHA384_DER"), PSK_WAY),
+                     (("raw key ed25519", "raw:ed25519", "ED25519"), ("certificate rsa2048", "cert:rsa2048", "RSA_EMSA_")),
+                     (("certificate ecdsa384", "cert:ecdsa384", "ECDSA_WITH_SHA384_DER"), ("raw key ed25519", "raw:ed25519", "ED25519"))):
+    CELLS.append(Cell("authentication", f"another method on each side: we {ours[0]}, charon {theirs[0]}", ours=ours[1], theirs=theirs[1],
+                      run=proved(OUR_ID + ours[2], THEIR_ID + theirs[2]), quick=ours is PSK_WAY and "cert" in theirs[1]))
 
 
 def refused(*words):
@@ -109,6 +115,9 @@ def refused(*words):
 CELLS.append(Cell("refused, with the reason", "RSA with SHA-1 (method 1)", ours="cert:rsa2048", theirs="cert:rsa2048",
                   settings="  signature_authentication = no", run=refused("SHA-?1|method 1")))
 CELLS.append(Cell("refused, with the reason", "wrong PSK", run=refused("PSK|secret|psk"), quick=True, secret="N0" + PSK[2:]))
+CELLS.append(Cell("refused, with the reason", "we PSK, charon expects a signature", remote="auth = pubkey", run=refused("`local-auth`")))
+CELLS.append(Cell("refused, with the reason", "charon PSK, we expect a certificate", ours="cert:ecdsa256", theirs="cert:ecdsa256",
+                  local="auth = psk", run=refused("used a PSK, and `ca` asks for a certificate")))
 CELLS.append(Cell("refused, with the reason", "3des-sha1-modp1024 for IKE", ike="3des-sha1-modp1024",
                   run=refused("propos|offer"), quick=True))
 CELLS.append(Cell("refused, with the reason", "modp1024 alone for IKE", ike="aes128-sha256-modp1024", run=refused("propos|offer")))

@@ -20,6 +20,9 @@ VPS, HOME = "vps.example.net", "home.example.net"
 VPS_IN, HOME_IN = ("10.99.0.1", "fd99::1"), ("10.99.0.2", "fd99::2")
 PSK = "Vq0rS8hVn1hTgkXk2m5bM1sQm6q2j7d8kqYp3z4w5x6y"
 
+# How we prove ourselves, in the words of postern.conf.
+LOCAL_AUTH = {"psk": "psk", "raw": "key", "cert": "certificate", "chain": "certificate"}
+
 
 class Wrong(Exception):
     """What a cell wanted and did not see."""
@@ -56,14 +59,13 @@ class Cell:
     secret           charon's PSK
     run              the checks: f(pair, cell); None: Pair.standard
     roles            in which it makes sense: start (posternd calls), wait
-    known            why it does not work yet; the run then says so, and fails when it does work
     not_with         versions that cannot: {beginning of the version: why}
     quick            also in tests/run
     """
 
     def __init__(self, group, name, ike="aes256gcm16-prfsha256-x25519", esp="aes128gcm16", ours="psk", theirs="psk",
                  settings="", conn="", child="", local="", remote="", ts=None, postern="", peer="", sections="", networks=None,
-                 children="", connections="", pools=None, files=None, run=None, secret=PSK, roles=("start", "wait"), not_with=None, known=None,
+                 children="", connections="", pools=None, files=None, run=None, secret=PSK, roles=("start", "wait"), not_with=None,
                  quick=False):
         self.__dict__.update({k: v for k, v in locals().items() if k != "self"})
 
@@ -185,6 +187,9 @@ class Pair:
             for i, text in enumerate(more):
                 self.swan.write(f"x509ca/sub-{i}.pem", text)
             swan_local += ["auth = pubkey", "certs = own.pem"]
+        ways = [w.partition(":")[0] for w in (cell.ours, cell.theirs)]
+        if LOCAL_AUTH[ways[0]] != LOCAL_AUTH[ways[1]]:
+            mine.append("local-auth = " + LOCAL_AUTH[ways[0]])
         return mine, swan_local, swan_remote
 
     def _swan_text(self, cell, local, remote):
