@@ -491,14 +491,6 @@ const struct config_peer *config_peer_find(const struct config *cfg, const char 
 	return p ? *p : NULL;
 }
 
-const struct config_peer *config_peer_by_id(const struct config *cfg, uint32_t id)
-{
-	for (size_t i = 0; i < cfg->peer_count; i++)
-		if (cfg->peers[i].id == id)
-			return &cfg->peers[i];
-	return NULL;
-}
-
 bool config_waits(const struct config *cfg)
 {
 	for (size_t i = 0; i < cfg->peer_count; i++)

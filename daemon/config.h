@@ -207,7 +207,6 @@ int config_adopt_ids(struct config *cfg, const struct config *old);
 unsigned config_peer_diff(const struct config_peer *a, const struct config_peer *b);
 
 const struct config_peer *config_peer_find(const struct config *cfg, const char *name);
-const struct config_peer *config_peer_by_id(const struct config *cfg, uint32_t id);
 /** config_pool_has() - Has it addresses of @family? @p may be NULL. */
 bool config_pool_has(const struct config_pool *p, int family);
 /**

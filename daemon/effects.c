@@ -195,7 +195,8 @@ static void op_where(void *arg, uint32_t id, const char *key, char *out, size_t 
 {
 	struct child *c = arg;
 	const struct conf *conf = c->cfg->conf;
-	const struct config_peer *p = config_peer_by_id(c->cfg, id);
+	const struct peer *known = child_peer(c, id); /* by number: strangers make us ask, thousands of times */
+	const struct config_peer *p = known ? known->cfg : NULL;
 	const struct conf_section *all = conf_find(conf, "posternd", ""),
 				  *own = p ? conf_find(conf, "peer", p->name) : NULL;
 
