@@ -305,7 +305,7 @@ start = always
     say("| | lost up | lost down | server CPU, cores | postern status, ms |")
     say("|---|---|---|---|---|")
     notes = []
-    for what in ("quiet", "forged from everywhere", "2 000 homes return, forged from their /24"):
+    for what in ("quiet", "forged from everywhere", "2 000 homes call, forged from their /24"):
         forger = crowd_homes = None
         prefix = "10.200.0.0/24" if "homes" in what else "0.0.0.0/1"
         if what != "quiet":
