@@ -54,18 +54,28 @@ static void sift_down(struct timers *ts, size_t i)
 	place(ts, i, t);
 }
 
+int timers_reserve(struct timers *ts, size_t count)
+{
+	size_t cap = ts->cap ? ts->cap : 16;
+	struct timer **heap;
+
+	if (count <= ts->cap)
+		return 0;
+	while (cap < count)
+		cap *= 2;
+	heap = realloc(ts->heap, cap * sizeof(*heap));
+	if (!heap)
+		return -ENOMEM;
+	ts->heap = heap;
+	ts->cap = cap;
+	return 0;
+}
+
 int timer_set(struct timers *ts, struct timer *t, uint64_t at_ms)
 {
 	timer_clear(ts, t);
-	if (ts->count == ts->cap) {
-		size_t cap = ts->cap ? ts->cap * 2 : 16;
-		struct timer **heap = realloc(ts->heap, cap * sizeof(*heap));
-
-		if (!heap)
-			return -ENOMEM;
-		ts->heap = heap;
-		ts->cap = cap;
-	}
+	if (timers_reserve(ts, ts->count + 1))
+		return -ENOMEM;
 	t->at_ms = at_ms;
 	place(ts, ts->count, t);
 	sift_up(ts, ts->count++);

@@ -35,6 +35,8 @@ struct timers {
 
 /** timer_set() - Arm or re-arm @t for @at_ms; 0 or -ENOMEM (then @t is not armed). */
 int timer_set(struct timers *ts, struct timer *t, uint64_t at_ms);
+/** timers_reserve() - Room for @count in all: while no more are armed, timer_set() succeeds; 0 or -ENOMEM. */
+int timers_reserve(struct timers *ts, size_t count);
 void timer_clear(struct timers *ts, struct timer *t);
 static inline bool timer_armed(const struct timer *t)
 {

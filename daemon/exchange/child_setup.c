@@ -34,7 +34,7 @@ struct child_sa *child_start(struct engine *e, struct ike_sa *sa, uint32_t conf)
 	struct child_sa *c;
 	uint32_t spi;
 
-	if (sa->child_count >= IKE_CHILDREN_MAX)
+	if (sa->child_count >= IKE_CHILDREN_MAX || timers_room(e, 0, 1))
 		return NULL;
 	c = child_sa_new(sa);
 	if (!c)

@@ -139,10 +139,20 @@ static int index_handle(struct engine *e, struct ike_sa *sa)
 			   hash_bytes(&sa->handle, sizeof(sa->handle)));
 }
 
+/*
+ * A timer that could not be armed would leave its SA as it is for ever: so an SA brings the room for its
+ * own along, those of half-open ones share one.
+ */
+int timers_room(struct engine *e, size_t ike_sas, size_t child_sas)
+{
+	return timers_reserve(&e->timers, SA_TIMERS * (e->n.ike_sas + ike_sas) + e->n.child_sas +
+					      child_sas + 1);
+}
+
 struct ike_sa *sa_register(struct engine *e, struct peer_entry *peer, uint64_t spi_i,
 			   uint64_t spi_r, bool initiator)
 {
-	struct ike_sa *sa = ike_sa_new();
+	struct ike_sa *sa = timers_room(e, 1, 0) ? NULL : ike_sa_new();
 
 	if (!sa)
 		return NULL;

@@ -42,6 +42,7 @@
 #define FRAG_STRANGER_MAX  32768	      /* bytes of fragments before AUTH holds, */
 #define FRAG_STRANGERS_MAX (16u * 1024 * 1024) /* and of all such IKE SAs together */
 #define MOTIONS_KEYS	   (KEY_RSA + 1)
+#define SA_TIMERS	   4 /* of an IKE SA: resend, life, retry, frags */
 #define PEER_IKE_SAS_MAX   16 /* authenticated ones of a peer, those on their way out included */
 
 struct peer_entry {
@@ -128,6 +129,8 @@ uint64_t engine_random_spi(struct engine *e);
 /** sa_register() - New SA in the tables; NULL when out of memory. @peer NULL: a stranger. */
 struct ike_sa *sa_register(struct engine *e, struct peer_entry *peer, uint64_t spi_i,
 			   uint64_t spi_r, bool initiator);
+/** timers_room() - For so many SAs more than there are; 0 or -ENOMEM. */
+int timers_room(struct engine *e, size_t ike_sas, size_t child_sas);
 int sa_index_spi(struct engine *e, struct ike_sa *sa);
 void sa_set_peer(struct engine *e, struct ike_sa *sa, struct peer_entry *peer);
 void sa_name_log(struct ike_sa *sa);

@@ -295,6 +295,35 @@ static void an_ike_sa_goes_that_memory_lacks_to_delete(void **s)
 	world_free(w);
 }
 
+static void an_sa_that_stands_has_its_timers(void **s)
+{
+	enum { MANY = 40 };
+	struct world *w = world_new(8, STYLE_PSK);
+	struct engine *e;
+	struct fx_list fx = { 0 };
+
+	(void)s;
+	world_start(w);
+	e = w->host[HOME].e;
+	engine_enter(e, w->now_ms, &fx);
+	for (unsigned i = 0; i < MANY; i++)
+		assert_non_null(sa_register(e, e->peers, engine_random_spi(e), 1, true));
+	realloc_fails_once = true;
+	for (struct ike_sa *sa = e->peers->sas; sa; sa = sa->peer_next) {
+		struct timer *all[SA_TIMERS] = { &sa->resend, &sa->life, &sa->retry, &sa->frags };
+
+		for (unsigned i = 0; i < SA_TIMERS; i++)
+			assert_int_equal(0, timer_set(&e->timers, all[i], UINT64_MAX));
+	}
+	assert_true(realloc_fails_once); /* nobody had to ask for more */
+	realloc_fails_once = false;
+	while (e->peers->sas)
+		sa_end(e, e->peers->sas, ENGINE_WHY_ADMIN, false);
+	engine_leave(e);
+	fx_list_free(&fx);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -305,6 +334,7 @@ int main(void)
 		cmocka_unit_test(an_ike_rekey_that_we_have_no_memory_for_is_put_off),
 		cmocka_unit_test(a_child_that_memory_lacks_for_is_asked_for_again),
 		cmocka_unit_test(an_ike_sa_goes_that_memory_lacks_to_delete),
+		cmocka_unit_test(an_sa_that_stands_has_its_timers),
 	};
 
 	log_setup("exchange", LOG_LVL_ERR, 2);
