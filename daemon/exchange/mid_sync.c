@@ -91,8 +91,8 @@ static void synchronize(struct engine *e, struct ike_sa *sa, const struct pld_no
 	sa->win.answering = false;
 	datagrams_clear(&sa->win.reply); /* to an ID that is past */
 	if (p1 > sa->win.next_out) {
+		sa->win.next_out = p1; /* first: what was under way may lead to a request at once */
 		start_again(e, sa);
-		sa->win.next_out = p1;
 	}
 	answer(e, sa, nonce, path, hash);
 	tasks_run(e, sa);

@@ -137,6 +137,35 @@ SCENARIO(mid_sync_retransmit)
 	goes_on(w);
 }
 
+/* What was under way comes to an end by it, and the Delete that follows has the new number already. */
+SCENARIO(mid_sync_before_a_delete)
+{
+	uint32_t out, in;
+	static struct chain c;
+	struct ike_hdr h;
+	struct flight f;
+	struct sync s;
+
+	if (sa_of(w, a)->series_initiator) /* it would call anew instead */
+		return;
+	passes(w, TEMPORARY_MS);
+	rekey_child(w, a);
+	ask_lost(w, a, REKEY_CHILD);
+	out = sa_of(w, a)->win.next_out;
+	in = sa_of(w, a)->win.next_in;
+	sa_of(w, a)->put_off_ms = w->now_ms - TEMPORARY_MS; /* minutes of nothing else before */
+	s = sync_of(w, b, in, out + 5);
+	sends(w, a, &s);
+	f = ask_held(w, a, DELETE_IKE);
+	assert_true(forge_open(w, a, f.bytes, f.len, &h, &c));
+	assert_int_equal(h.id, out + 5);
+	answered(w, a, out + 5, in);
+	cluster_takes(w, b, in, out + 5);
+	w->gone = w->may_break = true;
+	late(w, f);
+	answer(w, b, EMPTY);
+}
+
 /* Recorded ones do nothing: the same again after other requests, and one from before. */
 SCENARIO(mid_sync_replay)
 {
@@ -292,9 +321,13 @@ SCENARIO_OF(mid_sync_active, NULL, 3)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(mid_sync_responder),	   cmocka_unit_test(mid_sync_retransmit),
-		cmocka_unit_test(mid_sync_replay),	   cmocka_unit_test(mid_sync_disabled),
-		cmocka_unit_test(mid_sync_sender_too_low), cmocka_unit_test(mid_sync_recv_update),
+		cmocka_unit_test(mid_sync_responder),
+		cmocka_unit_test(mid_sync_retransmit),
+		cmocka_unit_test(mid_sync_before_a_delete),
+		cmocka_unit_test(mid_sync_replay),
+		cmocka_unit_test(mid_sync_disabled),
+		cmocka_unit_test(mid_sync_sender_too_low),
+		cmocka_unit_test(mid_sync_recv_update),
 		cmocka_unit_test(mid_sync_active),
 	};
 
