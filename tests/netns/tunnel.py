@@ -93,7 +93,8 @@ print(json.dumps(seen))
 seen = json.loads(net.vps.python(EVENTS).stdout)
 check("events.sock greets with hello, peers, ready", [o["event"] for o in seen] == ["hello", "peer", "ready"], seen)
 check("and tells who lies where", seen[1] == {"v": 1, "event": "peer", "peer": "home", "identity": "home.example.net",
-                                              "state": "up", "inner": ["10.99.0.2", "fd99::2"], "tun": "postern0"}, seen[1])
+                                              "state": "up", "inner": ["10.99.0.2", "fd99::2"], "dns": [],
+                                              "tun": "postern0"}, seen[1])
 metrics = net.vps.python("import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:9400/metrics', timeout=3).read().decode())",
                          check=False).stdout
 check("metrics are served", 'postern_peer_up{peer="home",family="ipv4"} 1' in metrics, metrics[:400])
