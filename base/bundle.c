@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "hash.h"
+#include "names.h"
 #include "secret.h"
 #include "wire.h"
 
@@ -33,8 +34,7 @@ struct maker {
 	int fd;
 	size_t total;
 	int rc;
-	char **seen;
-	size_t seen_count;
+	struct names seen;
 };
 
 static int put(struct maker *m, const void *p, size_t len)
@@ -88,32 +88,17 @@ static int put_mark(struct maker *m, const char *path, const char *text, size_t 
 	return rc;
 }
 
-static int remember(struct maker *m, const char *path)
-{
-	char **grown;
-
-	for (size_t i = 0; i < m->seen_count; i++)
-		if (!strcmp(m->seen[i], path))
-			return 1;
-	grown = realloc(m->seen, (m->seen_count + 1) * sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	m->seen = grown;
-	m->seen[m->seen_count] = strdup(path);
-	return m->seen[m->seen_count++] ? 0 : -ENOMEM;
-}
-
 static int put_path(const struct conf_section *s, const struct conf_key *k,
 		    const struct conf_value *v, void *arg)
 {
 	struct maker *m = arg;
 	char *text, why[CONF_WHY_MAX];
 	size_t len;
-	int rc = remember(m, v->text);
+	int rc = names_add(&m->seen, v->text);
 
 	(void)s;
-	if (rc)
-		return rc < 0 ? rc : 0;
+	if (rc <= 0)
+		return rc;
 	rc = conf_file_read(v->text, k->flags, &text, &len, why, sizeof(why));
 	if (rc) {
 		conf_error(m->c, v->line, "%s = %s: %s", k->name, v->text, why);
@@ -155,9 +140,7 @@ int bundle_make(struct conf *c, const char *text, size_t len)
 		m.rc = -errno;
 	if (m.rc && conf_ok(c))
 		conf_error(c, 0, "cannot be handed to the children: %s", strerror(-m.rc));
-	for (size_t i = 0; i < m.seen_count; i++)
-		free(m.seen[i]);
-	free(m.seen);
+	names_clear(&m.seen);
 	free(full);
 	if (m.rc) {
 		close(m.fd);

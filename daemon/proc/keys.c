@@ -4,12 +4,14 @@
  * child, has no file, no socket and no network after start, and gives out results only: whoever
  * takes over the child can use the keys while he is there, and takes none away.
  *
- * A (re)load comes as PM_CONFIG, then every secret file as PM_SECRET, then PM_GO: only then
- * does the new set replace the old one, whole.
+ * A (re)load comes as PM_CONFIG, then all secret files as PM_SECRETS, then PM_GO: only then
+ * does the new set replace the old one, whole. Of the configuration only the peers' names and which
+ * of the files are theirs is kept: thousands of them shall not stand here once more.
  */
 #include "procs.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,8 +27,10 @@
 #include "psk.h"
 #include "secret.h"
 #include "sign.h"
+#include "wire.h"
 
 struct file {
+	struct hash_node by_path;
 	char *path;
 	struct secret text;
 	struct privkey *key; /* made at PM_GO, when a peer names it as private-key */
@@ -34,10 +38,18 @@ struct file {
 	struct file *next;
 };
 
+struct owner {
+	char *name;
+	struct file *psk, *private_key; /* of the set; NULL: it has none that can be used */
+};
+
 struct set {
-	struct bundle *bundle;
-	struct config *cfg;
+	struct bundle *bundle; /* until PM_GO */
+	struct config *cfg;    /* the same */
 	struct file *files;
+	struct hash_table by_path;
+	struct owner *owners; /* sorted by name */
+	size_t owner_count;
 };
 
 struct keys {
@@ -60,6 +72,10 @@ static void set_clear(struct set *s)
 		free(f->path);
 		free(f);
 	}
+	hash_free(&s->by_path);
+	for (size_t i = 0; i < s->owner_count; i++)
+		free(s->owners[i].name);
+	free(s->owners);
 	config_free(s->cfg);
 	bundle_free(s->bundle);
 	memset(s, 0, sizeof(*s));
@@ -67,11 +83,24 @@ static void set_clear(struct set *s)
 
 static struct file *find_file(const struct set *s, const char *path)
 {
-	struct file *f = s->files;
+	struct hash_node *n = path ? hash_first(&s->by_path, hash_bytes(path, strlen(path))) : NULL;
 
-	while (f && path && strcmp(f->path, path) != 0)
-		f = f->next;
-	return path ? f : NULL;
+	while (n && strcmp(((struct file *)n)->path, path) != 0)
+		n = hash_next(n);
+	return (struct file *)n;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct owner *)a)->name, ((const struct owner *)b)->name);
+}
+
+static const struct owner *find_owner(const struct set *s, char *name)
+{
+	struct owner key = { .name = name };
+
+	return s->owner_count ? bsearch(&key, s->owners, s->owner_count, sizeof(key), by_name)
+			      : NULL;
 }
 
 /* ---- requests ---- */
@@ -91,10 +120,9 @@ static void reply(struct keys *k, uint32_t token, uint32_t request, int status, 
 		log_warn(NULL, "the child does not take a result");
 }
 
-static int sign(const struct keys *k, const struct config_peer *peer, const struct ipc_msg *m,
-		uint8_t *out, size_t *len)
+static int sign(const struct owner *peer, const struct ipc_msg *m, uint8_t *out, size_t *len)
 {
-	struct file *f = find_file(&k->now, peer->private_key);
+	struct file *f = peer->private_key;
 	struct kq_sign q;
 	struct span octets;
 
@@ -108,11 +136,10 @@ static int sign(const struct keys *k, const struct config_peer *peer, const stru
 }
 
 /* @peer NULL, or without a PSK: the same work with a secret that nobody has, and no result. */
-static int psk_auth(const struct keys *k, const struct config_peer *peer, const struct ipc_msg *m,
-		    uint8_t *out, size_t *len)
+static int psk_auth(const struct owner *peer, const struct ipc_msg *m, uint8_t *out, size_t *len)
 {
 	struct secret nobody = { .data = (uint8_t[32]){ 1 }, .len = 32 };
-	struct file *named = peer ? find_file(&k->now, peer->psk) : NULL;
+	struct file *named = peer ? peer->psk : NULL;
 	struct file *f = named && named->text.len ? named : NULL;
 	struct kq_psk q;
 	struct span octets;
@@ -124,10 +151,9 @@ static int psk_auth(const struct keys *k, const struct config_peer *peer, const 
 	return f ? rc : -ENOENT;
 }
 
-static int public_half(const struct keys *k, const struct config_peer *peer, uint8_t *out,
-		       size_t *len)
+static int public_half(const struct owner *peer, uint8_t *out, size_t *len)
 {
-	struct file *f = find_file(&k->now, peer->private_key);
+	struct file *f = peer->private_key;
 	struct pubkey *pub;
 	int rc;
 
@@ -143,7 +169,7 @@ static int public_half(const struct keys *k, const struct config_peer *peer, uin
 
 static void on_request(struct ipc *ipc, struct ipc_msg *m, void *arg)
 {
-	const struct config_peer *peer;
+	const struct owner *peer;
 	uint8_t out[PROC_RESULT_MAX];
 	char name[PROC_NAME_MAX];
 	struct keys *k = arg;
@@ -162,15 +188,15 @@ static void on_request(struct ipc *ipc, struct ipc_msg *m, void *arg)
 		return;
 	}
 	memcpy(name, m->data, sizeof(name)); /* first in all three, terminated: checked */
-	peer = k->now.cfg ? config_peer_find(k->now.cfg, name) : NULL;
+	peer = find_owner(&k->now, name);
 	if (m->type == KQ_PSK_AUTH)
-		rc = psk_auth(k, peer, m, out, &len);
+		rc = psk_auth(peer, m, out, &len);
 	else if (!peer)
 		rc = -ENOENT;
 	else if (m->type == KQ_SIGN)
-		rc = sign(k, peer, m, out, &len);
+		rc = sign(peer, m, out, &len);
 	else
-		rc = public_half(k, peer, out, &len);
+		rc = public_half(peer, out, &len);
 	/* A stranger's unknown identity comes here too, as often as he likes. */
 	if (rc && log_limited(&k->limit, (uint32_t)hash_bytes(name, strlen(name)),
 			      loop_now_ms(k->loop), &suppressed))
@@ -192,26 +218,19 @@ static const struct ipc_ops child_ops = { .message = on_request, .closed = on_ch
 
 /* ---- from the parent ---- */
 
-static int take_secret(struct set *s, struct ipc_msg *m)
+static int take_secret(struct set *s, struct span path, struct span text)
 {
-	struct stat st;
-	struct file *f;
-	void *map;
+	struct file *f = calloc(1, sizeof(*f));
 	int rc;
 
-	if (fstat(m->fd[0], &st) < 0 || st.st_size <= 0 || st.st_size > SECRET_MAX)
-		return -EBADMSG;
-	f = calloc(1, sizeof(*f));
 	if (!f)
 		return -ENOMEM;
-	f->path = strndup((const char *)m->data, m->len);
-	map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, m->fd[0], 0);
-	rc = !f->path ? -ENOMEM : map == MAP_FAILED ? -errno : 0;
+	f->path = strndup((const char *)path.p, path.len);
+	rc = f->path ? secret_set(&f->text, text.p, text.len) : -ENOMEM;
 	if (!rc)
-		rc = secret_set(&f->text, map, (size_t)st.st_size);
-	if (map != MAP_FAILED)
-		munmap(map, (size_t)st.st_size);
+		rc = hash_insert(&s->by_path, &f->by_path, hash_bytes(f->path, strlen(f->path)));
 	if (rc) {
+		secret_clear(&f->text);
 		free(f->path);
 		free(f);
 		return rc;
@@ -219,6 +238,34 @@ static int take_secret(struct set *s, struct ipc_msg *m)
 	f->next = s->files;
 	s->files = f;
 	return 0;
+}
+
+static int take_secrets(struct set *s, struct ipc_msg *m)
+{
+	struct stat st;
+	struct rd r;
+	void *map;
+	int rc = 0;
+
+	if (fstat(m->fd[0], &st) < 0)
+		return -errno;
+	if (!st.st_size)
+		return 0; /* none is named */
+	map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, m->fd[0], 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	r = rd_init(map, (size_t)st.st_size);
+	while (!rc && rd_left(&r)) {
+		struct span path, text;
+
+		path.len = rd_be16(&r);
+		path.p = rd_take(&r, path.len);
+		text.len = rd_be16(&r);
+		text.p = rd_take(&r, text.len);
+		rc = r.bad ? -EBADMSG : take_secret(s, path, text);
+	}
+	munmap(map, (size_t)st.st_size);
+	return rc;
 }
 
 /* What is wrong with it as a PSK, or NULL; then it is without the end of its line. */
@@ -251,18 +298,43 @@ static const char *make_private(struct file *f)
 }
 
 /* One bad file must not stop the other peers: it is named, and cannot be used. */
-static void make_keys(struct set *s)
+static void owner_fill(const struct set *s, const struct config_peer *p, struct owner *o)
 {
-	for (size_t i = 0; i < s->cfg->peer_count; i++) {
-		const struct config_peer *p = &s->cfg->peers[i];
-		const char *fault = p->psk ? make_psk(find_file(s, p->psk)) : NULL;
+	const char *fault;
 
-		if (fault)
-			log_err(NULL, "peer=%s psk=%s: %s", p->name, p->psk, fault);
-		fault = p->private_key ? make_private(find_file(s, p->private_key)) : NULL;
-		if (fault)
-			log_err(NULL, "peer=%s private-key=%s: %s", p->name, p->private_key, fault);
+	o->psk = find_file(s, p->psk);
+	fault = p->psk ? make_psk(o->psk) : NULL;
+	if (fault)
+		log_err(NULL, "peer=%s psk=%s: %s", p->name, p->psk, fault);
+	o->private_key = find_file(s, p->private_key);
+	fault = p->private_key ? make_private(o->private_key) : NULL;
+	if (fault)
+		log_err(NULL, "peer=%s private-key=%s: %s", p->name, p->private_key, fault);
+}
+
+static int make_owners(struct set *s)
+{
+	size_t n = s->cfg->peer_count;
+
+	s->owners = calloc(n ? n : 1, sizeof(*s->owners));
+	if (!s->owners)
+		return -ENOMEM;
+	for (; s->owner_count < n; s->owner_count++) {
+		const struct config_peer *p = &s->cfg->peers[s->owner_count];
+		struct owner *o = &s->owners[s->owner_count];
+
+		o->name = strdup(p->name);
+		if (!o->name)
+			return -ENOMEM;
+		owner_fill(s, p, o);
 	}
+	qsort(s->owners, n, sizeof(*s->owners), by_name);
+	config_free(s->cfg);
+	s->cfg = NULL;
+	bundle_free(s->bundle);
+	s->bundle = NULL;
+	(void)malloc_trim(0);
+	return 0;
 }
 
 static int go(struct keys *k)
@@ -272,7 +344,9 @@ static int go(struct keys *k)
 
 	if (!k->next.cfg)
 		return -EBADMSG;
-	make_keys(&k->next);
+	rc = make_owners(&k->next);
+	if (rc)
+		return rc;
 	set_clear(&k->now);
 	k->now = k->next;
 	memset(&k->next, 0, sizeof(k->next));
@@ -303,8 +377,8 @@ static void on_parent(struct ipc *ipc, struct ipc_msg *m, void *arg)
 		rc = -EBADMSG;
 	} else if (m->type == PM_CONFIG) {
 		rc = on_config(k, m);
-	} else if (m->type == PM_SECRET) {
-		rc = take_secret(&k->next, m);
+	} else if (m->type == PM_SECRETS) {
+		rc = take_secrets(&k->next, m);
 	} else if (m->type == PM_GO) {
 		rc = go(k);
 	} else if (m->type == PM_LINK) {

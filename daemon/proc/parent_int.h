@@ -5,6 +5,7 @@
 /* Inside of the parent: parent.c (life), parent_load.c (configuration), parent_ask.c (requests). */
 
 #include "config.h"
+#include "names.h"
 #include "hook.h"
 #include "net.h"
 #include "outer.h"
@@ -12,17 +13,12 @@
 #include "proc.h"
 #include "procs.h"
 
-struct secret_file {
-	char *path;
-	int fd; /* sealed memfd, for the keys process alone */
-};
-
 /* One reading of the configuration and of all files that it names. */
 struct loaded {
 	struct config *cfg;
 	int bundle;
-	struct secret_file *secrets;
-	size_t secret_count;
+	int secrets;	   /* sealed memfd with all secret files, for the keys process alone */
+	struct names seen; /* paths of those; while they are read */
 };
 
 /* An address that a peer gave us; peer "" when it was found standing at start. */

@@ -7,89 +7,95 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "bundle.h"
 #include "log.h"
 #include "prefix_set.h"
 #include "secret.h"
+#include "wire.h"
 
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
-static int sealed_memfd(const void *data, size_t len)
-{
-	int fd = memfd_create("postern-secret", MFD_CLOEXEC | MFD_ALLOW_SEALING), rc = 0;
+/* ---- secret files: all in one memfd, as PM_SECRETS has them ---- */
 
-	if (fd < 0)
-		return -errno;
-	if (write(fd, data, len) != (ssize_t)len || fcntl(fd, F_ADD_SEALS, SEALS) < 0)
-		rc = errno ? -errno : -EIO;
-	if (rc) {
-		close(fd);
-		return rc;
-	}
-	return fd;
+static int write_secret(int fd, const char *path, const char *data, size_t len)
+{
+	uint8_t head[2 + PATH_MAX + 2];
+	struct wr w = wr_init(head, sizeof(head));
+	struct iovec v[2];
+
+	wr_be16(&w, (uint16_t)strlen(path));
+	wr_bytes(&w, path, strlen(path));
+	wr_be16(&w, (uint16_t)len);
+	if (w.bad)
+		return -ENAMETOOLONG;
+	v[0] = (struct iovec){ head, w.len };
+	v[1] = (struct iovec){ (char *)(uintptr_t)data, len };
+	errno = 0;
+	return writev(fd, v, 2) == (ssize_t)(w.len + len) ? 0 : errno ? -errno : -EIO;
 }
 
 static int take_secret(const struct conf_section *s, const struct conf_key *k,
 		       const struct conf_value *v, void *arg)
 {
+	char why[CONF_WHY_MAX], *data = NULL;
 	struct loaded *l = arg;
-	struct secret_file *grown;
-	char why[CONF_WHY_MAX], *data;
-	size_t len;
-	int fd, rc;
+	size_t len = 0;
+	int rc, fault;
 
 	(void)s;
 	if (!(k->flags & CONF_SECRET_FILE))
 		return 0;
-	for (size_t i = 0; i < l->secret_count; i++) {
-		if (!strcmp(l->secrets[i].path, v->text))
-			return 0;
-	}
-	rc = conf_file_read(v->text, CONF_SECRET_FILE, &data, &len, why, sizeof(why));
-	if (!rc && (!len || len > SECRET_MAX)) {
+	rc = names_add(&l->seen, v->text);
+	if (rc <= 0)
+		return rc;
+	fault = conf_file_read(v->text, CONF_SECRET_FILE, &data, &len, why, sizeof(why));
+	if (!fault && (!len || len > SECRET_MAX)) {
 		snprintf(why, sizeof(why), "holds %zu bytes; a key has 1 to %d", len, SECRET_MAX);
-		rc = -EBADMSG;
+		fault = -EBADMSG;
 	}
-	fd = rc ? -1 : sealed_memfd(data, len);
+	/* Errors are collected, so that the admin sees all of them at once. */
+	rc = 0;
+	if (fault)
+		conf_error(l->cfg->conf, v->line, "%s %s: %s", k->name, v->text, why);
+	else
+		rc = write_secret(l->secrets, v->text, data, len);
 	if (data) {
 		secret_wipe(data, len);
 		free(data);
 	}
-	if (rc) {
-		/* Errors are collected, so that the admin sees all of them at once. */
-		conf_error(l->cfg->conf, v->line, "%s %s: %s", k->name, v->text, why);
-		return 0;
-	}
-	grown = fd < 0 ? NULL : realloc(l->secrets, (l->secret_count + 1) * sizeof(*grown));
-	if (!grown) {
-		if (fd >= 0)
-			close(fd);
-		return fd < 0 ? fd : -ENOMEM;
-	}
-	l->secrets = grown;
-	grown[l->secret_count] = (struct secret_file){ .path = strdup(v->text), .fd = fd };
-	if (!grown[l->secret_count++].path)
-		return -ENOMEM;
-	return 0;
+	return rc;
+}
+
+static int take_secrets(struct loaded *l)
+{
+	int rc;
+
+	l->secrets = memfd_create("postern-secrets", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (l->secrets < 0)
+		return -errno;
+	rc = conf_paths(l->cfg->conf, take_secret, l);
+	names_clear(&l->seen);
+	if (!rc && fcntl(l->secrets, F_ADD_SEALS, SEALS) < 0)
+		rc = -errno;
+	return rc;
 }
 
 void loaded_clear(struct loaded *l)
 {
-	for (size_t i = 0; i < l->secret_count; i++) {
-		free(l->secrets[i].path);
-		close(l->secrets[i].fd);
-	}
-	free(l->secrets);
 	config_free(l->cfg);
 	if (l->bundle >= 0)
 		close(l->bundle);
-	*l = (struct loaded){ .bundle = -1 };
+	if (l->secrets >= 0)
+		close(l->secrets);
+	*l = (struct loaded){ .bundle = -1, .secrets = -1 };
 }
 
 static char *errors_of(const struct loaded *l, int rc)
@@ -107,7 +113,7 @@ int loaded_read(struct loaded *l, const char *path, char **text)
 	int rc;
 
 	*text = NULL;
-	*l = (struct loaded){ .bundle = -1 };
+	*l = (struct loaded){ .bundle = -1, .secrets = -1 };
 	rc = conf_file_read(path, 0, &data, &len, why, sizeof(why));
 	if (rc) {
 		if (asprintf(text, "%s: %s", path, why) < 0)
@@ -123,7 +129,7 @@ int loaded_read(struct loaded *l, const char *path, char **text)
 		rc = l->bundle < 0 ? l->bundle : 0;
 	}
 	if (!rc)
-		rc = conf_paths(l->cfg->conf, take_secret, l);
+		rc = take_secrets(l);
 	if (!rc && l->cfg->hook && config_hook_check(l->cfg->hook, why, sizeof(why)))
 		conf_error(l->cfg->conf, conf_line(conf_find(l->cfg->conf, "posternd", ""), "hook"),
 			   "hook = %s: %s", l->cfg->hook, why);
@@ -268,11 +274,8 @@ void parent_send_config(struct parent *p, struct proc *proc)
 	if (!proc->ipc)
 		return;
 	rc = ipc_send_fds(proc->ipc, PM_CONFIG, 0, &c, sizeof(c), &p->now.bundle, 1);
-	for (size_t i = 0; !rc && proc->spec->id == PROC_KEYS && i < p->now.secret_count; i++) {
-		const struct secret_file *f = &p->now.secrets[i];
-
-		rc = ipc_send_fds(proc->ipc, PM_SECRET, 0, f->path, strlen(f->path), &f->fd, 1);
-	}
+	if (!rc && proc->spec->id == PROC_KEYS)
+		rc = ipc_send_fds(proc->ipc, PM_SECRETS, 0, NULL, 0, &p->now.secrets, 1);
 	if (rc)
 		log_err(NULL, "proc=%s does not take the configuration: %s", proc->spec->name,
 			strerror(-rc));

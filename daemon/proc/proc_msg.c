@@ -305,7 +305,7 @@ static const struct shape replies[] = {
 	{ PM_STATE, 0, sizeof(struct pm_state), false, 1, check_state },
 	{ PM_PATH_CHANGED, 0, 0, false, 0, NULL },
 	{ PM_STOP, 0, 0, false, 0, NULL },
-	{ PM_SECRET, 0, 1, true, 1, NULL },
+	{ PM_SECRETS, 0, 0, false, 1, NULL },
 	{ PR_REPLY, PQ_PATH, sizeof(struct pr_path), false, 0, NULL },
 	{ PR_REPLY, PQ_HOP, sizeof(struct pr_hop), false, 1, check_hop_reply },
 	{ PR_REPLY, PQ_RELOAD, sizeof(struct pr_reload), true, 0, check_reload_reply },

@@ -54,8 +54,9 @@ enum proc_type {
 	PM_PATH_CHANGED, /* no payload: links, addresses or routes changed; look paths up again */
 	PM_STOP,	 /* no payload: say goodbye to the peers and end; SIGTERM comes 3 s later */
 	/* parent -> keys */
-	PM_SECRET, /* payload: path as the configuration names it (absolute), fd: sealed memfd; all
-		    * of them between a PM_CONFIG and its PM_GO, which makes them valid together */
+	PM_SECRETS, /* no payload, fd: sealed memfd of all secret files, each be16 length and path as the
+		     * configuration names it (absolute), be16 length and bytes; between a PM_CONFIG
+		     * and its PM_GO, which makes them valid together */
 
 	/* child -> parent */
 	PQ_ADDR_ADD = 32, /* struct pq_addr */

@@ -17,14 +17,16 @@ peers = int(sys.argv[1]) if len(sys.argv) > 1 else 10000
 BOUND = 10.0
 vps, home = cast.tunnel(net)
 m = net.vps
-m.run([testlib.POSTERN, "keygen", "--psk", "/etc/postern/keys/shared.psk"])
+# Each with a PSK has one of its own.
+m.run(["sh", "-c", "cd /etc/postern/keys; umask 077; i=0; while [ $i -lt %d ]; do echo $i-Vq0rS8hVn1hTgkXk2m5bM1sQm6q2j7d8kqY "
+       ">p$i.psk; i=$((i + 1)); done" % peers])
 
 
 def conf(networks):
-    """A third each with a PSK, a raw key and with networks of its own; the seventh peer's are @networks."""
+    """Two thirds with PSKs, the others with raw keys, some with networks of their own; the seventh peer's are @networks."""
     out = [cast.VPS_CONF.format(extra="", peer="")]
     for i in range(peers):
-        auth = "psk = keys/shared.psk" if i % 3 else "public-key = keys/home.pub"
+        auth = f"psk = keys/p{i}.psk" if i % 3 else "public-key = keys/home.pub"
         own = f"networks = {networks}\n" if i == 7 else f"networks = fd00:{i:x}::/32\n" if i % 3 == 2 else ""
         out.append(f"[peer p{i}]\nidentity = p{i}.example.net\n{auth}\nassign = 10.{100 + (i >> 16)}.{i >> 8 & 255}.{i & 255}\n{own}\n")
     m.write("/etc/postern/postern.conf", "".join(out))
