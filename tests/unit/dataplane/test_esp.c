@@ -10,7 +10,9 @@
 #include <string.h>
 
 #include "esp.h"
+#include "hex.h"
 #include "probe.h"
+#include "vectors/rfc_crypto.h"
 
 struct vector {
 	const char *source;
@@ -204,6 +206,23 @@ static void aead_seals_the_published_packets(void **state)
 	}
 }
 
+static void aead_matches_rfc_8439(void **state)
+{
+	struct hex k = hex(RFC8439_KEY), nonce = hex(RFC8439_NONCE), aad = hex(RFC8439_AAD),
+		   clear = hex(RFC8439_TEXT), sealed = hex(RFC8439_SEALED);
+	struct aead *seal = aead_new(DP_CHACHA20_POLY1305, k.b, 1),
+		    *open = aead_new(DP_CHACHA20_POLY1305, k.b, 0);
+	uint8_t out[200];
+
+	(void)state;
+	assert_int_equal(aead_seal(seal, nonce.b, aad.b, aad.len, clear.b, clear.len, out), 0);
+	assert_memory_equal(out, sealed.b, sealed.len);
+	assert_int_equal(aead_open(open, nonce.b, aad.b, aad.len, out, clear.len), 0);
+	assert_memory_equal(out, clear.b, clear.len);
+	aead_free(seal);
+	aead_free(open);
+}
+
 static void esp_rejects_every_truncation_and_every_flipped_bit(void **state)
 {
 	(void)state;
@@ -348,6 +367,7 @@ int main(void)
 		cmocka_unit_test(esp_keeps_a_context_only_while_packets_follow_each_other),
 		cmocka_unit_test(esp_opens_the_published_packets),
 		cmocka_unit_test(aead_seals_the_published_packets),
+		cmocka_unit_test(aead_matches_rfc_8439),
 		cmocka_unit_test(esp_rejects_every_truncation_and_every_flipped_bit),
 		cmocka_unit_test(esp_round_trips_every_length),
 		cmocka_unit_test(esp_unpad_refuses_wrong_padding),
