@@ -163,11 +163,11 @@ static json_t *ike_json(struct child *c, uint32_t ike)
 		json_array_append_new(children, child_json(c, i.peer, &i.child[n]));
 	snprintf(spi_i, sizeof(spi_i), "%016llx", (unsigned long long)i.spi_i);
 	snprintf(spi_r, sizeof(spi_r), "%016llx", (unsigned long long)i.spi_r);
-	o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:o, s:f, s:b}", "spi_i", spi_i, "spi_r",
+	o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:o, s:f, s:b, s:b}", "spi_i", spi_i, "spi_r",
 		      spi_r, "state", i.state, "suite", i.suite, "initiator", i.initiator,
 		      "postern", i.postern, "age_s", age_json(i.since_ms, now), "rekey_in_s",
 		      i.rekey_at_ms > now ? (double)(i.rekey_at_ms - now) / 1000 : 0.0,
-		      "outstanding", i.outstanding);
+		      "outstanding", i.outstanding, "dates_unjudged", i.dates_unjudged);
 	json_object_set_new(o, "children", children);
 	return o;
 }

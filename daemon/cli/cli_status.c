@@ -143,6 +143,8 @@ static void print_ike(const json_t *ike)
 		return;
 	field("keys of IKE", "%s, %s old, renewed in %s", str(ike, "suite"),
 	      span(num(ike, "age_s"), a), span(num(ike, "rekey_in_s"), b));
+	if (json_is_true(json_object_get(ike, "dates_unjudged")))
+		field("certificate", "dates not judged yet: this machine's clock is plainly wrong");
 	json_array_foreach(json_object_get(ike, "children"), i, ch) print_child(ch);
 }
 

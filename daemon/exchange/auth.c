@@ -151,11 +151,11 @@ static int verify_raw(struct engine *e, const struct engine_auth_remote *r, enum
 	return -EKEYREJECTED;
 }
 
-static int verify_cert(struct engine *e, const struct engine_auth_remote *r,
+static int verify_cert(struct engine *e, struct ike_sa *sa, const struct engine_auth_remote *r,
 		       const struct ike_msg *m, const struct pld_id *id, enum sig_scheme s,
 		       struct span octets, struct span sig, char *why, size_t cap)
 {
-	int64_t now = e->ops->wall_s ? e->ops->wall_s(e->arg) : clock_wall_s();
+	int64_t now = dates_now(e);
 	struct span others[IKE_CERTS_MAX];
 	struct cert *leaf = NULL;
 	struct pubkey *key = NULL;
@@ -189,6 +189,8 @@ static int verify_cert(struct engine *e, const struct engine_auth_remote *r,
 		       "not belong together";
 		err = -EKEYREJECTED;
 	}
+	if (!err && now < 0)
+		err = dates_keep(e, sa, leaf, others + 1, n - 1);
 out:
 	if (!tried)
 		motions(e, s, octets, sig);
@@ -261,14 +263,14 @@ static int check_signature(struct engine *e, struct ike_sa *sa, const struct ike
 			.ca = m->n_certs && !welcome_ready(e) ? e->any_ca : NULL,
 		};
 
-		(void)verify_cert(e, &nobody, m, id, s, octets, sig, why, cap);
+		(void)verify_cert(e, sa, &nobody, m, id, s, octets, sig, why, cap);
 		return -EKEYREJECTED;
 	}
 	switch (r->kind) {
 	case ENGINE_AUTH_RAW:
 		return verify_raw(e, r, s, octets, sig, why, cap);
 	case ENGINE_AUTH_CERT:
-		return verify_cert(e, r, m, id, s, octets, sig, why, cap);
+		return verify_cert(e, sa, r, m, id, s, octets, sig, why, cap);
 	default:
 		motions(e, s, octets, sig);
 		snprintf(why, cap,

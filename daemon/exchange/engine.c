@@ -84,6 +84,9 @@ struct engine *engine_new(const struct engine_config *cfg)
 	e->half_last = &e->half_first;
 	e->half_life.fire = on_half_life;
 	e->half_life.arg = e;
+	e->built_s = cfg->built_s;
+	e->dates.fire = on_dates;
+	e->dates.arg = e;
 	engine_random(e, e->instance, sizeof(e->instance));
 	engine_random(e, e->cookie_secret, sizeof(e->cookie_secret));
 	return e;

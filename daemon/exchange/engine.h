@@ -128,6 +128,11 @@ struct engine_config {
 	uint32_t half_open_cookie_from; /* 0: default 32 */
 	uint32_t half_open_max;		/* 0: default 4096 */
 	uint32_t half_open_per_prefix;	/* per /24 or /56, *with* a valid cookie; 0: default 64 */
+	/*
+	 * Seconds since 1970: when the program was built. A wall clock that says less is plainly wrong, and
+	 * dates of certificates wait until it is right. 0: every clock is believed.
+	 */
+	int64_t built_s;
 };
 
 /* ---- effects ---- */
@@ -411,6 +416,7 @@ struct engine_ike_info {
 	struct engine_path path;
 	uint64_t since_ms, rekey_at_ms, reply_ms; /* reply_ms: t_reply, 0: never */
 	bool outstanding;			  /* a request of ours has no answer yet */
+	bool dates_unjudged; /* of its certificate: the clock is or was plainly wrong */
 	char suite[96];				  /* "aes256gcm16-prfsha256-x25519" */
 	size_t child_count;
 	struct engine_child_info child[16]; /* first of child_count */

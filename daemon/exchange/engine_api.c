@@ -267,6 +267,7 @@ bool engine_ike_info(const struct engine *e, uint32_t ike, struct engine_ike_inf
 	i->rekey_at_ms = sa->rekey_at_ms;
 	i->reply_ms = sa->reply_ms;
 	i->outstanding = sa->win.outstanding;
+	i->dates_unjudged = sa->dates != NULL;
 	if (sa->aead_in)
 		ike_suite_str(&sa->suite, i->suite, sizeof(i->suite));
 	for (const struct child_sa *c = sa->children; c; c = c->next) {

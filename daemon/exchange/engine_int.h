@@ -107,6 +107,10 @@ struct engine {
 	size_t keyid_count;
 
 	size_t frag_strangers; /* bytes of fragments of IKE SAs whose AUTH does not hold yet */
+	int64_t built_s;
+	bool dates_armed;
+	struct timer dates; /* an IKE SA has certificates whose dates are not judged yet */
+
 	struct log_limit limit;	     /* strangers, by network */
 	struct log_limit peer_limit; /* who has proved himself, by peer */
 	uint64_t stray_since_ms; /* INVALID_IKE_SPI and INVALID_MAJOR_VERSION answers */
@@ -202,6 +206,16 @@ void explain_child(struct engine *e, struct ike_sa *sa, const struct engine_path
 /** explain_child_by_peer() - The peer answered our wish for @c (may be NULL) so; @what: "to ...". */
 void explain_child_by_peer(struct engine *e, struct ike_sa *sa, const struct child_sa *c,
 			   uint16_t notify, const char *what);
+
+/* dates.c */
+/** dates_now() - Wall-clock seconds for cert_verify(); negative while the clock is plainly wrong. */
+int64_t dates_now(const struct engine *e);
+/** dates_keep() - @sa's peer was believed without dates: remember what has to be judged. 0, -ENOMEM. */
+int dates_keep(struct engine *e, struct ike_sa *sa, const struct cert *leaf,
+	       const struct span *others, size_t count);
+/** dates_told() - @sa is up: say so if dates are owed. */
+void dates_told(struct engine *e, struct ike_sa *sa);
+void on_dates(struct timer *t, uint64_t now_ms);
 
 /* engine_fx.c */
 /** stranger_log() - Limited; for what anybody can cause. */

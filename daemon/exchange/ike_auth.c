@@ -71,6 +71,7 @@ static void come_up(struct engine *e, struct ike_sa *sa, bool child)
 	f->up.nat_remote = sa->nat_remote;
 	f->up.path = sa->path;
 	log_info(&sa->log, "IKE SA is up");
+	dates_told(e, sa);
 }
 
 /* ---- initiator ---- */

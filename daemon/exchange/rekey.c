@@ -157,6 +157,8 @@ void rekey_ike_done(struct engine *e, struct ike_sa *from, struct ike_sa *to)
 			ike_sa_task_add(to, &from->tasks[i]);
 	}
 	from->task_count = 0;
+	to->dates = from->dates;
+	from->dates = NULL;
 	to->was_up = from->was_up;
 	from->was_up = false;
 	child_dues_move(from, to);

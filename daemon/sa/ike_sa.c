@@ -61,6 +61,16 @@ void outreq_clear(struct outreq *o)
 	memset(o, 0, sizeof(*o));
 }
 
+void dates_free(struct dates *d)
+{
+	if (!d)
+		return;
+	cert_free(d->leaf);
+	for (size_t i = 0; i < d->count; i++)
+		cert_free(d->other[i]);
+	free(d);
+}
+
 void ike_sa_free(struct ike_sa *sa)
 {
 	if (!sa)
@@ -68,6 +78,7 @@ void ike_sa_free(struct ike_sa *sa)
 	outreq_clear(&sa->out);
 	ike_sa_tasks_clear(sa);
 	free(sa->due);
+	dates_free(sa->dates);
 	auth_ctx_free(sa->auth);
 	call_free(sa->call);
 	for (int i = 0; i < 2; i++) {

@@ -14,6 +14,7 @@
  *	SA_UP -rekeyed-> SA_REKEYED    -newer IKE SA of this peer-> SA_RETIRED    -Delete sent-> SA_CLOSING
  */
 
+#include "cert.h"
 #include "child_sa.h"
 #include "clock.h"
 #include "dh.h"
@@ -207,6 +208,7 @@ struct ike_sa {
 	uint8_t instance[16];
 	struct nonce lowest; /* of the two IKE_SA_INIT nonces of the series */
 
+	struct dates *dates; /* still to be judged; or NULL */
 	struct auth_ctx *auth;
 	struct call *call;
 	struct ike_sa *caller; /* candidate: its call */
@@ -230,6 +232,15 @@ struct ike_sa {
 	struct timer life;   /* rekey by time; half-open: expiry; REKEYED and so on: patience */
 	struct timer retry;  /* the first of due */
 };
+
+/* A peer's certificates that were believed without a look at their dates (exchange/dates.c). */
+struct dates {
+	struct cert *leaf, *other[CERT_CHAIN_MAX];
+	size_t count; /* of other */
+};
+
+/** dates_free() - NULL is allowed. */
+void dates_free(struct dates *d);
 
 /** ike_sa_new() - Zeroed; NULL: out of memory. */
 struct ike_sa *ike_sa_new(void);
