@@ -289,7 +289,7 @@ int sig_auth_parse(uint8_t method, const void *data, size_t len, enum sig_scheme
 
 static bool has(struct span in, const char *bytes, size_t len)
 {
-	return in.len && memmem(in.p, in.len, bytes, len);
+	return in.p && in.len && memmem(in.p, in.len, bytes, len);
 }
 
 bool sig_auth_is_sha1(uint8_t method, const void *data, size_t len)
