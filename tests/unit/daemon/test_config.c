@@ -90,6 +90,22 @@ static void the_examples_are_true(void **state)
 	config_free(vps);
 }
 
+static void the_example_by_port_is_true(void **state)
+{
+	struct config *cfg = config_load(CONF_DIR "/home-by-port.conf");
+	const struct config_peer *p;
+
+	(void)state;
+	if (!conf_ok(cfg->conf))
+		fail_msg("%s", cfg->conf->errors);
+	p = config_peer_find(cfg, "vps");
+	assert_int_equal(p->child_count, 3);
+	assert_string_equal(p->child[1].name, "mail-out");
+	assert_true(p->child[1].lifetime_bytes == 10ull << 30 && p->child[1].lifetime_s == 3600);
+	assert_int_equal(p->child[2].local_ts_count, 2);
+	config_free(cfg);
+}
+
 static void the_example_with_a_pool_is_true(void **state)
 {
 	struct config *cfg = config_load(CONF_DIR "/vps-pool.conf");
@@ -638,6 +654,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_examples_are_true),
+		cmocka_unit_test(the_example_by_port_is_true),
 		cmocka_unit_test(the_example_with_a_pool_is_true),
 		cmocka_unit_test(a_peer_takes_what_its_pool_has),
 		cmocka_unit_test(a_pool_that_cannot_be_is_refused),

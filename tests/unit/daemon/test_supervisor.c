@@ -336,6 +336,45 @@ static void calls_at_once_by_name(void **state)
 	assert_int_equal(f.dummies, 1); /* the responder learns that it may send */
 }
 
+static void child_goes(uint32_t ike, uint32_t left)
+{
+	struct fx fx = { .kind = FX_CHILD_DOWN, .child = { .ike = ike, .left = left } };
+
+	sup_on_fx(&s, &fx, now);
+}
+
+static void one_child_of_several_gone_is_not_down(void **state)
+{
+	(void)state;
+	start(SUP_WAIT, NULL);
+	comes_up(1, "198.51.100.1");
+	child_goes(1, 2);
+	assert_true(f.up && sup_is_up(&s, now));
+	child_goes(1, 0);
+	assert_false(f.up || sup_is_up(&s, now));
+}
+
+/* A foreign peer with several IKE SAs closes the one that we know: another one is its place now. */
+static void the_heir_of_an_ike_sa_takes_over(void **state)
+{
+	struct fx fx = { .kind = FX_PEER_DOWN };
+
+	(void)state;
+	start(SUP_WAIT, NULL);
+	comes_up(1, "198.51.100.1");
+	comes_up(2, "198.51.100.1");
+	fx.down.ike = 2;
+	fx.down.was_up = true;
+	fx.down.why = ENGINE_WHY_DELETED;
+	fx.down.heir = 1;
+	fx.down.heir_child = true;
+	sup_on_fx(&s, &fx, now);
+	assert_int_equal(s.ike, 1);
+	assert_true(f.up && sup_is_up(&s, now));
+	goes_down(1, true, ENGINE_WHY_DELETED);
+	assert_false(f.up || sup_is_up(&s, now));
+}
+
 static void never_gives_up_in_a_year(void **state)
 {
 	(void)state;
@@ -961,6 +1000,8 @@ int main(void)
 #define T(x) cmocka_unit_test_setup(x, begin)
 	const struct CMUnitTest tests[] = {
 		T(calls_at_once_by_name),
+		T(one_child_of_several_gone_is_not_down),
+		T(the_heir_of_an_ike_sa_takes_over),
 		T(never_gives_up_in_a_year),
 		T(names_are_asked_again_at_every_attempt_and_changes_followed),
 		T(without_an_answer_of_dns_the_last_address_is_called),
