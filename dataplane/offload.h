@@ -30,7 +30,7 @@
 #define VNET_LEN       10
 #define SPLIT_HEAD_MAX 256
 /* Writeable bytes behind the packet that splitting and sealing may use. */
-#define SPLIT_SPARE    16
+#define SPLIT_SPARE    24
 
 struct split {
 	uint8_t *p;

@@ -92,6 +92,8 @@ static void expired(struct worker *w, struct sa_out *sa)
 		worker_event(w, &ev);
 }
 
+_Static_assert(SPLIT_SPARE >= ESP_TRAILER_MAX, "esp_seal() writes behind the last piece");
+
 /* All pieces of one unit under numbers that were taken for it. */
 static enum dp_verdict seal_unit(struct worker *w, struct sa_out *sa, struct ep *ep,
 				 struct split *s, uint64_t seq)
