@@ -115,10 +115,11 @@ check("status fits into 80 columns", not wide, wide)
 # --- the manual's network behind the home
 with open(os.path.join(TOP, "daemon", "postern.conf.5")) as f:
     page = f.read()
-extra = re.search(r"^# VPS, in \[peer home\]\n(networks = .*)$", page, re.M)[1]
-net.vps.write("/etc/postern/postern.conf", net.vps.read("/etc/postern/postern.conf").rstrip() + f"\n{extra}\n")
-for verb in re.search(r"^# VPS, in \[peer home\]\n.*\n((?:# postern .*\n)+)", page, re.M)[1].splitlines():
-    vps.cli(*verb.split()[2:])
+example = re.search(r"^# VPS, in \[peer home\]\n(.*)\n# home, in \[peer vps\]\n(.*)\n# on both.*\npostern (.*)$", page, re.M)
+for m, line in ((net.vps, example[1]), (net.home, example[2])):
+    m.write("/etc/postern/postern.conf", m.read("/etc/postern/postern.conf").rstrip() + f"\n{line}\n")
+for side in (vps, home):
+    side.cli(*example[3].split())
 check("postern.conf.5: the network behind the home is reached",
       wait_for("a ping into the LAN", lambda: net.vps.run(["ping", "-c1", "-W1", "-I", "10.99.0.1", "192.168.7.10"],
                                                           check=False).returncode == 0, 40, 0.5))

@@ -109,8 +109,11 @@ check("much went through", all(int(s.split()[2]) > 512 * seconds for s in said i
 lost = net.wire.stats()
 check("though the wire lost some of it", min(lost[w]["lost"] for w in ("a2b", "b2a")) > 20, lost)
 print("     " + ", ".join(said), rekeys, before, after)
+# A sanitizer keeps what was freed for a while; there its leak check speaks at the end.
+with open(testlib.POSTERND, "rb") as f:
+    sanitized = b"__asan_init" in f.read()
 for tag in before:
-    check(f"{tag}: memory stays flat", after[tag][0] < before[tag][0] * 1.1 + 300, (before[tag], after[tag]))
+    sanitized or check(f"{tag}: memory stays flat", after[tag][0] < before[tag][0] * 1.1 + 300, (before[tag], after[tag]))
     check(f"{tag}: descriptors too", after[tag][1] <= before[tag][1] + 2, (before[tag], after[tag]))
 net.wire.reset()
 
