@@ -183,6 +183,11 @@ bool prefix_overlaps(const struct prefix *a, const struct prefix *b)
 	return prefix_covers(a, b) || prefix_covers(b, a);
 }
 
+struct prefix prefix_host(const struct addr *a)
+{
+	return (struct prefix){ .addr = *a, .len = (uint8_t)addr_bits(a) };
+}
+
 struct prefix prefix_of(const struct addr *a, uint8_t len)
 {
 	struct prefix p = { .addr = *a, .len = len };

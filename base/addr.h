@@ -53,6 +53,8 @@ bool addr_is_loopback(const struct addr *a);
 bool prefix_contains(const struct prefix *p, const struct addr *a);
 bool prefix_covers(const struct prefix *outer, const struct prefix *inner);
 bool prefix_overlaps(const struct prefix *a, const struct prefix *b);
+/** prefix_host() - @a alone: a /32 or /128. */
+struct prefix prefix_host(const struct addr *a);
 /** prefix_of() - The first @len bits of @a. */
 struct prefix prefix_of(const struct addr *a, uint8_t len);
 

@@ -80,11 +80,6 @@ static struct config_ts ts_of(const struct prefix *p)
 	return (struct config_ts){ .prefix = *p, .port_hi = 65535 };
 }
 
-static struct prefix host_prefix(const struct addr *a)
-{
-	return (struct prefix){ .addr = *a, .len = (uint8_t)addr_bits(a) };
-}
-
 static void assigned_ts(struct config_ts *list, size_t *count, int family)
 {
 	list[(*count)++] = (struct config_ts){ .assigned = true,
@@ -123,7 +118,7 @@ static int take_local_ts(const struct config *cfg, const struct config_peer *p,
 	if (!c->local_ts)
 		return -ENOMEM;
 	for (size_t i = 0; i < cfg->tunnel_address_count; i++) {
-		struct prefix own = host_prefix(&cfg->tunnel_address[i]);
+		struct prefix own = prefix_host(&cfg->tunnel_address[i]);
 
 		c->local_ts[c->local_ts_count++] = ts_of(&own);
 	}

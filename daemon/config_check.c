@@ -274,7 +274,7 @@ static size_t add_claims(struct claim *to, const struct conf_section *s, const c
 					.text = v->text,
 					.prefix = v->prefix };
 		if (v->addr.family)
-			to[i].prefix = (struct prefix){ v->addr, (uint8_t)addr_bits(&v->addr) };
+			to[i].prefix = prefix_host(&v->addr);
 	}
 	return e->count;
 }

@@ -146,11 +146,10 @@ void peer_networks(struct peer *p)
 		for (size_t i = 0; i < cfg->network_count; i++)
 			list[n++] = cfg->networks[i];
 		for (size_t i = 0; i < cfg->assign_count; i++)
-			list[n++] = prefix_of(&cfg->assign[i], (uint8_t)addr_bits(&cfg->assign[i]));
+			list[n++] = prefix_host(&cfg->assign[i]);
 		for (int s = 0; s < 2; s++)
 			if (p->leased[s].family)
-				list[n++] =
-				    prefix_of(&p->leased[s], (uint8_t)addr_bits(&p->leased[s]));
+				list[n++] = prefix_host(&p->leased[s]);
 		rc = dp_peer_networks(p->child->dp, p->id, list, n);
 	}
 	if (rc)

@@ -17,7 +17,7 @@
 
 static int exclude_host(struct pool *p, const struct addr *a)
 {
-	struct prefix host = { *a, (uint8_t)addr_bits(a) };
+	struct prefix host = prefix_host(a);
 
 	return pool_exclude(p, &host);
 }

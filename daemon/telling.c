@@ -33,12 +33,12 @@ static json_t *inner_json(const struct peer *p)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < p->cfg->assign_count; i++) {
-		struct prefix host = { p->cfg->assign[i], (uint8_t)addr_bits(&p->cfg->assign[i]) };
+		struct prefix host = prefix_host(&p->cfg->assign[i]);
 
 		json_array_append_new(list, prefix_json(&host));
 	}
 	for (int s = 0; s < 2; s++) {
-		struct prefix host = { p->leased[s], (uint8_t)addr_bits(&p->leased[s]) };
+		struct prefix host = prefix_host(&p->leased[s]);
 
 		if (host.len)
 			json_array_append_new(list, prefix_json(&host));

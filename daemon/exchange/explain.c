@@ -222,7 +222,7 @@ static void ours_of(const struct engine_peer *p, bool local, struct ts_list *out
 				(void)ts_append(out, &v[k].ts);
 	}
 	for (size_t i = 0; !local && i < p->assign_count; i++) {
-		struct prefix host = { p->assign[i], (uint8_t)addr_bits(&p->assign[i]) };
+		struct prefix host = prefix_host(&p->assign[i]);
 		struct ts t = ts_from_prefix(&host);
 
 		(void)ts_append(out, &t);

@@ -437,7 +437,7 @@ static int on_path(const struct nlmsghdr *nlh, void *arg)
 
 int net_path_lookup(struct net *n, const struct addr *dst, struct net_path *out)
 {
-	struct kernel_route k = { .dst = prefix_of(dst, (uint8_t)addr_bits(dst)) };
+	struct kernel_route k = { .dst = prefix_host(dst) };
 	uint8_t buf[NL_BUF];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct rtmsg *rtm;

@@ -255,7 +255,7 @@ static int make_ready(struct pool *p)
 
 static struct range point_of(const struct addr *a)
 {
-	struct prefix host = { *a, (uint8_t)addr_bits(a) };
+	struct prefix host = prefix_host(a);
 
 	return range_of(&host);
 }

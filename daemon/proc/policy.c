@@ -136,7 +136,7 @@ bool policy_pool(const struct policy *p, const struct prefix *dst)
 
 bool policy_adopt(const struct policy *p, const struct addr *a)
 {
-	struct prefix addr = prefix_of(a, (uint8_t)addr_bits(a));
+	struct prefix addr = prefix_host(a);
 	char why[POLICY_WHY_MAX];
 
 	for (size_t i = 0; i < p->cfg->peer_count; i++) {

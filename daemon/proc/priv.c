@@ -487,7 +487,7 @@ static int addr_request(struct priv *p, uint32_t type, const char *peer, const s
 	struct pq_addr q = { 0 };
 	int rc = proc_name_set(q.peer, sizeof(q.peer), peer);
 
-	q.addr = prefix_of(a, (uint8_t)addr_bits(a));
+	q.addr = prefix_host(a);
 	return rc ? rc
 		  : request(p, PROC_PARENT, type, &q, sizeof(q), (union done){ .plain = done },
 			    arg);

@@ -49,8 +49,7 @@ static void fixed_addresses(struct world *w)
 	struct engine_peer *home = &w->host[HOME].peer, *vps = &w->host[VPS].peer;
 
 	for (int i = 0; i < 2; i++) {
-		struct prefix p = { w->host[VPS].assign[i],
-				    (uint8_t)addr_bits(&w->host[VPS].assign[i]) };
+		struct prefix p = prefix_host(&w->host[VPS].assign[i]);
 
 		w->host[HOME].local_ts[i].ts = w->host[VPS].remote_ts[i].ts = ts_from_prefix(&p);
 		w->host[HOME].local_ts[i].assigned = w->host[VPS].remote_ts[i].assigned = false;

@@ -260,8 +260,7 @@ static void a_restart_of_the_vps_is_not_held_back(void **state)
 	w->host[HOME].peer.accept = true;
 	w->host[HOME].peer.request_v4 = w->host[HOME].peer.request_v6 = false;
 	for (int i = 0; i < 2; i++) {
-		struct prefix p = { w->host[VPS].assign[i],
-				    (uint8_t)addr_bits(&w->host[VPS].assign[i]) };
+		struct prefix p = prefix_host(&w->host[VPS].assign[i]);
 
 		w->host[HOME].local_ts[i].ts = ts_from_prefix(&p);
 		w->host[HOME].local_ts[i].assigned = false;
