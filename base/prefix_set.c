@@ -19,7 +19,6 @@ int prefix_set_add(struct prefix_set *s, const struct prefix *p)
 	}
 	s->v[s->count++] = *p;
 	s->len[p->addr.family == AF_INET6][p->len] = true;
-	s->sorted = false;
 	return 0;
 }
 
@@ -34,11 +33,20 @@ static int order(const void *a, const void *b)
 	return memcmp(x->addr.b, y->addr.b, addr_len(&x->addr));
 }
 
-bool prefix_set_covers(struct prefix_set *s, const struct prefix *p)
+void prefix_set_sort(struct prefix_set *s)
 {
-	if (!s->sorted && s->count)
+	size_t n = 0;
+
+	if (s->count)
 		qsort(s->v, s->count, sizeof(*s->v), order);
-	s->sorted = true;
+	for (size_t i = 0; i < s->count; i++)
+		if (!n || order(&s->v[n - 1], &s->v[i]))
+			s->v[n++] = s->v[i];
+	s->count = n;
+}
+
+bool prefix_set_covers(const struct prefix_set *s, const struct prefix *p)
+{
 	for (int len = p->len; s->count && len >= 0; len--) {
 		struct prefix outer;
 

@@ -13,6 +13,7 @@
 #include "ike_sa.h"
 #include "log.h"
 #include "payload.h"
+#include "prefix_set.h"
 #include "proposal_words.h"
 
 #define CROWDED_REPLY_MS   1000	 /* or only so long */
@@ -65,8 +66,7 @@ struct peer_entry {
 struct welcome {
 	const struct proposals *ike;
 	bool anywhere;
-	struct prefix *from; /* sorted, each once */
-	size_t from_count, from_cap;
+	struct prefix_set from;
 };
 
 struct engine {

@@ -112,48 +112,10 @@ static struct welcome *welcome_of(struct engine *e, const struct proposals *ike)
 	return &grown[e->welcome_count++];
 }
 
-static int welcome_from(struct welcome *w, const struct prefix *from)
-{
-	if (w->from_count == w->from_cap) {
-		size_t cap = w->from_cap ? 2 * w->from_cap : 8;
-		struct prefix *grown = realloc(w->from, cap * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		w->from = grown;
-		w->from_cap = cap;
-	}
-	w->from[w->from_count++] = *from;
-	return 0;
-}
-
-static int prefix_order(const void *a, const void *b)
-{
-	const struct prefix *p = a, *q = b;
-
-	if (p->addr.family != q->addr.family)
-		return p->addr.family < q->addr.family ? -1 : 1;
-	if (p->len != q->len)
-		return p->len < q->len ? -1 : 1;
-	return memcmp(p->addr.b, q->addr.b, addr_len(&p->addr));
-}
-
-static void sort_from(struct welcome *w)
-{
-	size_t n = 0;
-
-	if (w->from_count)
-		qsort(w->from, w->from_count, sizeof(*w->from), prefix_order);
-	for (size_t i = 0; i < w->from_count; i++)
-		if (!n || prefix_order(&w->from[n - 1], &w->from[i]))
-			w->from[n++] = w->from[i];
-	w->from_count = n;
-}
-
 void welcome_free(struct engine *e)
 {
 	for (size_t i = 0; i < e->welcome_count; i++)
-		free(e->welcome[i].from);
+		prefix_set_clear(&e->welcome[i].from);
 	free(e->welcome);
 	e->welcome = NULL;
 	e->welcome_count = 0;
@@ -178,12 +140,12 @@ int welcome_ready(struct engine *e)
 		w->anywhere |= !pe->p->from_count;
 		e->childless |= pe->p->childless != ENGINE_CHILDLESS_NEVER;
 		for (size_t i = 0; i < pe->p->from_count; i++)
-			if (welcome_from(w, &pe->p->from[i]))
+			if (prefix_set_add(&w->from, &pe->p->from[i]))
 				return -ENOMEM;
 		keyids_of(e, pe->p);
 	}
 	for (size_t i = 0; i < e->welcome_count; i++)
-		sort_from(&e->welcome[i]);
+		prefix_set_sort(&e->welcome[i].from);
 	e->welcome_ready = true;
 	return 0;
 }
@@ -191,13 +153,11 @@ int welcome_ready(struct engine *e)
 const struct welcome *welcome_next(const struct engine *e, const struct welcome *w,
 				   const struct addr *from)
 {
-	for (w = w ? w + 1 : e->welcome; w < e->welcome + e->welcome_count; w++) {
-		if (w->anywhere)
+	struct prefix host = prefix_host(from);
+
+	for (w = w ? w + 1 : e->welcome; w < e->welcome + e->welcome_count; w++)
+		if (w->anywhere || prefix_set_covers(&w->from, &host))
 			return w;
-		for (size_t i = 0; i < w->from_count; i++)
-			if (prefix_contains(&w->from[i], from))
-				return w;
-	}
 	return NULL;
 }
 

@@ -174,22 +174,46 @@ static void wish_route(struct net *n, const struct config *cfg, const struct pre
 		log_warn(NULL, "route to %s: %s", prefix_str(dst, s), strerror(-rc));
 }
 
-void parent_wish(struct parent *p, const struct config *cfg)
+/* What lies at the peers: their networks, and what is assigned to them. Ends when @fn gives an error. */
+static int each_network(const struct config *cfg, int (*fn)(const struct prefix *p, void *arg),
+			void *arg)
 {
-	for (size_t i = 0; i < cfg->tunnel_address_count; i++)
-		(void)net_addr_add(p->net, &cfg->tunnel_address[i]);
-	for (size_t i = 0; i < cfg->peer_count; i++) {
+	int rc = 0;
+
+	for (size_t i = 0; i < cfg->peer_count && !rc; i++) {
 		const struct config_peer *peer = &cfg->peers[i];
 
-		for (size_t k = 0; k < peer->network_count; k++)
-			wish_route(p->net, cfg, &peer->networks[k]);
-		for (size_t k = 0; k < peer->assign_count; k++) {
-			struct prefix host =
-			    prefix_of(&peer->assign[k], (uint8_t)addr_bits(&peer->assign[k]));
+		for (size_t k = 0; k < peer->network_count && !rc; k++)
+			rc = fn(&peer->networks[k], arg);
+		for (size_t k = 0; k < peer->assign_count && !rc; k++) {
+			struct prefix host = prefix_host(&peer->assign[k]);
 
-			wish_route(p->net, cfg, &host);
+			rc = fn(&host, arg);
 		}
 	}
+	return rc;
+}
+
+struct wishing {
+	struct net *net;
+	const struct config *cfg;
+};
+
+static int wish_network(const struct prefix *p, void *arg)
+{
+	const struct wishing *w = arg;
+
+	wish_route(w->net, w->cfg, p);
+	return 0;
+}
+
+void parent_wish(struct parent *p, const struct config *cfg)
+{
+	struct wishing w = { p->net, cfg };
+
+	for (size_t i = 0; i < cfg->tunnel_address_count; i++)
+		(void)net_addr_add(p->net, &cfg->tunnel_address[i]);
+	(void)each_network(cfg, wish_network, &w);
 	/* Whole pools: what is given out is known to the child, what is not goes nowhere. */
 	for (size_t i = 0; i < cfg->pool_count; i++)
 		for (size_t k = 0; k < cfg->pools[i].prefix_count; k++)
@@ -205,23 +229,9 @@ struct keeping {
 	bool whole;		    /* false: out of memory, nothing may be judged by it */
 };
 
-static void keeping_fill(struct keeping *k, const struct config *cfg)
+static int keep_network(const struct prefix *p, void *arg)
 {
-	int rc = 0;
-
-	for (size_t i = 0; i < cfg->peer_count && !rc; i++) {
-		const struct config_peer *peer = &cfg->peers[i];
-
-		for (size_t n = 0; n < peer->network_count && !rc; n++)
-			rc = prefix_set_add(&k->networks, &peer->networks[n]);
-		for (size_t n = 0; n < peer->assign_count && !rc; n++) {
-			struct prefix host =
-			    prefix_of(&peer->assign[n], (uint8_t)addr_bits(&peer->assign[n]));
-
-			rc = prefix_set_add(&k->networks, &host);
-		}
-	}
-	k->whole = !rc;
+	return prefix_set_add(arg, p);
 }
 
 static bool keep_addr(const struct addr *a, void *arg)
@@ -304,7 +314,8 @@ int parent_reload(struct parent *p, char *text, size_t cap)
 	loaded_clear(&p->now);
 	p->now = next;
 	p->generation++;
-	keeping_fill(&keeping, p->now.cfg);
+	keeping.whole = !each_network(p->now.cfg, keep_network, &keeping.networks);
+	prefix_set_sort(&keeping.networks);
 	net_keep_only(p->net, keep_addr, keep_route, &keeping);
 	prefix_set_clear(&keeping.networks);
 	hook_keep_only(p->hook, p->now.cfg->hook, keep_told, p);

@@ -213,7 +213,7 @@ static void an_init_is_checked_against_what_is_distinct(void **s)
 	world_run(w, 1000);
 	assert_int_equal(w->host[HOME].up, 1);
 	assert_int_equal(vps->welcome_count, 1);
-	assert_int_equal(vps->welcome[0].from_count, 2);
+	assert_int_equal(vps->welcome[0].from.count, 2);
 	world_no_leaks(w);
 	/* With the last of them that may call from there the door is shut. */
 	DO(w, VPS, engine_peer_remove(e, now, w->host[VPS].peer.id, fx));
@@ -224,7 +224,7 @@ static void an_init_is_checked_against_what_is_distinct(void **s)
 	world_run(w, 1000);
 	assert_int_equal(w->host[HOME].up, 1);
 	assert_int_equal(vps->n.half_open, 0);
-	assert_int_equal(vps->welcome[0].from_count, 1);
+	assert_int_equal(vps->welcome[0].from.count, 1);
 	world_free(w);
 	free(p);
 	free(name);

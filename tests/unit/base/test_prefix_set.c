@@ -44,6 +44,9 @@ static void members_and_what_lies_in_them_is_covered(void **state)
 		struct prefix p = parse(in[i]);
 
 		assert_int_equal(prefix_set_add(&s, &p), 0);
+		assert_int_equal(prefix_set_add(&s, &p), 0);
+		prefix_set_sort(&s);
+		assert_int_equal(s.count, i + 1);
 		assert_true(covers(&s, in[i])); /* added to after it was sorted */
 	}
 	assert_true(covers(&s, "10.1.255.255"));
@@ -75,6 +78,7 @@ static void it_agrees_with_asking_each_member(void **state)
 		all[i] = prefix_of(&a, (uint8_t)(20 + rand() % 13));
 		assert_int_equal(prefix_set_add(&s, &all[i]), 0);
 	}
+	prefix_set_sort(&s);
 	for (unsigned n = 0; n < 5000; n++) {
 		struct addr a = { .family = 2,
 				  .b = { 10, (uint8_t)(rand() % 4), (uint8_t)(rand() % 256),
