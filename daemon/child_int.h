@@ -102,14 +102,32 @@ struct peer *child_peer_next(const struct child *c, const struct peer *p);
 uint64_t child_now(const struct child *c);
 
 /* effects.c */
-extern const struct engine_ops child_engine_ops;
-extern const struct sup_ops child_sup_ops;
+/* An answer that is on its way names its peer by number: it may be gone when the answer comes. */
+struct request {
+	struct child *child;
+	uint32_t peer;
+	size_t host;
+	struct addr to;
+	uint64_t token;
+};
+/** request_new() - The caller frees; NULL without memory. */
+struct request *request_new(struct child *c, uint32_t peer);
+struct dp_path dp_path_of(const struct engine_path *p);
+struct engine_path engine_path_of(const struct child *c, const struct dp_path *p);
 /** effects_apply() - Do what the engine asked for; arm the timers anew. */
 void effects_apply(struct child *c);
-/** effects_on_dp() - All events of the data plane. */
-void effects_on_dp(struct child *c);
 /** peer_arm() - The supervisor's next tick; none while the engine cannot call the peer. */
 void peer_arm(struct peer *p);
+
+/* engine_ops.c, sup_ops.c */
+/** pair_of() - The CHILD SA with that inbound SPI (0: a free place), or NULL. */
+struct pair *pair_of(struct peer *p, uint32_t spi_in);
+extern const struct engine_ops child_engine_ops;
+extern const struct sup_ops child_sup_ops;
+
+/* dp_events.c */
+/** effects_on_dp() - All events of the data plane. */
+void effects_on_dp(struct child *c);
 
 /* lease.c: addresses that peers give us, and the TUN's MTU */
 void lease_take(struct peer *p, const struct fx *fx);
