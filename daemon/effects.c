@@ -145,6 +145,8 @@ static uint32_t peer_of(const struct fx *fx)
 		return fx->unanswered.peer;
 	case FX_FAILED:
 		return fx->failed.peer;
+	case FX_PRIVATE:
+		return fx->private_notify.peer;
 	default:
 		return 0;
 	}

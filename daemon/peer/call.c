@@ -43,6 +43,15 @@ struct engine_path call_path(const struct supervisor *s, size_t sock, const stru
 	};
 }
 
+bool call_depart(struct supervisor *s, const struct sup_attempt *a, struct engine_path *path,
+		 uint64_t now_ms)
+{
+	for (const struct sup_hook *const *h = sup_hooks; *h; h++)
+		if ((*h)->depart && !(*h)->depart(s, a, path, now_ms))
+			return false;
+	return true;
+}
+
 static void attempt_end(struct supervisor *s, struct sup_attempt *a)
 {
 	if (a->state == SUP_AT_CALLING)
@@ -182,6 +191,9 @@ static void begin_round(struct supervisor *s, uint64_t now_ms)
 				sup_on_resolved(s, i, -1, NULL, 0, now_ms);
 		}
 	}
+	for (const struct sup_hook *const *h = sup_hooks; *h; h++)
+		if ((*h)->round)
+			(*h)->round(s, now_ms);
 }
 
 static void attempt_tick(struct supervisor *s, struct sup_attempt *a, uint64_t now_ms)
@@ -241,7 +253,9 @@ void sup_on_route(struct supervisor *s, const struct addr *to, int status,
 			continue;
 		}
 		path = call_path(s, (size_t)call_sock(s, to, 0), &r->src, &a->remote);
-		ike = s->env->ops->initiate(s->env->arg, s->cfg.peer, &path);
+		ike = call_depart(s, a, &path, now_ms)
+			  ? s->env->ops->initiate(s->env->arg, s->cfg.peer, &path)
+			  : 0;
 		if (ike <= 0) {
 			memset(a, 0, sizeof(*a));
 			continue;
@@ -258,15 +272,13 @@ void sup_on_route(struct supervisor *s, const struct addr *to, int status,
 	    (s->route.ifindex != r->ifindex || !addr_eq(&s->route.src, &r->src) ||
 	     !addr_eq(&s->route.gateway, &r->gateway))) {
 		s->where.path.local.addr = r->src;
+		(void)call_depart(s, NULL, &s->where.path, now_ms);
 		s->env->ops->move(s->env->arg, s->cfg.peer, &s->where.path,
 				  s->where.trial_until_ms != 0, 0);
 		s->env->ops->set_path(s->env->arg, s->ike, &s->where.path);
 		if (s->postern)
 			s->env->ops->dummy(s->env->arg, s->cfg.peer);
-		s->env->ops->liveness(s->env->arg, s->ike);
-		s->ike_tx_ms = now_ms;
-		if (!s->asked_ms)
-			s->asked_ms = now_ms;
+		sup_ask_moved(s, now_ms);
 		s->due_ms = now_ms;
 	}
 	s->route = *r;

@@ -26,6 +26,12 @@ void call_add(struct supervisor *s, const struct endpoint *remote, size_t host, 
 void call_back_off(struct supervisor *s, enum engine_why why, uint64_t now_ms);
 /** call_sock() - Index of the first socket that can reach @a, beginning with @from; -1: none. */
 int call_sock(const struct supervisor *s, const struct addr *a, size_t from);
+/**
+ * call_depart() - Ask the hooks by which way: they may change @path. @a: the attempt, NULL: the live IKE
+ * SA. False: by none.
+ */
+bool call_depart(struct supervisor *s, const struct sup_attempt *a, struct engine_path *path,
+		 uint64_t now_ms);
 /** call_path() - From socket @sock and source @src to @remote. */
 struct engine_path call_path(const struct supervisor *s, size_t sock, const struct addr *src,
 			     const struct endpoint *remote);

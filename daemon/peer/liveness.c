@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "liveness.h"
 
+#include "keepalive.h"
+
 static uint64_t later(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
@@ -20,7 +22,7 @@ bool liveness_due(const struct supervisor *s, const struct sup_activity *a, uint
 		return true;
 	/* (2) The start side asks by time, more often where no authenticated dummy can be sent. */
 	if (s->cfg.start != SUP_WAIT) {
-		bound = s->postern ? later(SUP_START_ASK_MS, 2 * s->cfg.keepalive_ms)
+		bound = s->postern ? later(SUP_START_ASK_MS, 2 * keepalive_interval_ms(s))
 				   : SUP_FOREIGN_ASK_MS;
 		return older(s->reply_ms, now_ms, bound);
 	}
@@ -42,17 +44,4 @@ void liveness_heard(struct supervisor *s, uint64_t rx_auth_ms)
 	if (gap < SUP_SAMPLE_MS)
 		return; /* busy: says nothing about how long its pauses are */
 	s->rx_gap_ms = s->rx_gap_ms ? (7 * s->rx_gap_ms + gap) / 8 : gap;
-}
-
-uint64_t keepalive_next_ms(const struct supervisor *s, const struct sup_activity *a)
-{
-	/* A firewall with state forgets us as a NAT does: who calls, keeps the way open. */
-	if (!s->ike || !(s->nat_local || s->cfg.start != SUP_WAIT))
-		return UINT64_MAX;
-	return later(a->tx_any_ms, s->ike_tx_ms) + s->cfg.keepalive_ms;
-}
-
-bool keepalive_due(const struct supervisor *s, const struct sup_activity *a, uint64_t now_ms)
-{
-	return now_ms >= keepalive_next_ms(s, a);
 }

@@ -8,9 +8,5 @@
 bool liveness_due(const struct supervisor *s, const struct sup_activity *a, uint64_t now_ms);
 /** liveness_heard() - Keep account of how often a waiting-side peer is usually heard. */
 void liveness_heard(struct supervisor *s, uint64_t rx_auth_ms);
-/** keepalive_due() - Should a NAT on our side be reminded of us now? */
-bool keepalive_due(const struct supervisor *s, const struct sup_activity *a, uint64_t now_ms);
-/** keepalive_next_ms() - When the next one would be due if nothing left before; UINT64_MAX: none. */
-uint64_t keepalive_next_ms(const struct supervisor *s, const struct sup_activity *a);
 
 #endif

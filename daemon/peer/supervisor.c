@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "call.h"
+#include "keepalive.h"
 #include "liveness.h"
 
 static const struct sup_ops *ops(const struct supervisor *s)
@@ -20,6 +21,13 @@ void sup_say(char **at, const char *text)
 	*at = text ? strdup(text) : NULL;
 }
 
+static void hooks_init(struct supervisor *s, uint64_t now_ms)
+{
+	for (const struct sup_hook *const *h = sup_hooks; *h; h++)
+		if ((*h)->init)
+			(*h)->init(s, now_ms);
+}
+
 void sup_init(struct supervisor *s, const struct sup_env *env, const struct sup_config *cfg,
 	      const struct sup_memory *m, uint64_t now_ms)
 {
@@ -30,6 +38,7 @@ void sup_init(struct supervisor *s, const struct sup_env *env, const struct sup_
 		s->memory = *m;
 	s->silent_since_ms = now_ms;
 	s->due_ms = now_ms;
+	hooks_init(s, now_ms);
 }
 
 void sup_update(struct supervisor *s, const struct sup_config *cfg, uint64_t now_ms)
@@ -43,6 +52,7 @@ void sup_update(struct supervisor *s, const struct sup_config *cfg, uint64_t now
 	s->refused_until_ms = 0;
 	s->next_call_ms = now_ms;
 	s->due_ms = now_ms;
+	hooks_init(s, now_ms);
 }
 
 void sup_remove(struct supervisor *s)
@@ -140,12 +150,25 @@ static void remember_endpoint(struct supervisor *s)
 
 /* ---- proof of life ---- */
 
-static void ask(struct supervisor *s, uint64_t now_ms)
+static void asked(struct supervisor *s, uint64_t now_ms)
 {
 	if (!s->asked_ms)
 		s->asked_ms = now_ms;
 	s->ike_tx_ms = now_ms;
+}
+
+void sup_ask(struct supervisor *s, uint64_t now_ms)
+{
+	asked(s, now_ms);
 	ops(s)->liveness(s->env->arg, s->ike);
+}
+
+void sup_ask_moved(struct supervisor *s, uint64_t now_ms)
+{
+	asked(s, now_ms);
+	if (!s->mobike || !ops(s)->update_addresses ||
+	    ops(s)->update_addresses(s->env->arg, s->ike))
+		ops(s)->liveness(s->env->arg, s->ike);
 }
 
 static void proved(struct supervisor *s, uint64_t now_ms)
@@ -182,6 +205,8 @@ static void hop(struct supervisor *s, uint64_t now_ms)
 	s->hop = (size_t)next;
 	s->hops++;
 	via = call_path(s, (size_t)next, &s->where.path.local.addr, &s->where.path.remote);
+	if (!call_depart(s, NULL, &via, now_ms))
+		return;
 	ops(s)->retransmit(s->env->arg, s->ike, &via);
 }
 
@@ -209,7 +234,7 @@ static void offered(struct supervisor *s, const struct engine_path *path, uint32
 		break;
 	case ENDPOINT_TRIAL:
 		apply_path(s, bytes);
-		ask(s, now_ms);
+		sup_ask(s, now_ms);
 		break;
 	}
 	s->moves++;
@@ -237,6 +262,8 @@ static void answered_from(struct supervisor *s, const struct engine_path *path, 
 		if (s->postern)
 			ops(s)->dummy(s->env->arg,
 				      s->cfg.peer); /* teaches the far side our new port */
+		if (s->mobike && ops(s)->update_addresses)
+			(void)ops(s)->update_addresses(s->env->arg, s->ike);
 		s->moves++;
 		ops(s)->roamed(s->env->arg, s->cfg.peer, &was, &path->remote,
 			       "our other port answers");
@@ -259,6 +286,9 @@ void sup_on_path_change(struct supervisor *s, uint64_t now_ms)
 		(void)ops(s)->route(s->env->arg, s->cfg.peer, &s->where.path.remote.addr);
 	if (call_wanted(s, now_ms))
 		call_now(s, now_ms);
+	for (const struct sup_hook *const *h = sup_hooks; *h; h++)
+		if ((*h)->network)
+			(*h)->network(s, now_ms);
 }
 
 void sup_on_inner_packet(struct supervisor *s, uint64_t now_ms)
@@ -273,7 +303,7 @@ void sup_on_icmp(struct supervisor *s, uint64_t now_ms)
 	if (!s->ike || (s->icmp_ms && now_ms - s->icmp_ms < SUP_ICMP_MS))
 		return;
 	s->icmp_ms = now_ms;
-	ask(s, now_ms);
+	sup_ask(s, now_ms);
 }
 
 /* ---- the engine's word ---- */
@@ -340,7 +370,7 @@ static void on_down(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 		s->ike = fx->down.heir;
 		s->child = fx->down.heir_child;
 		s->asked_ms = 0;
-		ask(s, now_ms);
+		sup_ask(s, now_ms);
 	} else if (fx->down.ike == s->ike && !fx->down.replaced) {
 		s->ike = 0;
 		s->child = false;
@@ -432,6 +462,9 @@ void sup_on_fx(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 	default:
 		break;
 	}
+	for (const struct sup_hook *const *h = sup_hooks; *h; h++)
+		if ((*h)->fx)
+			(*h)->fx(s, fx, now_ms);
 	tell(s, now_ms);
 }
 
@@ -467,7 +500,7 @@ static uint64_t live_tick(struct supervisor *s, uint64_t now_ms)
 	ops(s)->activity(s->env->arg, s->cfg.peer, &a);
 	liveness_heard(s, a.rx_auth_ms);
 	if (!s->asked_ms && liveness_due(s, &a, now_ms))
-		ask(s, now_ms);
+		sup_ask(s, now_ms);
 	else if (s->asked_ms && a.tx_data_ms > s->kicked_ms && a.tx_data_ms > s->asked_ms &&
 		 now_ms - s->asked_ms >= SUP_DATA_ASK_MS)
 		call_now(s, now_ms); /* an inner packet fires at once while it is silent */
@@ -497,12 +530,17 @@ void sup_tick(struct supervisor *s, uint64_t now_ms)
 	    now_ms > s->due_ms + SUP_JUMP_MS) {
 		s->next_call_ms = now_ms;
 		if (s->ike)
-			ask(s, now_ms);
+			sup_ask(s, now_ms);
 	}
 	s->tick_ms = now_ms;
 	s->due_ms = UINT64_MAX;
 	if (s->ike)
 		due = live_tick(s, now_ms);
+	for (const struct sup_hook *const *h = sup_hooks; *h; h++) {
+		next = (*h)->tick ? (*h)->tick(s, now_ms) : UINT64_MAX;
+		if (next < due)
+			due = next;
+	}
 	next = call_tick(s, now_ms);
 	if (next < due)
 		due = next;

@@ -96,6 +96,12 @@ struct sup_ops {
 	void (*liveness)(void *arg, uint32_t ike);
 	void (*retransmit)(void *arg, uint32_t ike, const struct engine_path *via);
 	void (*set_path)(void *arg, uint32_t ike, const struct engine_path *path);
+	/*
+	 * Our side of an IKE SA with MOBIKE moved, set_path has told where to: UPDATE_SA_ADDRESSES is
+	 * the next request, once the outstanding one is answered (RFC 4555 s3.5). 0, or -errno when
+	 * that cannot be (we are not its original initiator): then a liveness is asked for. May be NULL.
+	 */
+	int (*update_addresses)(void *arg, uint32_t ike);
 	bool (*answered)(void *arg,
 			 uint32_t ike); /* did the far side say anything in this attempt? */
 	/* Asynchronous: answered by sup_on_resolved(), sup_on_route(); non-zero: no answer will come. */
@@ -141,6 +147,38 @@ struct sup_memory {
 	struct addr addr[SUP_HOSTS_MAX][SUP_NAME_ADDRS]; /* of names, last that were found */
 	uint8_t addr_count[SUP_HOSTS_MAX];
 };
+
+struct supervisor;
+
+/*
+ * struct sup_hook - A mechanism that takes part in the supervision of every peer.
+ *
+ * Each has a file of its own, its state as one member at the end of struct supervisor, and one line in
+ * hooks.c, in whose order they are called. Any function may be NULL. They may use ops, and what call.h
+ * declares; they never call sup_*().
+ */
+struct sup_hook {
+	/* sup_init() (all zero but cfg, env and memory) and sup_update(). */
+	void (*init)(struct supervisor *s, uint64_t now_ms);
+	/* Each sup_tick(), before calls are made. Returns when it wants the next one, or UINT64_MAX. */
+	uint64_t (*tick)(struct supervisor *s, uint64_t now_ms);
+	/* A round of calls begins: more targets by call_add(). */
+	void (*round)(struct supervisor *s, uint64_t now_ms);
+	/*
+	 * Something is about to leave by @path, towards path->remote: an attempt (@a), or a request
+	 * of the live IKE SA (@a NULL) that hops or follows a route. The hook may choose another socket,
+	 * source or interface. False: by no way at present, it is tried again in the next round.
+	 */
+	bool (*depart)(struct supervisor *s, const struct sup_attempt *a, struct engine_path *path,
+		       uint64_t now_ms);
+	/* An effect that is about this peer (also FX_PRIVATE), after the supervisor has dealt with it. */
+	void (*fx)(struct supervisor *s, const struct fx *fx, uint64_t now_ms);
+	/* Links, addresses or routes of this machine changed. */
+	void (*network)(struct supervisor *s, uint64_t now_ms);
+};
+
+/* hooks.c; NULL ends it. */
+extern const struct sup_hook *const sup_hooks[];
 
 struct supervisor {
 	const struct sup_env *env;
@@ -226,6 +264,11 @@ void sup_on_endpoint(struct supervisor *s, const struct engine_path *path, uint3
 		     bool newest, uint64_t now_ms);
 /** sup_on_fx() - An effect of the engine that is about this peer (PEER_UP .. FAILED). */
 void sup_on_fx(struct supervisor *s, const struct fx *fx, uint64_t now_ms);
+
+/** sup_ask() - Ask the live IKE SA for proof of life; for the files of this folder. */
+void sup_ask(struct supervisor *s, uint64_t now_ms);
+/** sup_ask_moved() - The same after our own side moved: with MOBIKE by UPDATE_SA_ADDRESSES. */
+void sup_ask_moved(struct supervisor *s, uint64_t now_ms);
 
 /**
  * sup_hold() - An address that the peer gave us is asked for (@on), or that was answered. Before that the

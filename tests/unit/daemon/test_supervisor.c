@@ -167,9 +167,23 @@ static uint32_t f_random(void *arg, uint32_t below)
 }
 
 static const struct sup_ops fake = {
-	f_initiate, f_drop,    f_close,	 f_liveness, f_retransmit, f_set_path,
-	f_answered, f_resolve, f_route,	 f_move,     f_dummy,	   f_nat,
-	f_activity, f_changed, f_roamed, f_remember, f_random,
+	.initiate = f_initiate,
+	.drop = f_drop,
+	.close = f_close,
+	.liveness = f_liveness,
+	.retransmit = f_retransmit,
+	.set_path = f_set_path,
+	.answered = f_answered,
+	.resolve = f_resolve,
+	.route = f_route,
+	.move = f_move,
+	.dummy = f_dummy,
+	.nat_keepalive = f_nat,
+	.activity = f_activity,
+	.changed = f_changed,
+	.roamed = f_roamed,
+	.remember = f_remember,
+	.random = f_random,
 };
 
 static const struct sup_env env = {

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The mechanisms that take part in supervision, in the order in which they are asked. */
+#include "supervisor.h"
+
+const struct sup_hook *const sup_hooks[] = {
+	NULL,
+};
