@@ -21,6 +21,7 @@ struct request *request_new(struct child *c, uint32_t peer)
 struct dp_path dp_path_of(const struct engine_path *p)
 {
 	return (struct dp_path){ .sock = (uint8_t)p->sock,
+				 .ifindex = p->ifindex,
 				 .local = p->local.addr,
 				 .remote = p->remote };
 }

@@ -135,6 +135,7 @@ void dp_set_tun_mtu(struct dp *dp, uint16_t mtu);
 /* One way to a peer: from which group and local address to which tuple. */
 struct dp_path {
 	uint8_t sock;	   /* group to send from */
+	uint32_t ifindex;  /* leaves by that interface only; 0: the kernel's choice */
 	struct addr local; /* source address; family 0: the kernel chooses */
 	struct endpoint remote;
 };
@@ -319,7 +320,7 @@ struct dp_event {
 	bool ce;	     /* IKE: the outer header had ECN CE */
 	bool opening;	     /* IKE: an IKE_SA_INIT request without a cookie */
 	struct dp_path
-	    path;	/* IKE, ENDPOINT, PROBE: as received; ICMP: remote is the quoted tuple */
+	    path; /* IKE, ENDPOINT, PROBE: as received, on that interface; ICMP: the quoted tuple */
 	uint32_t bytes; /* ENDPOINT, PROBE: outer UDP payload bytes of that packet */
 	/* ICMP: as struct sock_extended_err: errno, ICMP type and code, and the MTU for too-big. */
 	uint32_t icmp_errno, icmp_mtu;

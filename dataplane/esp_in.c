@@ -16,6 +16,7 @@ static void fill_event(struct dp_event *ev, enum dp_event_kind kind, const struc
 	ev->generation = sa->generation;
 	ev->path.sock = rx->sock->group;
 	ev->path.local = rx->local;
+	ev->path.ifindex = rx->ifindex;
 	ev->bytes = (uint32_t)bytes;
 	(void)endpoint_from_sockaddr(&ev->path.remote, (const struct sockaddr *)rx->from);
 }
@@ -219,6 +220,7 @@ static void unknown_spi(struct worker *w, const struct rx *rx, uint32_t spi)
 	ev.peer = udp_peer_at(w->dp, rx->from, rx->sock->group);
 	ev.path.sock = rx->sock->group;
 	ev.path.local = rx->local;
+	ev.path.ifindex = rx->ifindex;
 	if (ev.peer < DP_PEERS_MAX &&
 	    !endpoint_from_sockaddr(&ev.path.remote, (const struct sockaddr *)rx->from))
 		worker_event(w, &ev);

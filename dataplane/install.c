@@ -414,8 +414,7 @@ static int send_on(struct dp *dp, const struct dp_path *path, struct iovec *iov,
 	msg.msg_namelen = udp_path_sockaddr(path, g->family, &to);
 	if (!msg.msg_namelen)
 		return -EAFNOSUPPORT;
-	msg.msg_controllen = udp_control(control, &path->local, g->family,
-					 path->remote.addr.family == AF_INET, 0, 0);
+	msg.msg_controllen = udp_control(control, path, g->family, 0, 0);
 	msg.msg_control = msg.msg_controllen ? control : NULL;
 	/* The error of an earlier datagram may be told first: twice, then it is ours. */
 	for (int i = 0; i < 2; i++) {

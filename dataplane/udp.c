@@ -70,26 +70,35 @@ static uint8_t *put_cmsg(uint8_t *at, int level, int type, const void *data, siz
 	return at + CMSG_SPACE(len);
 }
 
-size_t udp_control(uint8_t *out, const struct addr *local, int family, bool v4, uint8_t ecn,
+size_t udp_control(uint8_t *out, const struct dp_path *path, int family, uint8_t ecn,
 		   uint16_t seg)
 {
+	const struct addr *local = &path->local;
+	bool v4 = path->remote.addr.family == AF_INET;
+	bool ours = local->family && v4 == (local->family == AF_INET);
 	uint8_t *at = out;
 
 	memset(out, 0, 96);
-	if (local->family == AF_INET && v4 && family == AF_INET) {
-		struct in_pktinfo pi = { 0 };
+	if (family == AF_INET && (ours || path->ifindex)) {
+		struct in_pktinfo pi = { .ipi_ifindex = (int)path->ifindex };
 
-		memcpy(&pi.ipi_spec_dst, local->b, 4);
+		if (ours)
+			memcpy(&pi.ipi_spec_dst, local->b, 4);
 		at = put_cmsg(at, IPPROTO_IP, IP_PKTINFO, &pi, sizeof(pi));
-	} else if (local->family && v4 == (local->family == AF_INET) && family == AF_INET6) {
-		struct in6_pktinfo pi = { 0 };
+	} else if (family == AF_INET6 && (ours || path->ifindex)) {
+		struct in6_pktinfo pi = { .ipi6_ifindex = path->ifindex };
 
-		if (v4) {
+		if (v4)
 			pi.ipi6_addr.s6_addr[10] = pi.ipi6_addr.s6_addr[11] = 0xff;
+		if (v4 && ours)
 			memcpy(&pi.ipi6_addr.s6_addr[12], local->b, 4);
-		} else {
+		/*
+		 * With a source of its own an IPv6 packet follows the best route, whatever interface is
+		 * asked for (ip6_route_output_flags(): strict only without a source; measured). So an
+		 * interface, where there is one, chooses the source as well.
+		 */
+		else if (!v4 && ours && !path->ifindex)
 			memcpy(&pi.ipi6_addr, local->b, 16);
-		}
 		at = put_cmsg(at, IPPROTO_IPV6, IPV6_PKTINFO, &pi, sizeof(pi));
 	}
 	if (ecn) {
@@ -103,20 +112,13 @@ size_t udp_control(uint8_t *out, const struct addr *local, int family, bool v4, 
 	return (size_t)(at - out);
 }
 
-static bool to_v4(const struct txbatch *b)
-{
-	const struct sockaddr_in6 *s6 = (const struct sockaddr_in6 *)&b->to;
-
-	return b->to.ss_family == AF_INET || IN6_IS_ADDR_V4MAPPED(&s6->sin6_addr);
-}
-
 void udp_prepare(struct txbatch *b)
 {
-	/* The local address was parked in msg_control by udp_room(); see there. */
-	struct addr local;
+	/* The path was parked in control by udp_room(): the endpoint may be gone by now. */
+	struct dp_path path;
 
-	memcpy(&local, b->control, sizeof(local));
-	b->msg.msg_controllen = udp_control(b->control, &local, b->sock->family, to_v4(b), b->ecn,
+	memcpy(&path, b->control, sizeof(path));
+	b->msg.msg_controllen = udp_control(b->control, &path, b->sock->family, b->ecn,
 					    b->pkts > 1 ? b->seg : 0);
 	b->msg.msg_control = b->msg.msg_controllen ? b->control : NULL;
 	b->msg.msg_name = &b->to;
@@ -163,7 +165,8 @@ uint8_t *udp_room(struct worker *w, struct ep *ep, uint8_t ecn, size_t len)
 		b->seg = (uint16_t)len;
 		memcpy(&b->to, &ep->to, ep->to_len);
 		b->msg.msg_namelen = ep->to_len;
-		memcpy(b->control, &ep->path.local, sizeof(ep->path.local));
+		_Static_assert(sizeof(ep->path) <= sizeof(b->control), "parked there");
+		memcpy(b->control, &ep->path, sizeof(ep->path));
 	}
 	return b->mem + b->bytes;
 }
@@ -220,8 +223,10 @@ static void send_singles(struct worker *w, struct txbatch *b)
 {
 	size_t at = 0;
 
-	b->msg.msg_controllen = 0;
-	b->msg.msg_control = NULL;
+	/* From where and by which interface stays; the segment size, which stands last, goes. */
+	b->msg.msg_controllen -= CMSG_SPACE(sizeof(b->seg));
+	if (!b->msg.msg_controllen)
+		b->msg.msg_control = NULL;
 	while (at < b->bytes) {
 		size_t len = b->bytes - at < b->seg ? b->bytes - at : b->seg;
 		ssize_t n;
@@ -297,6 +302,7 @@ void udp_parse_control(struct rx *rx, struct msghdr *msg)
 	rx->seg = 0;
 	rx->tos = 0;
 	rx->local.family = 0;
+	rx->ifindex = 0;
 	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		const uint8_t *d = CMSG_DATA(c);
 
@@ -317,11 +323,13 @@ void udp_parse_control(struct rx *rx, struct msghdr *msg)
 
 			memcpy(&pi, d, sizeof(pi));
 			(void)addr_from_bytes(&rx->local, &pi.ipi_addr, 4);
+			rx->ifindex = (uint32_t)pi.ipi_ifindex;
 		} else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
 			struct in6_pktinfo pi;
 
 			memcpy(&pi, d, sizeof(pi));
 			(void)addr_from_bytes(&rx->local, &pi.ipi6_addr, 16);
+			rx->ifindex = pi.ipi6_ifindex;
 		}
 	}
 }
@@ -332,6 +340,7 @@ static void ike(struct worker *w, const struct rx *rx, const uint8_t *p, size_t 
 
 	ev.path.sock = rx->sock->group;
 	ev.path.local = rx->local;
+	ev.path.ifindex = rx->ifindex;
 	ev.ce = (rx->tos & 3) == 3;
 	ev.opening = udp_ike_opening(p, len);
 	if (endpoint_from_sockaddr(&ev.path.remote, (const struct sockaddr *)rx->from))

@@ -233,6 +233,7 @@ bool hand_over(struct worker *w, unsigned to, const struct rx *rx, const uint8_t
 		s->group = rx->sock->group;
 		s->from = *rx->from;
 		s->local = rx->local;
+		s->ifindex = rx->ifindex;
 		s->tos = rx->tos;
 	}
 	atomic_store_explicit(&h->tail, tail + 1, memory_order_release);
@@ -268,6 +269,7 @@ static void take_slot(struct worker *w, struct hand *h)
 				 .seg = s->seg,
 				 .from = &s->from,
 				 .local = s->local,
+				 .ifindex = s->ifindex,
 				 .tos = s->tos };
 
 		udp_on_recv(w, &rx, &w->hand_buf);

@@ -56,6 +56,7 @@ struct rx {
 	size_t seg; /* UDP_GRO's segment size; 0: one datagram */
 	const struct sockaddr_storage *from;
 	struct addr local; /* destination address, family 0 when unknown */
+	uint32_t ifindex;  /* it came in there; 0: unknown */
 	uint8_t tos;
 	bool truncated;
 };
@@ -85,6 +86,7 @@ struct hand_slot {
 	uint8_t group;
 	struct sockaddr_storage from;
 	struct addr local;
+	uint32_t ifindex;
 	uint8_t tos;
 	uint8_t mem[BUF_BYTES];
 };
@@ -214,7 +216,7 @@ extern const struct merge_ops tun_merge_ops;
 /** udp_setup() - Socket options; features found on it (DP_F_UDP_*), or -errno. */
 int udp_setup(struct sock *s, unsigned without);
 void udp_on_recv(struct worker *w, const struct rx *rx, struct buf *b);
-/** udp_parse_control() - Fill seg, tos, local of @rx from ancillary data. */
+/** udp_parse_control() - Fill seg, tos, local, ifindex of @rx from ancillary data. */
 void udp_parse_control(struct rx *rx, struct msghdr *msg);
 /** udp_peer_at() - The peer whose present path is that tuple; DP_PEERS_MAX: nobody's. Looks at all. */
 uint32_t udp_peer_at(const struct dp *dp, const struct sockaddr_storage *to, unsigned group);
@@ -234,8 +236,11 @@ void udp_on_writable(struct worker *w, struct sock *s);
 void udp_prepare(struct txbatch *b);
 /** udp_path_sockaddr() - Fill @to for @path in @family; 0: does not fit. */
 socklen_t udp_path_sockaddr(const struct dp_path *path, int family, struct sockaddr_storage *to);
-/** udp_control() - Source address and ECN as ancillary data; bytes used of @out (96). */
-size_t udp_control(uint8_t *out, const struct addr *local, int family, bool v4, uint8_t ecn,
+/**
+ * udp_control() - Source address, interface, ECN and (at the end) segment size as ancillary data.
+ * @out: 96 bytes, aligned; @family: of the socket. Returns bytes used.
+ */
+size_t udp_control(uint8_t *out, const struct dp_path *path, int family, uint8_t ecn,
 		   uint16_t seg);
 
 /* install.c */

@@ -67,7 +67,7 @@ int engine_set_path(struct engine *e, uint64_t now_ms, uint32_t ike, const struc
 
 	if (!sa)
 		return -ENOENT;
-	moved = !engine_path_eq(&sa->path, path);
+	moved = !engine_path_eq(&sa->path, path) || sa->path.ifindex != path->ifindex;
 	sa->path = *path;
 	engine_enter(e, now_ms, fx);
 	if (moved && sa->win.outstanding)

@@ -7,16 +7,19 @@
 
 #include "addr.h"
 
-/* How a datagram travels: the caller's number of a socket and both ends. */
+/* How a datagram travels: the caller's number of a socket, the interface, and both ends. */
 struct engine_path {
 	uint32_t sock;
+	uint32_t ifindex; /* it leaves by that one only; 0: the kernel's choice */
 	struct endpoint local, remote;
 };
 
+/* Who leaves the interface to the kernel has nothing to compare: only another one is another path. */
 static inline bool engine_path_eq(const struct engine_path *a, const struct engine_path *b)
 {
 	return a->sock == b->sock && endpoint_eq(&a->local, &b->local) &&
-	       endpoint_eq(&a->remote, &b->remote);
+	       endpoint_eq(&a->remote, &b->remote) &&
+	       (a->ifindex == b->ifindex || !a->ifindex || !b->ifindex);
 }
 
 #endif

@@ -10,6 +10,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -509,6 +510,29 @@ static void ike_passes_on_every_kind_of_socket(void **state)
 	assert_true(counts(w->e[1].dp, DP_IN_KEEPALIVE, 1));
 }
 
+/* IKE and ESP both: with an interface a path leads there or nowhere, and what comes tells by which it came. */
+static void a_path_with_an_interface_is_taken_by_no_other(void **state)
+{
+	struct world *w = *state;
+	struct dp_path lo = { .sock = 0, .ifindex = if_nametoindex("lo"), .remote = w->e[1].at };
+	struct dp_path none = lo;
+	struct dp_event ev;
+
+	none.ifindex = 0x7ffffff0;
+	assert_int_not_equal(dp_send_ike(w->e[0].dp, &none, "by no interface that there is    ", 32), 0);
+	assert_int_equal(dp_send_ike(w->e[0].dp, &lo, "by the one that leads there      ", 32), 0);
+	assert_true(wait_event(w->e[1].dp, DP_EV_IKE, &ev));
+	assert_memory_equal(ev.data, "by the one", 10);
+	assert_int_equal(ev.path.ifindex, lo.ifindex);
+
+	assert_int_equal(dp_peer_set(w->e[0].dp, 1, &none, false, 0), 0);
+	put_in(w, 0, &inner, 10);
+	assert_true(counts(w->e[0].dp, DP_DROP_SEND, 1));
+	assert_int_equal(dp_peer_set(w->e[0].dp, 1, &lo, false, 0), 0);
+	put_in(w, 0, &inner, 10);
+	assert_true(counts(w->e[1].dp, DP_IN_PKT, 1));
+}
+
 static void a_packet_without_an_sa_asks_for_one_once_a_second(void **state)
 {
 	struct world *w = *state;
@@ -720,6 +744,7 @@ int main(void)
 		T(a_dummy_is_consumed_and_counts_as_life),
 		T(a_probe_is_reported_and_moves_nothing),
 		T(ike_passes_on_every_kind_of_socket),
+		T(a_path_with_an_interface_is_taken_by_no_other),
 		T(a_packet_without_an_sa_asks_for_one_once_a_second),
 		T(an_unvalidated_address_gets_three_times_what_it_sent),
 		T(limits_are_told_once_and_the_hard_one_holds),
