@@ -42,6 +42,7 @@ struct peer {
 	struct view *view;	 /* NULL: its files cannot be used, or our key is not known yet */
 	enum key_type own_key;	 /* of our private key towards it */
 	uint64_t key_generation; /* the configuration for which the keys process told that type */
+	struct sup_host *hosts; /* of sup.cfg */
 	struct supervisor sup;
 	struct timer tick;
 	uint32_t generation;
@@ -83,7 +84,8 @@ struct child {
 	struct timer save_timer;
 	uint64_t saved_ms;
 	struct loop_fd dp_fd;
-	struct memory memory;
+	struct memory memory; /* of the run before, while peers are made; then empty */
+	uint64_t memory_serial;
 	struct pool **pool; /* as cfg->pools; NULL: cannot be used */
 	size_t pool_count;
 	uint32_t tun_mtu;

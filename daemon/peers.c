@@ -71,6 +71,7 @@ void peers_save_soon(struct child *c)
 
 void peers_save_now(struct child *c)
 {
+	struct memory m = { .serial = c->memory_serial };
 	size_t n = 0;
 	int rc;
 
@@ -78,25 +79,25 @@ void peers_save_now(struct child *c)
 	c->saved_ms = child_now(c);
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));)
 		n++;
-	free(c->memory.entries);
-	c->memory.entries = calloc(n + 1, sizeof(*c->memory.entries));
-	c->memory.count = 0;
-	if (!c->memory.entries || c->inv.state_fd[0] < 0)
+	if (c->inv.state_fd[0] < 0)
+		return;
+	/* What it points to is the peers' own; only the list goes. */
+	m.entries = calloc(n + 1, sizeof(*m.entries));
+	if (!m.entries)
 		return;
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
-		struct memory_entry *e = &c->memory.entries[c->memory.count];
+		struct memory_entry *e = &m.entries[m.count++];
 
-		if (strlen(p->cfg->name) >= sizeof(e->name))
-			continue;
-		strcpy(e->name, p->cfg->name);
+		e->name = p->cfg->name;
 		e->m = p->sup.memory;
 		if (p->leased[0].family || p->leased[1].family) {
-			snprintf(e->identity, sizeof(e->identity), "%s", p->cfg->remote_id.text);
+			e->identity = p->cfg->remote_id.text;
 			memcpy(e->lease, p->leased, sizeof(e->lease));
 		}
-		c->memory.count++;
 	}
-	rc = memory_save(c->inv.state_fd, &c->memory);
+	rc = memory_save(c->inv.state_fd, &m);
+	c->memory_serial = m.serial;
+	free(m.entries);
 	if (rc)
 		log_warn(NULL, "the endpoints of peers cannot be kept in state-dir: %s",
 			 strerror(-rc));
@@ -104,26 +105,37 @@ void peers_save_now(struct child *c)
 
 /* ---- one peer ---- */
 
-static struct sup_config sup_config_of(const struct config_peer *p)
+/* Where it is called; NULL: nowhere, or out of memory. */
+static struct sup_host *hosts_of(const struct config_peer *p)
+{
+	struct sup_host *hosts = p->address_count ? calloc(p->address_count, sizeof(*hosts)) : NULL;
+
+	for (size_t i = 0; hosts && i < p->address_count; i++) {
+		bool name = !p->address[i].addr.family;
+
+		hosts[i] =
+		    (struct sup_host){ name ? p->address[i].name : NULL, p->address[i].addr };
+	}
+	return hosts;
+}
+
+/* @hosts: hosts_of(p), and as long as what is made here. */
+static struct sup_config sup_config_of(const struct config_peer *p, const struct sup_host *hosts)
 {
 	static const enum sup_start start[] = {
 		[CONFIG_START_ALWAYS] = SUP_ALWAYS,
 		[CONFIG_START_ON_DEMAND] = SUP_ON_DEMAND,
 		[CONFIG_START_NO] = SUP_WAIT,
 	};
-	struct sup_config s = { .peer = p->id,
-				.start = start[p->start],
-				.port = p->port,
-				.retry_max_ms = p->retry_max_ms,
-				.keepalive_ms = p->keepalive_ms };
+	size_t count = p->address_count < SUP_HOSTS_MAX ? p->address_count : SUP_HOSTS_MAX;
 
-	for (size_t i = 0; i < p->address_count && i < SUP_HOSTS_MAX; i++) {
-		bool name = !p->address[i].addr.family;
-
-		s.host[s.host_count++] =
-		    (struct sup_host){ name ? p->address[i].name : NULL, p->address[i].addr };
-	}
-	return s;
+	return (struct sup_config){ .peer = p->id,
+				    .start = start[p->start],
+				    .host = hosts,
+				    .host_count = hosts ? count : 0,
+				    .port = p->port,
+				    .retry_max_ms = p->retry_max_ms,
+				    .keepalive_ms = p->keepalive_ms };
 }
 
 static void on_tick(struct timer *t, uint64_t now_ms)
@@ -185,10 +197,18 @@ static int peer_enable(struct peer *p)
 	return rc;
 }
 
+static void peer_free(struct peer *p)
+{
+	view_free(p->view);
+	free(p->hosts);
+	free(p->pair);
+	free(p);
+}
+
 static struct peer *peer_add(struct child *c, const struct config_peer *cfg)
 {
-	struct sup_config sc = sup_config_of(cfg);
 	struct peer *p = calloc(1, sizeof(*p));
+	struct sup_config sc;
 	int rc = p ? table_room(c, cfg->id) : -ENOMEM;
 
 	if (!rc)
@@ -201,6 +221,8 @@ static struct peer *peer_add(struct child *c, const struct config_peer *cfg)
 	p->child = c;
 	p->id = cfg->id;
 	p->cfg = cfg;
+	p->hosts = hosts_of(cfg);
+	sc = sup_config_of(cfg, p->hosts);
 	p->present = true;
 	p->tick = (struct timer){ .fire = on_tick, .arg = p };
 	p->down_since_ms = child_now(c);
@@ -226,9 +248,7 @@ static void peer_remove(struct peer *p)
 	(void)json_object_set_new(gone, "state", json_string("down"));
 	(void)json_object_set_new(gone, "removed", json_true());
 	telling_send(c, gone);
-	view_free(p->view);
-	free(p->pair);
-	free(p);
+	peer_free(p);
 }
 
 /* ---- our own keys ---- */
@@ -340,6 +360,7 @@ int peers_start(struct child *c)
 	uint64_t recall_ms = child_now(c) + RECALL_FIRST_MS;
 
 	(void)memory_load(c->inv.state_fd, &c->memory);
+	c->memory_serial = c->memory.serial;
 	for (size_t i = 0; i < c->cfg->peer_count; i++)
 		if (!peer_add(c, &c->cfg->peers[i]))
 			return -ENOMEM;
@@ -347,6 +368,7 @@ int peers_start(struct child *c)
 	if (pools_make(c, c->cfg))
 		return -ENOMEM;
 	pools_recall(c);
+	memory_free(&c->memory); /* from now on each peer has its own */
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		if (p->cfg->start == CONFIG_START_NO && p->sup.memory.endpoint.addr.family) {
 			sup_recall(&p->sup, recall_ms);
@@ -361,7 +383,8 @@ int peers_start(struct child *c)
 
 static void peer_change(struct peer *p, const struct config_peer *cfg)
 {
-	struct sup_config sc = sup_config_of(cfg);
+	struct sup_host *hosts = hosts_of(cfg), *old = p->hosts;
+	struct sup_config sc = sup_config_of(cfg, hosts);
 	unsigned diff = config_peer_diff(p->cfg, cfg);
 	const char *was = p->cfg->private_key, *is = cfg->private_key;
 	struct child *c = p->child;
@@ -373,6 +396,8 @@ static void peer_change(struct peer *p, const struct config_peer *cfg)
 		sup_update(&p->sup, &sc, child_now(c)); /* what was refused may be right now */
 	else
 		p->sup.cfg = sc; /* the names are those of the new text */
+	p->hosts = hosts;
+	free(old);
 	if (diff & CONFIG_DIFF_ROUTES)
 		peer_networks(p);
 	/* Files may have changed behind the same names: always looked at again. The type of our own key is
@@ -424,12 +449,9 @@ void peers_free(struct child *c)
 {
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		timer_clear(loop_timers(c->loop), &p->tick);
-		view_free(p->view);
-		sup_say(&p->sup.failure, NULL);
-		sup_say(&p->sup.claim, NULL);
+		sup_clear(&p->sup);
 		c->peer[p->id] = NULL;
-		free(p->pair);
-		free(p);
+		peer_free(p);
 		p = NULL; /* from the beginning: those before are gone */
 	}
 	free(c->peer);

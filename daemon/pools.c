@@ -155,7 +155,7 @@ void pools_recall(struct child *c)
 		return;
 	for (size_t i = 0; i < c->memory.count; i++) {
 		known[i].e = &c->memory.entries[i];
-		if (known[i].e->identity[0] && !find(&t, known[i].e->identity) &&
+		if (known[i].e->identity && *known[i].e->identity && !find(&t, known[i].e->identity) &&
 		    hash_insert(&t, &known[i].node, name_hash(known[i].e->identity)))
 			break;
 	}

@@ -191,7 +191,7 @@ static void add_attempts(const struct peer *p, json_t *o)
 {
 	json_t *list = json_array();
 
-	for (int i = 0; i < SUP_TARGETS_MAX; i++)
+	for (size_t i = 0; i < p->sup.attempt_count; i++)
 		if (p->sup.attempt[i].state != SUP_AT_NONE)
 			json_array_append_new(list, endpoint_json(&p->sup.attempt[i].remote));
 	json_object_set_new(o, "calling", list);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "call.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 bool call_wanted(const struct supervisor *s, uint64_t now_ms)
@@ -14,7 +15,7 @@ bool call_wanted(const struct supervisor *s, uint64_t now_ms)
 
 struct sup_attempt *call_find(struct supervisor *s, uint32_t ike)
 {
-	for (int i = 0; i < SUP_TARGETS_MAX; i++)
+	for (size_t i = 0; i < s->attempt_count; i++)
 		if (s->attempt[i].state == SUP_AT_CALLING && s->attempt[i].ike == ike)
 			return &s->attempt[i];
 	return NULL;
@@ -61,7 +62,7 @@ static void attempt_end(struct supervisor *s, struct sup_attempt *a)
 
 void call_stop(struct supervisor *s, bool all)
 {
-	for (int i = 0; i < SUP_TARGETS_MAX; i++) {
+	for (size_t i = 0; i < s->attempt_count; i++) {
 		struct sup_attempt *a = &s->attempt[i];
 
 		if (!all && a->state == SUP_AT_CALLING &&
@@ -71,20 +72,45 @@ void call_stop(struct supervisor *s, bool all)
 	}
 }
 
+/* A free place; NULL when all are taken, or without memory: the next round tries again. */
+static struct sup_attempt *attempt_room(struct supervisor *s)
+{
+	struct sup_attempt *grown;
+
+	for (size_t i = 0; i < s->attempt_count; i++)
+		if (s->attempt[i].state == SUP_AT_NONE)
+			return &s->attempt[i];
+	if (s->attempt_count == SUP_TARGETS_MAX)
+		return NULL;
+	grown = realloc(s->attempt, (s->attempt_count + 1) * sizeof(*grown));
+	if (!grown)
+		return NULL;
+	s->attempt = grown;
+	return &grown[s->attempt_count++];
+}
+
+/* Of ten thousand peers few call at a time: who does not has no place for it either. */
+static void attempts_trim(struct supervisor *s)
+{
+	for (size_t i = 0; i < s->attempt_count; i++)
+		if (s->attempt[i].state != SUP_AT_NONE)
+			return;
+	free(s->attempt);
+	s->attempt = NULL;
+	s->attempt_count = 0;
+}
+
 void call_add(struct supervisor *s, const struct endpoint *remote, size_t host, uint64_t at_ms)
 {
-	struct sup_attempt *room = NULL;
+	struct sup_attempt *room;
 
 	if (call_sock(s, &remote->addr, 0) < 0)
 		return;
-	for (int i = SUP_TARGETS_MAX - 1; i >= 0; i--) {
-		struct sup_attempt *a = &s->attempt[i];
-
-		if (a->state == SUP_AT_NONE)
-			room = a;
-		else if (endpoint_eq(&a->remote, remote))
+	for (size_t i = 0; i < s->attempt_count; i++)
+		if (s->attempt[i].state != SUP_AT_NONE &&
+		    endpoint_eq(&s->attempt[i].remote, remote))
 			return;
-	}
+	room = attempt_room(s);
 	if (room)
 		*room = (struct sup_attempt){
 			.state = SUP_AT_WAIT, .remote = *remote, .host = host, .at_ms = at_ms
@@ -124,10 +150,26 @@ static bool contains(const struct addr *list, size_t count, const struct addr *a
 	return false;
 }
 
+/* What a name says now is kept for when nobody answers; @count <= SUP_NAME_ADDRS. */
+static void remember_name(struct supervisor *s, size_t host, const struct addr *addr, size_t count)
+{
+	struct sup_names *n = s->memory.names;
+
+	if (n && n->count[host] == count && !memcmp(n->addr[host], addr, count * sizeof(*addr)))
+		return;
+	if (!n)
+		n = s->memory.names = calloc(1, sizeof(*n));
+	if (!n)
+		return;
+	memcpy(n->addr[host], addr, count * sizeof(*addr));
+	n->count[host] = (uint8_t)count;
+	s->env->ops->remember(s->env->arg, s->cfg.peer);
+}
+
 void sup_on_resolved(struct supervisor *s, size_t host, int status, const struct addr *addr,
 		     size_t count, uint64_t now_ms)
 {
-	struct sup_memory *m = &s->memory;
+	const struct sup_names *known = s->memory.names;
 
 	if (host >= s->cfg.host_count)
 		return;
@@ -136,7 +178,7 @@ void sup_on_resolved(struct supervisor *s, size_t host, int status, const struct
 		if (count > SUP_NAME_ADDRS)
 			count = SUP_NAME_ADDRS;
 		/* What the name no longer says is not called any more. */
-		for (int i = 0; i < SUP_TARGETS_MAX; i++) {
+		for (size_t i = 0; i < s->attempt_count; i++) {
 			struct sup_attempt *a = &s->attempt[i];
 
 			if (a->state != SUP_AT_NONE && a->host == host &&
@@ -145,16 +187,11 @@ void sup_on_resolved(struct supervisor *s, size_t host, int status, const struct
 			      s->env->ops->answered(s->env->arg, a->ike)))
 				attempt_end(s, a);
 		}
-		if (m->addr_count[host] != count ||
-		    memcmp(m->addr[host], addr, count * sizeof(*addr)) != 0) {
-			memcpy(m->addr[host], addr, count * sizeof(*addr));
-			m->addr_count[host] = (uint8_t)count;
-			s->env->ops->remember(s->env->arg, s->cfg.peer);
-		}
+		remember_name(s, host, addr, count);
 	} else {
 		/* No answer now: what it said last is likely still true. */
-		addr = m->addr[host];
-		count = m->addr_count[host];
+		addr = known ? known->addr[host] : NULL;
+		count = known ? known->count[host] : 0;
 	}
 	if (!call_wanted(s, now_ms) || now_ms < s->refused_until_ms)
 		return;
@@ -225,7 +262,7 @@ uint64_t call_tick(struct supervisor *s, uint64_t now_ms)
 		}
 		due = s->next_call_ms > s->refused_until_ms ? s->next_call_ms : s->refused_until_ms;
 	}
-	for (int i = 0; i < SUP_TARGETS_MAX; i++) {
+	for (size_t i = 0; i < s->attempt_count; i++) {
 		struct sup_attempt *a = &s->attempt[i];
 
 		attempt_tick(s, a, now_ms);
@@ -235,13 +272,14 @@ uint64_t call_tick(struct supervisor *s, uint64_t now_ms)
 		    a->at_ms + SUP_RECALL_MS < due)
 			due = a->at_ms + SUP_RECALL_MS;
 	}
+	attempts_trim(s);
 	return due;
 }
 
 void sup_on_route(struct supervisor *s, const struct addr *to, int status,
 		  const struct sup_route *r, uint64_t now_ms)
 {
-	for (int i = 0; i < SUP_TARGETS_MAX; i++) {
+	for (size_t i = 0; i < s->attempt_count; i++) {
 		struct sup_attempt *a = &s->attempt[i];
 		struct engine_path path;
 		int64_t ike;
@@ -291,7 +329,7 @@ void call_now(struct supervisor *s, uint64_t now_ms)
 	s->kicked_ms = now_ms;
 	if (s->ike && s->asked_ms)
 		s->env->ops->retransmit(s->env->arg, s->ike, NULL);
-	for (int i = 0; i < SUP_TARGETS_MAX; i++)
+	for (size_t i = 0; i < s->attempt_count; i++)
 		if (s->attempt[i].state == SUP_AT_CALLING)
 			s->env->ops->retransmit(s->env->arg, s->attempt[i].ike, NULL);
 	s->next_call_ms = now_ms;

@@ -30,62 +30,97 @@ static void get_addr(struct rd *r, struct addr *a)
 		r->bad = true;
 }
 
+static void put_text(struct wr *w, const char *s)
+{
+	size_t n = s ? strlen(s) : 0;
+
+	if (n > MEMORY_NAME_MAX)
+		n = 0;
+	wr_u8(w, (uint8_t)n);
+	wr_bytes(w, s, n);
+}
+
+/* A text with a byte of length before it fits with a zero behind it into as much room, at *@text. */
+static const char *get_text(struct rd *r, char **text)
+{
+	size_t n = rd_u8(r);
+	char *s = *text;
+
+	if (n > rd_left(r))
+		r->bad = true;
+	if (r->bad)
+		return "";
+	rd_copy(r, s, n);
+	s[n] = '\0';
+	if (strlen(s) != n)
+		r->bad = true;
+	*text += n + 1;
+	return s;
+}
+
 static void put_entry(struct wr *w, const struct memory_entry *e)
 {
-	size_t n = strlen(e->name);
+	const struct sup_names *known = e->m.names;
 
-	wr_u8(w, (uint8_t)n);
-	wr_bytes(w, e->name, n);
+	put_text(w, e->name);
 	put_addr(w, &e->m.endpoint.addr);
 	wr_be16(w, e->m.endpoint.port);
-	wr_u8(w, SUP_HOSTS_MAX);
-	for (int h = 0; h < SUP_HOSTS_MAX; h++) {
-		wr_u8(w, e->m.addr_count[h]);
-		for (int i = 0; i < e->m.addr_count[h]; i++)
-			put_addr(w, &e->m.addr[h][i]);
+	wr_u8(w, known ? SUP_HOSTS_MAX : 0);
+	for (int h = 0; known && h < SUP_HOSTS_MAX; h++) {
+		wr_u8(w, known->count[h]);
+		for (int i = 0; i < known->count[h]; i++)
+			put_addr(w, &known->addr[h][i]);
 	}
-	n = strlen(e->identity);
-	wr_u8(w, (uint8_t)n);
-	wr_bytes(w, e->identity, n);
+	put_text(w, e->identity);
 	for (int s = 0; s < 2; s++)
 		put_addr(w, &e->lease[s]);
 }
 
-static void get_lease(struct rd *r, struct memory_entry *e)
+static void get_lease(struct rd *r, struct memory_entry *e, char **text)
 {
-	size_t n = rd_u8(r);
-
-	rd_copy(r, e->identity, n);
+	e->identity = get_text(r, text);
 	for (int s = 0; s < 2; s++) {
 		get_addr(r, &e->lease[s]);
 		if (e->lease[s].family && e->lease[s].family != (s ? AF_INET6 : AF_INET))
 			r->bad = true;
 	}
-	if (strlen(e->identity) != n)
-		r->bad = true;
 }
 
-static void get_entry(struct rd *r, struct memory_entry *e, uint32_t version)
+static void get_names(struct rd *r, struct memory_entry *e, unsigned hosts)
 {
-	size_t n = rd_u8(r);
+	struct sup_names n = { .count = { 0 } };
+	bool any = false;
+
+	for (unsigned h = 0; h < hosts && !r->bad; h++) {
+		n.count[h] = rd_u8(r);
+		if (n.count[h] > SUP_NAME_ADDRS)
+			r->bad = true;
+		for (int i = 0; i < n.count[h] && !r->bad; i++)
+			get_addr(r, &n.addr[h][i]);
+		any |= n.count[h] != 0;
+	}
+	if (r->bad || !any)
+		return;
+	e->m.names = malloc(sizeof(n));
+	if (e->m.names)
+		*e->m.names = n;
+}
+
+static void get_entry(struct rd *r, struct memory_entry *e, uint32_t version, char **text)
+{
 	unsigned hosts;
 
 	memset(e, 0, sizeof(*e));
-	rd_copy(r, e->name, n);
+	e->name = get_text(r, text);
 	get_addr(r, &e->m.endpoint.addr);
 	e->m.endpoint.port = rd_be16(r);
 	hosts = rd_u8(r);
-	if (hosts > SUP_HOSTS_MAX || !n || strlen(e->name) != n)
+	if (hosts > SUP_HOSTS_MAX || !*e->name)
 		r->bad = true;
-	for (unsigned h = 0; h < hosts && !r->bad; h++) {
-		e->m.addr_count[h] = rd_u8(r);
-		if (e->m.addr_count[h] > SUP_NAME_ADDRS)
-			r->bad = true;
-		for (int i = 0; i < e->m.addr_count[h] && !r->bad; i++)
-			get_addr(r, &e->m.addr[h][i]);
-	}
+	if (!r->bad)
+		get_names(r, e, hosts);
 	if (version > 1 && !r->bad)
-		get_lease(r, e);
+		get_lease(r, e, text);
 }
 
 static int sum_of(const void *p, size_t len, uint8_t out[static SHA256_LEN])
@@ -100,6 +135,7 @@ int memory_parse(const void *image, size_t len, struct memory *out)
 	struct rd r = rd_init(image, len);
 	uint8_t sum[SHA256_LEN];
 	uint32_t magic = rd_be32(&r), version = rd_be32(&r), count, body;
+	char *text;
 
 	memset(out, 0, sizeof(*out));
 	out->serial = rd_be64(&r);
@@ -117,28 +153,40 @@ int memory_parse(const void *image, size_t len, struct memory *out)
 	if (count > body / 5)
 		return -EBADMSG;
 	out->entries = calloc(count ? count : 1, sizeof(*out->entries));
-	if (!out->entries)
+	out->text = text = malloc((size_t)body + 1);
+	if (!out->entries || !text) {
+		memory_free(out);
 		return -ENOMEM;
+	}
 	for (; out->count < count && !r.bad; out->count++)
-		get_entry(&r, &out->entries[out->count], version);
+		get_entry(&r, &out->entries[out->count], version, &text);
 	if (!r.bad && !rd_left(&r))
 		return 0;
 	memory_free(out);
 	return -EBADMSG;
 }
 
+/* Name, endpoint, all addresses of all names, lease. */
+static size_t entry_max(const struct memory_entry *e)
+{
+	return 1 + strlen(e->name) + 19 + 1 +
+	       (e->m.names ? SUP_HOSTS_MAX * (1 + SUP_NAME_ADDRS * 17) : 0) + 1 +
+	       (e->identity ? strlen(e->identity) : 0) + 34;
+}
+
 int memory_build(const struct memory *m, uint8_t **image, size_t *len)
 {
-	/* Largest entry: name, endpoint, all addresses of all names, lease. */
-	size_t cap =
-	    HEAD_LEN + SHA256_LEN +
-	    m->count * (2 + 255 + 19 + 1 + SUP_HOSTS_MAX * (1 + SUP_NAME_ADDRS * 17) + 256 + 34);
-	uint8_t *p = malloc(cap);
-	struct wr w = wr_init(p, cap);
+	size_t cap = HEAD_LEN + SHA256_LEN;
 	uint32_t body;
+	struct wr w;
+	uint8_t *p;
 
+	for (size_t i = 0; i < m->count; i++)
+		cap += entry_max(&m->entries[i]);
+	p = malloc(cap);
 	if (!p)
 		return -ENOMEM;
+	w = wr_init(p, cap);
 	wr_be32(&w, MAGIC);
 	wr_be32(&w, VERSION);
 	wr_be64(&w, m->serial);
@@ -247,6 +295,9 @@ const struct sup_memory *memory_find(struct memory *m, const char *name)
 
 void memory_free(struct memory *m)
 {
+	for (size_t i = 0; i < m->count; i++)
+		free(m->entries[i].m.names);
 	free(m->entries);
+	free(m->text);
 	memset(m, 0, sizeof(*m));
 }

@@ -18,11 +18,12 @@
 #include "supervisor.h"
 
 #define MEMORY_IMAGE_MAX (16u << 20)
+#define MEMORY_NAME_MAX	 255
 
 struct memory_entry {
-	char name[256];
+	const char *name;     /* <= MEMORY_NAME_MAX */
+	const char *identity; /* of whom the leases are; NULL or empty: there are none */
 	struct sup_memory m;
-	char identity[256];   /* of whom the leases are; empty: there are none */
 	struct addr lease[2]; /* IPv4, IPv6 */
 };
 
@@ -31,6 +32,7 @@ struct memory {
 	struct memory_entry *entries;
 	size_t count;
 	size_t next; /* where memory_find() begins */
+	char *text;  /* names and identities that were read */
 };
 
 /** memory_parse() - 0, -EBADMSG (torn, foreign, too large), -ENOMEM. */
@@ -42,6 +44,7 @@ int memory_load(const int fds[2], struct memory *out);
 /** memory_save() - Serial is counted up; goes to the file that is not the newest. 0 or -errno. */
 int memory_save(const int fds[2], struct memory *m);
 const struct sup_memory *memory_find(struct memory *m, const char *name);
+/** memory_free() - With the sup_names of each entry. */
 void memory_free(struct memory *m);
 
 #endif

@@ -35,7 +35,12 @@ void sup_init(struct supervisor *s, const struct sup_env *env, const struct sup_
 	s->env = env;
 	s->cfg = *cfg;
 	if (m)
-		s->memory = *m;
+		s->memory.endpoint = m->endpoint;
+	if (m && m->names) {
+		s->memory.names = malloc(sizeof(*m->names));
+		if (s->memory.names)
+			*s->memory.names = *m->names;
+	}
 	s->silent_since_ms = now_ms;
 	s->due_ms = now_ms;
 	hooks_init(s, now_ms);
@@ -46,7 +51,8 @@ void sup_update(struct supervisor *s, const struct sup_config *cfg, uint64_t now
 	/* Answers about names are told by index: with other names they would mislead. */
 	call_stop(s, true);
 	memset(s->resolving, 0, sizeof(s->resolving));
-	memset(s->memory.addr_count, 0, sizeof(s->memory.addr_count));
+	free(s->memory.names);
+	s->memory.names = NULL;
 	s->cfg = *cfg;
 	s->refused_ms = 0;
 	s->refused_until_ms = 0;
@@ -60,6 +66,16 @@ void sup_remove(struct supervisor *s)
 	call_stop(s, true);
 	s->ike = 0;
 	s->due_ms = UINT64_MAX;
+	sup_clear(s);
+}
+
+void sup_clear(struct supervisor *s)
+{
+	free(s->attempt);
+	s->attempt = NULL;
+	s->attempt_count = 0;
+	free(s->memory.names);
+	s->memory.names = NULL;
 	sup_say(&s->failure, NULL);
 	sup_say(&s->claim, NULL);
 }

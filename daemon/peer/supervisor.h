@@ -71,8 +71,8 @@ struct sup_host {
 struct sup_config {
 	uint32_t peer;
 	enum sup_start start;
-	struct sup_host host[SUP_HOSTS_MAX]; /* names are copied by pointer: config's */
-	size_t host_count;
+	const struct sup_host *host; /* borrowed until sup_update() or sup_remove() */
+	size_t host_count;	     /* <= SUP_HOSTS_MAX */
 	uint16_t port;
 	uint64_t retry_max_ms;
 	uint64_t keepalive_ms;
@@ -141,11 +141,16 @@ struct sup_attempt {
 	uint64_t at_ms; /* WAIT: when to begin; else when it began */
 };
 
+/* Addresses of a peer's names, the last that were found. */
+struct sup_names {
+	struct addr addr[SUP_HOSTS_MAX][SUP_NAME_ADDRS];
+	uint8_t count[SUP_HOSTS_MAX];
+};
+
 /* What is worth keeping over restarts. */
 struct sup_memory {
 	struct endpoint endpoint; /* waiting side: last validated; family 0: none */
-	struct addr addr[SUP_HOSTS_MAX][SUP_NAME_ADDRS]; /* of names, last that were found */
-	uint8_t addr_count[SUP_HOSTS_MAX];
+	struct sup_names *names;  /* owned; NULL: nothing was found */
 };
 
 struct supervisor;
@@ -207,7 +212,8 @@ struct supervisor {
 	    held_in_vain; /* the last one ended so: its back-off and reason outlive the next attempt */
 
 	/* calling */
-	struct sup_attempt attempt[SUP_TARGETS_MAX];
+	struct sup_attempt *attempt; /* owned; NULL while there is none */
+	size_t attempt_count;	     /* free places among them included; <= SUP_TARGETS_MAX */
 	bool resolving[SUP_HOSTS_MAX];
 	uint64_t next_call_ms;
 	uint64_t refused_ms; /* present back-off; 0: none */
@@ -227,13 +233,15 @@ struct supervisor {
 
 /** sup_say() - *@at is a copy of @text now, what was there is freed; NULL: nothing is. */
 void sup_say(char **at, const char *text);
-/** sup_init() - A new peer; begins with the next sup_tick(). @m may be NULL. */
+/** sup_init() - A new peer; begins with the next sup_tick(). @m is copied; may be NULL. */
 void sup_init(struct supervisor *s, const struct sup_env *env, const struct sup_config *cfg,
 	      const struct sup_memory *m, uint64_t now_ms);
 /** sup_update() - A reload changed how it is called; a refusal's back-off is forgotten. */
 void sup_update(struct supervisor *s, const struct sup_config *cfg, uint64_t now_ms);
-/** sup_remove() - Drops attempts; the engine removes the IKE SA with the peer. */
+/** sup_remove() - Drops attempts, frees all; the engine removes the IKE SA with the peer. */
 void sup_remove(struct supervisor *s);
+/** sup_clear() - Only frees: the engine is gone already. */
+void sup_clear(struct supervisor *s);
 /** sup_admin() - `postern up` and `down`. */
 void sup_admin(struct supervisor *s, bool up, uint64_t now_ms);
 /**

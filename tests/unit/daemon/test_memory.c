@@ -19,14 +19,15 @@ static void fill(struct memory *m, uint16_t port)
 	memset(m, 0, sizeof(*m));
 	m->entries = calloc(2, sizeof(*m->entries));
 	m->count = 2;
-	strcpy(m->entries[0].name, "home");
+	m->entries[0].name = "home";
 	addr_parse("100.64.0.9", &m->entries[0].m.endpoint.addr);
 	m->entries[0].m.endpoint.port = port;
-	strcpy(m->entries[1].name, "vps");
-	m->entries[1].m.addr_count[2] = 2;
-	addr_parse("2001:db8::1", &m->entries[1].m.addr[2][0]);
-	addr_parse("192.0.2.1", &m->entries[1].m.addr[2][1]);
-	strcpy(m->entries[0].identity, "home.example.net");
+	m->entries[1].name = "vps";
+	m->entries[1].m.names = calloc(1, sizeof(struct sup_names));
+	m->entries[1].m.names->count[2] = 2;
+	addr_parse("2001:db8::1", &m->entries[1].m.names->addr[2][0]);
+	addr_parse("192.0.2.1", &m->entries[1].m.names->addr[2][1]);
+	m->entries[0].identity = "home.example.net";
 	addr_parse("10.99.4.1", &m->entries[0].lease[0]);
 	addr_parse("fd99:4::1", &m->entries[0].lease[1]);
 }
@@ -44,7 +45,8 @@ static void what_is_kept_comes_back(void **state)
 	assert_int_equal(memory_parse(image, len, &back), 0);
 	assert_true(back.serial == 77 && back.count == 2);
 	assert_memory_equal(memory_find(&back, "home"), &m.entries[0].m, sizeof(struct sup_memory));
-	assert_memory_equal(memory_find(&back, "vps"), &m.entries[1].m, sizeof(struct sup_memory));
+	assert_memory_equal(memory_find(&back, "vps")->names, m.entries[1].m.names,
+			    sizeof(struct sup_names));
 	assert_null(memory_find(&back, "other"));
 	assert_string_equal(back.entries[0].identity, "home.example.net");
 	assert_memory_equal(back.entries[0].lease, m.entries[0].lease, sizeof(m.entries[0].lease));

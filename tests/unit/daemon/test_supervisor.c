@@ -242,11 +242,15 @@ static struct sup_config config(enum sup_start start, const char *host)
 				.retry_max_ms = 4000,
 				.keepalive_ms = 15000 };
 
+	static struct sup_host one;
+
 	if (!host)
 		return c;
+	one = (struct sup_host){ 0 };
+	c.host = &one;
 	c.host_count = 1;
-	if (addr_parse(host, &c.host[0].addr))
-		c.host[0].name = host;
+	if (addr_parse(host, &one.addr))
+		one.name = host;
 	return c;
 }
 
@@ -259,6 +263,13 @@ static int begin(void **state)
 	f.ifindex = 2;
 	f.resolver[0] = addr("198.51.100.1");
 	f.resolver_count = 1;
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	sup_clear(&s);
 	return 0;
 }
 
@@ -423,10 +434,11 @@ static void names_are_asked_again_at_every_attempt_and_changes_followed(void **s
 static void without_an_answer_of_dns_the_last_address_is_called(void **state)
 {
 	struct sup_config c = config(SUP_ALWAYS, "vps.example.net");
-	struct sup_memory m = { .addr_count = { 1 } };
+	struct sup_names names = { .count = { 1 } };
+	struct sup_memory m = { .names = &names };
 
 	(void)state;
-	m.addr[0][0] = addr("198.51.100.77");
+	names.addr[0][0] = addr("198.51.100.77");
 	f.resolver_ok = false;
 	sup_init(&s, &env, &c, &m, now);
 	pass(100);
@@ -1009,11 +1021,29 @@ static void after_our_own_start_the_last_endpoint_is_called_for_a_minute(void **
 	assert_int_equal(f.initiated, 1);
 }
 
+/*
+ * Ten thousand of them wait on a small server: what only a call needs, or a peer with names, is not in
+ * it. A new member goes there too, or this number has a reason to grow.
+ */
+static void a_peer_that_waits_takes_little_memory(void **state)
+{
+	struct supervisor *one = &s;
+
+	(void)state;
+	assert_true(sizeof(*one) <= 800);
+	start(SUP_WAIT, NULL);
+	ike_comes_up(7, "203.0.113.9:1000", true);
+	pass(60000);
+	assert_null(one->attempt);
+	assert_null(one->memory.names);
+}
+
 int main(void)
 {
-#define T(x) cmocka_unit_test_setup(x, begin)
+#define T(x) cmocka_unit_test_setup_teardown(x, begin, end)
 	const struct CMUnitTest tests[] = {
 		T(calls_at_once_by_name),
+		T(a_peer_that_waits_takes_little_memory),
 		T(one_child_of_several_gone_is_not_down),
 		T(the_heir_of_an_ike_sa_takes_over),
 		T(never_gives_up_in_a_year),
