@@ -141,7 +141,13 @@ static uint32_t peer_of(const struct fx *fx)
 	case FX_REPLY:
 	case FX_REQUEST_FROM:
 	case FX_HINT:
+	case FX_NAT_CHANGED:
 		return fx->reply.peer;
+	case FX_UPDATE:
+	case FX_UPDATED:
+		return fx->update.peer;
+	case FX_PEER_ADDRESSES:
+		return fx->peer_addresses.peer;
 	case FX_UNANSWERED:
 		return fx->unanswered.peer;
 	case FX_FAILED:

@@ -85,7 +85,7 @@ static void run_response(struct engine *e, struct ike_sa *sa, const struct step 
 	else if (o.exchange == CREATE_CHILD_SA)
 		create_child_response(e, sa, &o, s->m);
 	else
-		informational_response(e, sa, &o, s->m);
+		informational_response(e, sa, &o, s->m, s->path);
 	outreq_clear(&o);
 }
 
@@ -306,10 +306,14 @@ static int open_message(struct engine *e, struct ike_sa *sa, struct ike_msg *m, 
 	return 1;
 }
 
-static void note_reply(struct engine *e, struct ike_sa *sa, const struct engine_path *path)
+static void note_reply(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+		       const struct engine_path *path)
 {
+	bool routable = !sa->mobike || mobike_cookie2_check(&sa->out, m) == MOBIKE_SAME;
 	struct fx *f;
 
+	if (routable && addr_eq(&path->remote.addr, &sa->path.remote.addr))
+		sa->unproved = false;
 	sa->reply_ms = e->now_ms;
 	if (!sa->peer || !sa->was_up)
 		return;
@@ -318,6 +322,7 @@ static void note_reply(struct engine *e, struct ike_sa *sa, const struct engine_
 	f->reply.peer = sa->peer->p->id;
 	f->reply.ike = sa->handle;
 	f->reply.path = *path;
+	f->reply.routable = routable;
 }
 
 /* The peer has our new IKE SA: its predecessor need not wait much longer. */
@@ -461,7 +466,7 @@ static void on_protected(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 	if (ike_hdr_is_response(&m->hdr)) {
 		timer_clear(&e->timers, &sa->resend);
 		window_commit_response(&sa->win);
-		note_reply(e, sa, path);
+		note_reply(e, sa, m, path);
 	} else if (sa->was_up && !engine_path_eq(path, &sa->path)) {
 		struct fx *f = fx_add(e, FX_REQUEST_FROM);
 

@@ -22,8 +22,9 @@
  *
  * Paths. `struct engine_path` is a socket number of the caller's choice with both endpoints. A reply goes
  * to where its request came from. Our own requests go to the SA's path, which after IKE_AUTH only
- * engine_set_path() moves: the supervisor owns the endpoint rules (design.md section 4). The
- * non-ESP marker of port 4500 is the socket owner's affair, both ways.
+ * engine_set_path() and engine_update_addresses() move: the supervisor owns the endpoint rules (design.md
+ * section 4). One exception: a peer's UPDATE_SA_ADDRESSES (RFC 4555) moves it at once, and FX_UPDATE says so.
+ * The non-ESP marker of port 4500 is the socket owner's affair, both ways.
  *
  * Requests that get no answer are retransmitted for ever: 0.5, 1, 2, 4, 4 s, then every 2-4 s, and
  * 24 h after the last proof of life every 30 s. Each further try is told by FX_UNANSWERED, so
@@ -50,6 +51,8 @@ struct engine;
 #define ENGINE_KEY_MAX	 32
 #define ENGINE_WHERE_MAX 160
 #define ENGINE_MSG_MAX	16384 /* largest IKE message, whole or joined */
+#define ENGINE_ADDRS_MAX 8 /* further addresses of one side that are told (RFC 4555 s3.6) */
+#define ENGINE_QCD_LEN	32 /* secret behind the tokens of RFC 6290 */
 
 enum engine_dir {
 	ENGINE_IN,
@@ -133,6 +136,11 @@ struct engine_config {
 	 * dates of certificates wait until it is right. 0: every clock is believed.
 	 */
 	int64_t built_s;
+	/*
+	 * ENGINE_QCD_LEN bytes that are the same after every restart, copied: a peer can be shown that we have
+	 * lost its IKE SA (RFC 6290). NULL: drawn; nobody believes us after a restart then.
+	 */
+	const uint8_t *qcd_secret;
 };
 
 /* ---- effects ---- */
@@ -152,6 +160,10 @@ enum fx_kind {
 	FX_REPLY, /* .reply: authenticated response to a request of ours: t_reply, path proof */
 	FX_REQUEST_FROM, /* .reply: fresh authenticated request came from a path that is not the SA's */
 	FX_HINT,       /* .reply: somebody (unauthenticated) says that the peer lost this IKE SA */
+	FX_UPDATE, /* .update: the peer says that it is there now: ESP goes there too (RFC 4555) */
+	FX_UPDATED,    /* .update: our engine_update_addresses() has its answer */
+	FX_NAT_CHANGED, /* .reply: the peer sees us at another address or port than before */
+	FX_PEER_ADDRESSES, /* .peer_addresses: where else the peer says that it can be reached */
 	FX_UNANSWERED, /* .unanswered: a request was retransmitted once more */
 	FX_FAILED,     /* .failed: a negotiation failed, explained */
 	FX_PRIVATE, /* .private_notify: a Postern notify in an authenticated INFORMATIONAL request */
@@ -177,6 +189,16 @@ enum engine_why {
 	ENGINE_WHY_LOCAL,   /* out of memory, child_install failed, signing failed */
 	ENGINE_WHY_REFUSED, /* another error notify */
 	ENGINE_WHY_IDENTITY_BUSY, /* same identity, other instance, and the old one still answers */
+};
+
+enum engine_update {
+	ENGINE_UPDATE_DONE,
+	/*
+	 * Answered, but copies of the request took several ways, and the peer may have believed another
+	 * one than we use now: call engine_update_addresses() once more.
+	 */
+	ENGINE_UPDATE_AGAIN,
+	ENGINE_UPDATE_REFUSED, /* UNACCEPTABLE_ADDRESSES, UNEXPECTED_NAT_DETECTED: it sends to where it did */
 };
 
 struct fx_child {
@@ -237,7 +259,30 @@ struct fx {
 			uint32_t peer, ike;
 			struct engine_path path; /* where it arrived and came from */
 			bool about_child; /* FX_HINT: it is said to have lost a CHILD SA alone */
+			bool proved; /* FX_HINT: and proved, by the token of RFC 6290: the SA is gone */
+			/*
+			 * FX_REPLY: the peer is where this came from and can read there: COOKIE2 came back
+			 * (RFC 4555 s3.7), or without MOBIKE any answer.
+			 */
+			bool routable;
 		} reply;
+		struct {
+			uint32_t peer, ike;
+			struct engine_path path; /* the new one */
+			size_t bytes;		 /* FX_UPDATE: of the request that came from there */
+			/*
+			 * FX_UPDATE: another address than before; the engine asks for COOKIE2 there, until
+			 * an FX_REPLY that is routable little may go there.
+			 */
+			bool unproved;
+			enum engine_update result; /* FX_UPDATED */
+			uint16_t notify; /* FX_UPDATED, REFUSED: the peer's word */
+		} update;
+		struct {
+			uint32_t peer, ike;
+			struct addr addr[ENGINE_ADDRS_MAX];
+			size_t count; /* 0: nowhere else (any more) */
+		} peer_addresses;
 		struct {
 			uint32_t peer, ike;
 			uint32_t tries;	   /* transmissions so far, 2 = first retransmission */
@@ -359,9 +404,25 @@ int engine_retransmit(struct engine *e, uint64_t now_ms, uint32_t ike,
 int engine_set_path(struct engine *e, uint64_t now_ms, uint32_t ike, const struct engine_path *path,
 		    struct fx_list *fx);
 /**
+ * engine_update_addresses() - As engine_set_path(), and the peer is told by UPDATE_SA_ADDRESSES as the next
+ * request of this IKE SA (RFC 4555 s3.5); what is outstanding keeps its bytes and is answered first.
+ * The answer comes as FX_UPDATED, of the last call alone. 0; -ENOENT; -EOPNOTSUPP: no MOBIKE, or it is
+ * the peer's part (it initiated, and is no Postern): the path has moved all the same.
+ */
+int engine_update_addresses(struct engine *e, uint64_t now_ms, uint32_t ike,
+			    const struct engine_path *path, struct fx_list *fx);
+/**
+ * engine_local_addresses() - This machine's own addresses that a peer could send to; @count of them are
+ * taken up to ENGINE_ADDRS_MAX. MOBIKE peers are told those that are not the one they know, and told
+ * again when the list changes.
+ */
+void engine_local_addresses(struct engine *e, uint64_t now_ms, const struct addr *addr,
+			    size_t count, struct fx_list *fx);
+/**
  * engine_liveness() - Ask for proof of life: an empty INFORMATIONAL, with NAT detection hashes of the
- * present path. Does nothing but return 0 while any request of ours is outstanding (that one's
- * answer is the proof). -ENOENT: no such established IKE SA.
+ * present path and COOKIE2 where the peer has MOBIKE. Does nothing but return 0 while any request of ours is
+ * outstanding (that one's answer is the proof), unless that one proves no path (FX_REPLY, routable): then
+ * this follows it. -ENOENT: no such established IKE SA.
  */
 int engine_liveness(struct engine *e, uint64_t now_ms, uint32_t ike, struct fx_list *fx);
 /** engine_private() - Queue an INFORMATIONAL with one private notify; @type 40960..65535. */
@@ -411,7 +472,8 @@ struct engine_child_info {
 struct engine_ike_info {
 	uint32_t ike, peer;
 	uint64_t spi_i, spi_r;
-	bool initiator, established, postern, nat_local, nat_remote;
+	bool initiator, established, postern, mobike, nat_local, nat_remote;
+	bool qcd; /* the peer gave a token (RFC 6290) */
 	const char *state;
 	struct engine_path path;
 	uint64_t since_ms, rekey_at_ms, reply_ms; /* reply_ms: t_reply, 0: never */

@@ -63,15 +63,11 @@ int engine_set_path(struct engine *e, uint64_t now_ms, uint32_t ike, const struc
 		    struct fx_list *fx)
 {
 	struct ike_sa *sa = sa_by_handle(e, ike);
-	bool moved;
 
 	if (!sa)
 		return -ENOENT;
-	moved = !engine_path_eq(&sa->path, path) || sa->path.ifindex != path->ifindex;
-	sa->path = *path;
 	engine_enter(e, now_ms, fx);
-	if (moved && sa->win.outstanding)
-		request_resend(e, sa, NULL);
+	sa_set_path(e, sa, path);
 	engine_leave(e);
 	return 0;
 }
@@ -100,7 +96,7 @@ int engine_liveness(struct engine *e, uint64_t now_ms, uint32_t ike, struct fx_l
 {
 	struct ike_sa *sa = established(e, ike);
 
-	if (sa && sa->win.outstanding)
+	if (sa && sa->win.outstanding && (!sa->mobike || sa->out.has_cookie2))
 		return 0;
 	return queue(e, now_ms, sa, TASK_LIVENESS, 0, fx);
 }
@@ -259,6 +255,8 @@ bool engine_ike_info(const struct engine *e, uint32_t ike, struct engine_ike_inf
 	i->initiator = sa->series_initiator;
 	i->established = sa->was_up;
 	i->postern = sa->postern;
+	i->mobike = sa->mobike;
+	i->qcd = sa->qcd != NULL;
 	i->nat_local = sa->nat_local;
 	i->nat_remote = sa->nat_remote;
 	i->state = sa_state_name(sa->state);

@@ -111,6 +111,9 @@ struct engine {
 	bool dates_armed;
 	struct timer dates; /* an IKE SA has certificates whose dates are not judged yet */
 
+	struct addr local[ENGINE_ADDRS_MAX]; /* of this machine, worth telling */
+	size_t local_count;
+
 	struct log_limit limit;	     /* strangers, by network */
 	struct log_limit peer_limit; /* who has proved himself, by peer */
 	uint64_t stray_since_ms; /* INVALID_IKE_SPI and INVALID_MAJOR_VERSION answers */
@@ -253,6 +256,8 @@ void path_is_smaller(struct ike_sa *sa, size_t size);
 /** reply_cut_smaller() - The stored answer too keeps to that size from now on. Uses e->plain. */
 void reply_cut_smaller(struct engine *e, struct ike_sa *sa);
 void request_resend(struct engine *e, struct ike_sa *sa, const struct engine_path *path);
+/** sa_set_path() - Its requests go there from now on, an outstanding one at once. */
+void sa_set_path(struct engine *e, struct ike_sa *sa, const struct engine_path *path);
 void resend_arm(struct engine *e, struct ike_sa *sa);
 void on_resend(struct timer *t, uint64_t now_ms);
 /** tasks_run() - Send the next queued request if the window is free. */
@@ -324,6 +329,8 @@ void nat_add_responder(struct engine *e, struct ike_build *b, uint64_t spi_i, ui
 /** nat_judge_init() - The same for an IKE_SA_INIT request, before there is an SA. */
 void nat_judge_init(const struct ike_msg *m, const struct engine_path *path, bool *nat_local,
 		    bool *nat_remote);
+/** nat_seen() - Does the peer's answer say that it sees us elsewhere than it did? False: or not at all. */
+bool nat_seen(struct ike_sa *sa, const struct ike_msg *m);
 /** nat_judge() - nat_local and nat_remote from the peer's hashes; keeps them when there are none. */
 void nat_judge(struct ike_sa *sa, const struct ike_msg *m, const struct engine_path *path);
 
@@ -574,12 +581,37 @@ void unique_heard(struct engine *e, struct ike_sa *o);
 /** unique_lost() - Somebody says that @o's far end knows it no more: newcomers go on. */
 void unique_lost(struct engine *e, struct ike_sa *o);
 
+/* mobike.c */
+enum mobike_cookie2 { MOBIKE_NOT_ASKED, MOBIKE_ABSENT, MOBIKE_WRONG, MOBIKE_SAME };
+
+/** mobike_offer() - In IKE_AUTH: MOBIKE_SUPPORTED, and where else we are. */
+void mobike_offer(struct engine *e, struct ike_build *b, const struct engine_path *path);
+/** mobike_others() - Where else the peer is, if @m says so. */
+void mobike_others(struct engine *e, struct ike_sa *sa, const struct ike_msg *m);
+/** mobike_moves() - Is it our part to say UPDATE_SA_ADDRESSES? */
+bool mobike_moves(const struct ike_sa *sa);
+/** mobike_nat_forbidden() - Has @m NO_NATS_ALLOWED, and there is one? */
+bool mobike_nat_forbidden(const struct ike_msg *m, const struct engine_path *path);
+/** mobike_cookie2_add() - To a request that is sent next: its answer proves the path. */
+void mobike_cookie2_add(struct engine *e, struct ike_sa *sa, struct ike_build *b);
+enum mobike_cookie2 mobike_cookie2_check(const struct outreq *o, const struct ike_msg *m);
+/** mobike_answer() - What an INFORMATIONAL request @m gets for it; true: mobike_move() after that. */
+bool mobike_answer(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
+		   const struct engine_path *path, struct ike_build *b);
+/** mobike_move() - The peer is at @path, by an UPDATE of so many bytes. */
+void mobike_move(struct engine *e, struct ike_sa *sa, const struct engine_path *path, size_t bytes);
+/** mobike_response() - The answer to any INFORMATIONAL of ours, by @path; may end @sa. */
+void mobike_response(struct engine *e, struct ike_sa *sa, const struct outreq *o,
+		     const struct ike_msg *m, const struct engine_path *path);
+int mobike_update_send(struct engine *e, struct ike_sa *sa, struct task *t);
+int mobike_addresses_send(struct engine *e, struct ike_sa *sa, struct task *t);
+
 /* informational.c */
 int delete_send(struct engine *e, struct ike_sa *sa, struct task *t);
 int liveness_send(struct engine *e, struct ike_sa *sa, struct task *t);
 void informational_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 			   const struct engine_path *path, uint64_t request_hash);
 void informational_response(struct engine *e, struct ike_sa *sa, struct outreq *o,
-			    const struct ike_msg *m);
+			    const struct ike_msg *m, const struct engine_path *path);
 
 #endif

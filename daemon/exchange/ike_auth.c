@@ -142,6 +142,7 @@ static int request_build(struct engine *e, struct ike_sa *sa, const uint8_t *res
 	if (!goes_childless(sa))
 		err = request_child(e, sa, b);
 	add_instance(e, sa, b);
+	mobike_offer(e, b, &sa->path);
 	pld_notify_add(b, IKEV2_MESSAGE_ID_SYNC_SUPPORTED, (struct span){ NULL, 0 });
 	pld_notify_add(b, ESP_TFC_PADDING_NOT_SUPPORTED, (struct span){ NULL, 0 });
 	return err;
@@ -288,12 +289,14 @@ static void finish_i(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 		sa->has_instance = true;
 	}
 	sa->mid_sync = ike_msg_notify(m, IKEV2_MESSAGE_ID_SYNC_SUPPORTED) != NULL;
+	sa->mobike = ike_msg_notify(m, MOBIKE_SUPPORTED) != NULL;
 	candidate_wins(e, sa);
 	sa_enter_state(e, sa, SA_UP);
 	cp_take(e, sa, m); /* they bound the selectors of the CHILD SA */
 	childless = !sa->children && !ike_msg_error(m);
 	child = first_child(e, sa, m, a);
 	come_up(e, sa, child);
+	mobike_others(e, sa, m);
 	auth_over(sa);
 	if (child)
 		child_announce(e, sa->children);
@@ -521,6 +524,8 @@ static struct child_sa *answer_child(struct engine *e, struct ike_sa *sa, const 
 		return NULL; /* nothing was asked for */
 	if (!given)
 		notify = INTERNAL_ADDRESS_FAILURE;
+	else if (sa->mobike && mobike_nat_forbidden(m, &sa->path))
+		notify = UNEXPECTED_NAT_DETECTED;
 	else if (childless) /* one of those that leave the IKE SA alone: s1.2 */
 		notify = NO_PROPOSAL_CHOSEN;
 	else
@@ -554,7 +559,10 @@ static void finish_r(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 		memcpy(sa->instance, n->data, n->len);
 		sa->has_instance = true;
 	}
+	sa->mobike = ike_msg_notify(m, MOBIKE_SUPPORTED) != NULL;
 	c = answer_child(e, sa, m, b);
+	if (sa->mobike)
+		mobike_offer(e, b, &path);
 	add_instance(e, sa, b);
 	sa->mid_sync = ike_msg_notify(m, IKEV2_MESSAGE_ID_SYNC_SUPPORTED) != NULL;
 	if (sa->mid_sync)
@@ -569,6 +577,7 @@ static void finish_r(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 		c = NULL;
 	}
 	come_up(e, sa, c != NULL);
+	mobike_others(e, sa, m);
 	auth_over(sa);
 	if (c)
 		child_announce(e, c);

@@ -406,6 +406,7 @@ static bool answer_with_keys(struct engine *e, struct ike_sa *call, const struct
 		return false;
 	}
 	nat_judge(sa, m, path);
+	nat_seen(sa, m);
 	timer_clear(&e->timers, &call->resend);
 	/* A second answer waits for the first to fail, or one responder might authenticate us twice. */
 	if (call->call->candidates > 1)

@@ -6,6 +6,7 @@
  *	HDR, SK {D(ESP, spi..)} -->			<--  HDR, SK {D(ESP, spi..)}
  *	HDR, SK {D(IKE)} -->				<--  HDR, SK {}
  *	HDR, SK {N(AUTHENTICATION_FAILED)} -->		<--  HDR, SK {}	as D(IKE): s2.21.2
+ *	HDR, SK {N(UPDATE_SA_ADDRESSES), ..} -->	<--  HDR, SK {..}	mobike.c
  */
 #include "engine_int.h"
 
@@ -39,8 +40,10 @@ int liveness_send(struct engine *e, struct ike_sa *sa, struct task *t)
 
 	if (t->kind == TASK_PRIVATE)
 		pld_notify_add(b, t->type, (struct span){ t->bytes, t->len });
-	else if (sa->postern)
+	else if (sa->postern || mobike_moves(sa))
 		nat_add_initiator(e, b, sa->spi_i, sa->spi_r, &sa->path);
+	if (sa->mobike && t->kind == TASK_LIVENESS)
+		mobike_cookie2_add(e, sa, b);
 	return request_send(e, sa, INFORMATIONAL, t);
 }
 
@@ -156,18 +159,22 @@ void informational_request(struct engine *e, struct ike_sa *sa, struct ike_msg *
 	bool refused = ike_msg_notify(m, AUTHENTICATION_FAILED) != NULL;
 	uint32_t spis[ANSWER_SPIS];
 	struct ike_build *b;
-	bool ike = refused;
+	bool ike = refused, moves;
 	uint16_t n;
 
 	n = run_deletes(e, sa, m, spis, &ike);
 	b = inner_begin(e); /* only now: a Delete may have started a request of ours */
 	if (n)
 		pld_delete_add_esp(b, spis, n);
-	if (sa->postern && ike_msg_notify(m, NAT_DETECTION_DESTINATION_IP))
+	if ((sa->postern || sa->mobike) && ike_msg_notify(m, NAT_DETECTION_DESTINATION_IP))
 		nat_add_responder(e, b, sa->spi_i, sa->spi_r, path, m);
+	moves = mobike_answer(e, sa, m, path, b);
 	if (reply_send(e, sa, INFORMATIONAL, m->hdr.id, path, request_hash))
 		return;
 	nat_judge(sa, m, path);
+	if (moves)
+		mobike_move(e, sa, path, m->raw.len);
+	mobike_others(e, sa, m);
 	private_notifies(e, sa, m, path);
 	invalid_spi_heard(e, sa, m);
 	if (!ike)
@@ -183,7 +190,7 @@ void informational_request(struct engine *e, struct ike_sa *sa, struct ike_msg *
 /* ---- answers to ours ---- */
 
 void informational_response(struct engine *e, struct ike_sa *sa, struct outreq *o,
-			    const struct ike_msg *m)
+			    const struct ike_msg *m, const struct engine_path *path)
 {
 	struct child_sa *c;
 	uint32_t conf;
@@ -200,8 +207,10 @@ void informational_response(struct engine *e, struct ike_sa *sa, struct outreq *
 		child_want(e, sa, conf, 1000);
 		break;
 	case TASK_LIVENESS:
-		if (sa->postern)
+	case TASK_UPDATE:
+		if (sa->postern || mobike_moves(sa))
 			nat_judge(sa, m, &sa->path);
+		mobike_response(e, sa, o, m, path);
 		break;
 	default:
 		break;

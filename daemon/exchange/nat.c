@@ -94,3 +94,16 @@ void nat_judge(struct ike_sa *sa, const struct ike_msg *m, const struct engine_p
 {
 	judge(m, path, sa->postern && !sa->series_initiator, &sa->nat_local, &sa->nat_remote);
 }
+
+bool nat_seen(struct ike_sa *sa, const struct ike_msg *m)
+{
+	const struct pld_notify *n = ike_msg_notify(m, NAT_DETECTION_DESTINATION_IP);
+	bool other;
+
+	if (!n || n->len != sizeof(sa->seen))
+		return false;
+	other = sa->has_seen && memcmp(sa->seen, n->data, sizeof(sa->seen)) != 0;
+	memcpy(sa->seen, n->data, sizeof(sa->seen));
+	sa->has_seen = true;
+	return other;
+}

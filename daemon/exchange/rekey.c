@@ -157,8 +157,13 @@ void rekey_ike_done(struct engine *e, struct ike_sa *from, struct ike_sa *to)
 			ike_sa_task_add(to, &from->tasks[i]);
 	}
 	from->task_count = 0;
+	to->path = from->path;
+	if (from->win.outstanding && from->out.task.kind == TASK_UPDATE)
+		ike_sa_task_first(to, &(struct task){ .kind = TASK_UPDATE });
 	to->dates = from->dates;
 	from->dates = NULL;
+	to->others = from->others;
+	from->others = NULL;
 	to->was_up = from->was_up;
 	from->was_up = false;
 	child_dues_move(from, to);

@@ -253,6 +253,8 @@ void request_resend(struct engine *e, struct ike_sa *sa, const struct engine_pat
 	if (sa->out.rt.tries == RETRANSMIT_STEP_DOWN && sa->frag && sa->out.inner)
 		cut_smaller(e, sa);
 	e->n.out_retransmits++;
+	if (path && !engine_path_eq(path, &sa->path))
+		sa->out.strayed = true;
 	send_all(e, sa, path ? path : &sa->path, &sa->out.datagrams);
 	resend_arm(e, sa);
 	f = fx_add(e, FX_UNANSWERED);
@@ -261,6 +263,19 @@ void request_resend(struct engine *e, struct ike_sa *sa, const struct engine_pat
 	f->unanswered.tries = sa->out.rt.tries;
 	f->unanswered.since_ms = sa->out.rt.first_ms;
 	f->unanswered.established = sa->was_up;
+}
+
+void sa_set_path(struct engine *e, struct ike_sa *sa, const struct engine_path *path)
+{
+	bool moved = !engine_path_eq(&sa->path, path) || sa->path.ifindex != path->ifindex;
+
+	if (!addr_eq(&sa->path.remote.addr, &path->remote.addr))
+		sa->unproved = false; /* back, or elsewhere by another's judgement */
+	sa->path = *path;
+	if (!moved || !sa->win.outstanding)
+		return;
+	sa->out.strayed = true;
+	request_resend(e, sa, NULL);
 }
 
 void on_resend(struct timer *t, uint64_t now_ms)
@@ -341,6 +356,12 @@ void tasks_run(struct engine *e, struct ike_sa *sa)
 			break;
 		case TASK_INVALID_SPI:
 			err = invalid_spi_send(e, sa, &t);
+			break;
+		case TASK_UPDATE:
+			err = mobike_update_send(e, sa, &t);
+			break;
+		case TASK_ADDRESSES:
+			err = mobike_addresses_send(e, sa, &t);
 			break;
 		case TASK_NONE:
 			break;

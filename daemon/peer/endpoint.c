@@ -58,6 +58,17 @@ enum endpoint_verdict endpoint_offer(struct endpoint_rule *r, const struct engin
 	return ENDPOINT_TRIAL;
 }
 
+bool endpoint_told(struct endpoint_rule *r, const struct engine_path *path, bool unproved,
+		   uint64_t now_ms)
+{
+	if (unproved && !r->trial_until_ms)
+		r->old = r->path;
+	r->path = *path;
+	r->moved_ms = now_ms;
+	r->trial_until_ms = unproved ? now_ms + ENDPOINT_TRIAL_MS : 0;
+	return unproved;
+}
+
 bool endpoint_proved(struct endpoint_rule *r, const struct engine_path *path)
 {
 	if (!r->trial_until_ms || !endpoint_eq(&path->remote, &r->path.remote))

@@ -42,6 +42,12 @@ void endpoint_set(struct endpoint_rule *r, const struct engine_path *path, uint6
 /** endpoint_offer() - An authentic packet came from @path. */
 enum endpoint_verdict endpoint_offer(struct endpoint_rule *r, const struct engine_path *path,
 				     uint64_t now_ms);
+/**
+ * endpoint_told() - The peer itself says, under its keys, that it is there now (RFC 4555): nothing is too soon
+ * and no address is ignored. True: on trial.
+ */
+bool endpoint_told(struct endpoint_rule *r, const struct engine_path *path, bool unproved,
+		   uint64_t now_ms);
 /** endpoint_proved() - An answer to a request of ours came from @path; true: the trial is won. */
 bool endpoint_proved(struct endpoint_rule *r, const struct engine_path *path);
 /** endpoint_expired() - True: the trial is lost, path is the old one again. */

@@ -259,12 +259,30 @@ static void offered(struct supervisor *s, const struct engine_path *path, uint32
 	s->due_ms = now_ms;
 }
 
+/* UPDATE_SA_ADDRESSES: the engine has moved already and asks for the proof; ESP follows. */
+static void told(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
+{
+	struct endpoint was = s->where.path.remote;
+	bool trial = endpoint_told(&s->where, &fx->update.path, fx->update.unproved, now_ms);
+
+	apply_path(s, fx->update.bytes);
+	if (trial && !s->asked_ms)
+		s->asked_ms = now_ms;
+	if (!trial)
+		remember_endpoint(s);
+	s->moves++;
+	ops(s)->roamed(s->env->arg, s->cfg.peer, &was, &fx->update.path.remote,
+		       trial ? "MOBIKE, new address, on trial" : "MOBIKE");
+	s->due_ms = now_ms;
+}
+
 /* An answer came: its path may be the one of the hop, or the one on trial. */
-static void answered_from(struct supervisor *s, const struct engine_path *path, uint64_t now_ms)
+static void answered_from(struct supervisor *s, const struct engine_path *path, bool routable,
+			  uint64_t now_ms)
 {
 	struct endpoint was = s->where.path.remote;
 
-	if (endpoint_proved(&s->where, path)) {
+	if (routable && endpoint_proved(&s->where, path)) {
 		apply_path(s, 0);
 		remember_endpoint(s);
 		return;
@@ -441,7 +459,11 @@ void sup_on_fx(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 			break;
 		proved(s, now_ms);
 		call_stop(s, false);
-		answered_from(s, &fx->reply.path, now_ms);
+		answered_from(s, &fx->reply.path, fx->reply.routable, now_ms);
+		break;
+	case FX_UPDATE:
+		if (fx->update.ike == s->ike)
+			told(s, fx, now_ms);
 		break;
 	case FX_REQUEST_FROM:
 		/* RFC 4555 s3.8: with MOBIKE only UPDATE_SA_ADDRESSES moves it, and only the engine

@@ -78,6 +78,8 @@ void ike_sa_free(struct ike_sa *sa)
 	outreq_clear(&sa->out);
 	ike_sa_tasks_clear(sa);
 	free(sa->due);
+	free(sa->others);
+	free(sa->qcd);
 	dates_free(sa->dates);
 	auth_ctx_free(sa->auth);
 	call_free(sa->call);
@@ -197,6 +199,23 @@ int ike_sa_task_add(struct ike_sa *sa, struct task *t)
 	}
 	sa->tasks[sa->task_count++] = *t;
 	memset(t, 0, sizeof(*t));
+	return 0;
+}
+
+int ike_sa_task_first(struct ike_sa *sa, struct task *t)
+{
+	enum task_kind kind = t->kind;
+	struct task first;
+	unsigned at = 0;
+	int err = ike_sa_task_add(sa, t);
+
+	while (at < sa->task_count && sa->tasks[at].kind != kind)
+		at++;
+	if (at == sa->task_count)
+		return err;
+	first = sa->tasks[at];
+	memmove(sa->tasks + 1, sa->tasks, at * sizeof(first));
+	sa->tasks[0] = first;
 	return 0;
 }
 

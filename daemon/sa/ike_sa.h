@@ -31,6 +31,8 @@
 #define IKE_TASKS_MAX	 16
 #define IKE_CHILDREN_MAX 64 /* of any state, LINGER included */
 #define IKE_CHILDREN_UP	 16 /* working ones; more: NO_ADDITIONAL_SAS */
+#define IKE_COOKIE2_LEN	 16 /* ours; the peer's may have 8 to 64 bytes */
+#define IKE_QCD_TOKEN_MAX 128 /* RFC 6290 s4.1; and 16 at least */
 
 enum sa_state {
 	SA_CALLING,
@@ -59,6 +61,8 @@ enum task_kind {
 	TASK_CREATE_CHILD,
 	TASK_LIVENESS,
 	TASK_INVALID_SPI, /* .spi: the peer's packet had it, we have not */
+	TASK_UPDATE,	  /* UPDATE_SA_ADDRESSES with the path of the moment it leaves */
+	TASK_ADDRESSES,	  /* our other addresses */
 	TASK_PRIVATE, /* .type, .bytes */
 };
 
@@ -108,6 +112,9 @@ struct outreq {
 	size_t inner_len;
 	uint8_t first;
 	struct retransmit rt;
+	uint8_t cookie2[IKE_COOKIE2_LEN];
+	bool has_cookie2;
+	bool strayed; /* copies of it left by several paths */
 	/* CREATE_CHILD_SA */
 	struct nonce ni;
 	struct dh *dh;
@@ -173,6 +180,18 @@ struct mid_sync {
 	struct datagrams reply;
 };
 
+/* Where else the peer can be reached, as it said (RFC 4555 s3.6). */
+struct peer_addrs {
+	struct addr addr[8];
+	size_t count;
+};
+
+/* What the peer would show had it lost the IKE SA (RFC 6290). */
+struct qcd_token {
+	size_t len;
+	uint8_t b[];
+};
+
 struct peer_entry;
 struct engine;
 
@@ -203,6 +222,11 @@ struct ike_sa {
 	bool mid_sync;	       /* RFC 6311 was agreed on */
 	struct mid_sync *sync; /* the peer's cluster asked for our message IDs; NULL: never */
 	bool frag, postern, mobike, nat_local, nat_remote;
+	bool unproved; /* by an UPDATE the path has an address from which COOKIE2 has not come back yet */
+	bool has_seen; /* seen is the NAT_DETECTION_DESTINATION_IP that the peer sent last: how it sees us */
+	uint8_t seen[20];
+	struct peer_addrs *others; /* or NULL: none */
+	struct qcd_token *qcd;	   /* or NULL: none */
 	size_t frag_max; /* largest IKE message that we send whole */
 	bool has_instance;
 	uint8_t instance[16];
@@ -269,6 +293,8 @@ void task_clear(struct task *t);
  * a no-op. 0, -ENOSPC, -ENOMEM.
  */
 int ike_sa_task_add(struct ike_sa *sa, struct task *t);
+/** ike_sa_task_first() - The same for a kind without particulars, before all that waits. */
+int ike_sa_task_first(struct ike_sa *sa, struct task *t);
 /** ike_sa_task_next() - Take the first one, which must be there, out of the queue. */
 struct task ike_sa_task_next(struct ike_sa *sa);
 /** ike_sa_task_has() - Is such a task waiting or outstanding? @spi 0: any. */

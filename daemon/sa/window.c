@@ -20,6 +20,15 @@ int datagrams_add(struct datagrams *d, const uint8_t *bytes, size_t len)
 	return 0;
 }
 
+size_t datagrams_bytes(const struct datagrams *d)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->count; i++)
+		n += d->v[i].len;
+	return n;
+}
+
 void datagrams_clear(struct datagrams *d)
 {
 	for (size_t i = 0; i < d->count; i++)

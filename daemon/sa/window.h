@@ -28,6 +28,8 @@ struct datagrams {
 /** datagrams_add() - Takes a copy of @bytes; 0 or -ENOMEM. */
 int datagrams_add(struct datagrams *d, const uint8_t *bytes, size_t len);
 void datagrams_clear(struct datagrams *d);
+/** datagrams_bytes() - Of all of them together. */
+size_t datagrams_bytes(const struct datagrams *d);
 
 #define REPLIES_PER_S 8
 

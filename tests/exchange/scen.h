@@ -28,7 +28,8 @@
 #define DELETE_CHILD  "INFORMATIONAL { D }"
 #define DELETE_IKE    "INFORMATIONAL { D(IKE) }"
 #define EMPTY	      "INFORMATIONAL { }"
-#define ALIVE	      "INFORMATIONAL { N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP) }"
+#define ALIVE	                                                                                    \
+	"INFORMATIONAL { N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP), N(COOKIE2) }"
 
 typedef void scenario(struct world *w, int a, int b);
 

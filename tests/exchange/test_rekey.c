@@ -432,10 +432,15 @@ static void the_same_request_goes_out_by_another_socket(void **s)
 	second.local.port = 51111;
 	DO(w, HOME, assert_int_equal(0, engine_retransmit(e, now, ike, &second, fx)));
 	world_run(w, 0);
-	/* The supervisors followed: home to the socket that answered, the VPS to the new source. */
+	/* Home's supervisor followed to the socket that answered; with MOBIKE the VPS has to be told so. */
 	engine_ike_info(w->host[HOME].e, ike, &i);
 	assert_int_equal(i.path.local.port, 51111);
 	assert_int_equal(w->host[VPS].from_other_path, 1);
+	engine_ike_info(w->host[VPS].e, w->host[VPS].ike, &i);
+	assert_int_equal(i.path.remote.port, 40000);
+	DO(w, HOME, assert_int_equal(0, engine_update_addresses(e, now, ike, &second, fx)));
+	world_run(w, 0);
+	assert_int_equal(w->host[VPS].updates, 1);
 	engine_ike_info(w->host[VPS].e, w->host[VPS].ike, &i);
 	assert_int_equal(i.path.remote.port, 51111);
 	settled(w);

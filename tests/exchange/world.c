@@ -284,17 +284,33 @@ static void apply_one(struct world *w, int i, struct fx *f)
 		break;
 	case FX_REPLY:
 		h->replies++;
+		h->last_reply = *f;
 		if (!h->never_set_path)
 			DO(w, i, engine_set_path(e, now, f->reply.ike, &f->reply.path, fx));
 		break;
 	case FX_REQUEST_FROM:
 		h->from_other_path++;
 		h->last_from = *f;
-		if (!h->never_set_path)
+		if (!h->never_set_path && !h->last_up.up.mobike) /* RFC 4555 s3.8 */
 			DO(w, i, engine_set_path(e, now, f->reply.ike, &f->reply.path, fx));
+		break;
+	case FX_UPDATE:
+		h->updates++;
+		h->last_update = *f;
+		break;
+	case FX_UPDATED:
+		h->updated++;
+		h->last_updated = *f;
+		break;
+	case FX_NAT_CHANGED:
+		h->nat_changed++;
+		break;
+	case FX_PEER_ADDRESSES:
+		h->last_others = *f;
 		break;
 	case FX_HINT:
 		h->hints++;
+		h->last_hint = *f;
 		break;
 	case FX_UNANSWERED:
 		h->unanswered++;

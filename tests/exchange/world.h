@@ -69,7 +69,8 @@ struct host {
 	unsigned up, down, child_up, child_rekeyed, child_down, ike_rekeyed, failed, replies;
 	unsigned unanswered, hints, private_count, sent;
 	struct fx last_down, last_failed, last_up, last_addresses, last_private, last_from;
-	unsigned from_other_path;
+	struct fx last_update, last_updated, last_others, last_reply, last_hint;
+	unsigned from_other_path, updates, updated, nat_changed;
 };
 
 struct flight {

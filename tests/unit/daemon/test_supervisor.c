@@ -302,7 +302,7 @@ static void comes_up(uint32_t ike, const char *from)
 
 static void reply_from(uint32_t sock, const char *from)
 {
-	struct fx fx = { .kind = FX_REPLY };
+	struct fx fx = { .kind = FX_REPLY, .reply.routable = true };
 
 	fx.reply.ike = s.ike;
 	fx.reply.path.sock = sock;
