@@ -307,6 +307,7 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	p->name = s->name;
 	p->line = s->line;
 	p->port = (uint16_t)conf_uint(s, "port");
+	p->interface = conf_text(s, "interface");
 	p->start = (enum config_start)conf_uint(s, "start");
 	p->remote_id = take_id(s, "identity");
 	p->local_id =
@@ -404,7 +405,8 @@ struct config *config_make(struct conf *c)
 	children = child_sections(c, &child_count);
 	n = 0;
 	cfg->by_name = calloc(cfg->peer_count + 1, sizeof(*cfg->by_name));
-	if (!cfg->peers || !cfg->by_name || !children || config_take_pools(cfg))
+	if (!cfg->peers || !cfg->by_name || !children || config_take_pools(cfg) ||
+	    config_take_wans(cfg))
 		goto nomem;
 	while ((s = conf_next(c, "peer", s))) {
 		struct config_peer *p = &cfg->peers[n];
@@ -466,6 +468,7 @@ void config_free(struct config *cfg)
 	free(cfg->peers);
 	free(cfg->by_name);
 	config_free_pools(cfg);
+	free(cfg->wans);
 	conf_free(cfg->conf);
 	free(cfg);
 }
@@ -660,7 +663,8 @@ unsigned config_peer_diff(const struct config_peer *a, const struct config_peer 
 	    !same_array(a->assign, a->assign_count, b->assign, b->assign_count, sizeof(*a->assign)))
 		diff |= CONFIG_DIFF_ROUTES | CONFIG_DIFF_POLICY;
 	call = a->address_count == b->address_count && a->port == b->port && a->start == b->start &&
-	       a->retry_max_ms == b->retry_max_ms && a->keepalive_ms == b->keepalive_ms;
+	       a->retry_max_ms == b->retry_max_ms && a->keepalive_ms == b->keepalive_ms &&
+	       same_text(a->interface, b->interface);
 	for (size_t i = 0; call && i < a->address_count; i++)
 		call = same_text(a->address[i].name, b->address[i].name);
 	if (!call)

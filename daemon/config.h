@@ -26,6 +26,7 @@
 #define CONFIG_DNS_MAX	    8  /* name servers that a peer is told */
 #define CONFIG_POOL_V6_LEN  64 /* shortest IPv6 prefix of a pool */
 #define CONFIG_HOOK_MAX	    1024
+#define CONFIG_WANS_MAX	    16
 #define CONFIG_CHILDREN_MAX 16	 /* [child] sections of one peer */
 #define CONFIG_TS_MAX	    32	 /* selectors on one side of a CHILD SA */
 #define CONFIG_PORT_ESP	    4500 /* RFC 3948 */
@@ -89,6 +90,14 @@ struct config_pool {
 	size_t dns_count;
 };
 
+/* A line out, by its interface. */
+struct config_wan {
+	const char *name;
+	unsigned line;
+	const char *interface;
+	uint32_t priority; /* the least is preferred */
+};
+
 struct config_peer {
 	uint32_t
 	    id; /* 1.., stable over reloads as long as the section's name is: config_adopt_ids() */
@@ -98,6 +107,7 @@ struct config_peer {
 	struct config_host *address;
 	size_t address_count;
 	uint16_t port; /* where it listens */
+	const char *interface; /* by which alone packets leave for it; NULL: any */
 	enum config_start start;
 
 	struct config_id local_id; /* ours towards this peer */
@@ -161,6 +171,8 @@ struct config {
 	const struct proposals *ike_proposals, *esp_proposals; /* NULL: what this CPU does best */
 	struct config_proposals *proposal_lists; /* every list that the file has, each once */
 
+	struct config_wan *wans; /* none: each interface that leads to a peer is a way out */
+	size_t wan_count;
 	struct config_pool *pools;
 	size_t pool_count;
 	struct config_peer *peers; /* in file order */
@@ -207,6 +219,8 @@ int config_adopt_ids(struct config *cfg, const struct config *old);
 unsigned config_peer_diff(const struct config_peer *a, const struct config_peer *b);
 
 const struct config_peer *config_peer_find(const struct config *cfg, const char *name);
+/** config_wan_on() - The section [wan NAME] with that interface, or NULL. */
+const struct config_wan *config_wan_on(const struct config *cfg, const char *interface);
 /** config_pool_has() - Has it addresses of @family? @p may be NULL. */
 bool config_pool_has(const struct config_pool *p, int family);
 /**

@@ -406,12 +406,14 @@ void config_check(struct config *cfg)
 		check_call(cfg, p, s);
 		check_selectors(cfg, p);
 		config_check_peer_pool(cfg, p, s);
+		config_check_peer_ways(cfg, p, s);
 		if (p->assign_count > CONFIG_ADDRS_MAX)
 			conf_error(cfg->conf, conf_line(s, "assign"),
 				   "%zu addresses for [peer %s]; allowed: up to %d",
 				   p->assign_count, p->name, CONFIG_ADDRS_MAX);
 	}
 	config_check_pools(cfg);
+	config_check_wans(cfg);
 	check_owners(cfg);
 	check_addresses(cfg);
 	check_identities(cfg);

@@ -13,6 +13,11 @@ void config_free_pools(struct config *cfg);
 void config_check_pools(struct config *cfg);
 void config_check_peer_pool(struct config *cfg, const struct config_peer *p,
 			    const struct conf_section *s);
+/* config_wan.c */
+int config_take_wans(struct config *cfg);
+void config_check_wans(struct config *cfg);
+void config_check_peer_ways(struct config *cfg, const struct config_peer *p,
+			    const struct conf_section *s);
 /** config_check() - All that needs more than one key: adds errors to cfg->conf. */
 void config_check(struct config *cfg);
 

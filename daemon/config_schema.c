@@ -209,6 +209,10 @@ static const struct conf_key peer_keys[] = {
 	  .max = 65535,
 	  .dflt = "4500",
 	  .help = "UDP port at which it listens" },
+	{ .name = "interface",
+	  .type = CONF_STRING,
+	  .check = check_tun,
+	  .help = "network device by which alone packets leave for it; any that leads there" },
 	{ .name = "start",
 	  .type = CONF_ENUM,
 	  .words = start_words,
@@ -366,6 +370,20 @@ static const struct conf_key pool_keys[] = {
 	  .help = "name servers that those peers are told when they ask" },
 };
 
+static const struct conf_key wan_keys[] = {
+	{ .name = "interface",
+	  .type = CONF_STRING,
+	  .flags = CONF_REQUIRED,
+	  .check = check_tun,
+	  .help = "network device of this line; it may come and go" },
+	{ .name = "priority",
+	  .type = CONF_UINT,
+	  .min = 1,
+	  .max = 1000,
+	  .dflt = "100",
+	  .help = "the line with the least is used while it works" },
+};
+
 static const struct conf_kind kinds[] = {
 	{ "posternd", CONF_NEEDED, CONF_STRING, posternd_keys, CONF_COUNT(posternd_keys),
 	  "The daemon itself." },
@@ -375,6 +393,8 @@ static const struct conf_kind kinds[] = {
 	  "One for each CHILD SA with a peer that has several." },
 	{ "pool", CONF_NAMED, CONF_STRING, pool_keys, CONF_COUNT(pool_keys),
 	  "Addresses for peers that call us and have no assign." },
+	{ "wan", CONF_NAMED, CONF_STRING, wan_keys, CONF_COUNT(wan_keys),
+	  "One for each line out; without any, each interface that leads to a peer." },
 };
 
 const struct conf_schema config_schema = { kinds, CONF_COUNT(kinds) };

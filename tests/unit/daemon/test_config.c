@@ -183,6 +183,31 @@ static void a_pool_may_hold_what_is_somebodys(void **state)
 	    "16: assign = 10.99.0.2 overlaps with assign = 10.99.0.2 of peer home in line 12");
 }
 
+static void lines_out_have_an_interface_each(void **state)
+{
+	struct config *cfg = good(VPS "[wan dsl]\ninterface = ppp0\npriority = 10\n"
+				      "[wan mobile]\ninterface = wwan0\n" HOME "interface = wwan0\n");
+
+	(void)state;
+	assert_int_equal(cfg->wan_count, 2);
+	assert_int_equal(config_wan_on(cfg, "ppp0")->priority, 10);
+	assert_int_equal(config_wan_on(cfg, "wwan0")->priority, 100);
+	assert_null(config_wan_on(cfg, "eth0"));
+	assert_string_equal(cfg->peers[0].interface, "wwan0");
+	config_free(cfg);
+
+	bad(VPS "[wan a]\ninterface = ppp0\n[wan b]\ninterface = ppp0\n",
+	    "10: interface = ppp0 is that of [wan a] too (line 7); each has its own");
+	bad(VPS "[wan a]\ninterface = postern0\n", "8: interface = postern0 is the tunnel device itself; name the one that leads to the "
+	    "internet");
+	bad(VPS "[wan a]\ninterface = ppp0\n" HOME "interface = eth0\n",
+	    "13: interface = eth0: no [wan NAME] has it; add one, or remove the sections: without "
+	    "any, each interface counts");
+	bad(VPS HOME "interface = postern0\n",
+	    "11: interface = postern0 is the tunnel device itself; name the one that leads to "
+	    "[peer home]");
+}
+
 static void a_hook_is_roots_and_nobody_elses_to_change(void **state)
 {
 	char why[CONF_WHY_MAX];
@@ -660,6 +685,7 @@ int main(void)
 		cmocka_unit_test(a_pool_that_cannot_be_is_refused),
 		cmocka_unit_test(a_pool_may_hold_what_is_somebodys),
 		cmocka_unit_test(another_pool_is_a_difference),
+		cmocka_unit_test(lines_out_have_an_interface_each),
 		cmocka_unit_test(a_hook_is_roots_and_nobody_elses_to_change),
 		cmocka_unit_test(selectors_carry_protocol_and_port),
 		cmocka_unit_test(a_peer_has_its_own_proposals_or_those_of_all),
