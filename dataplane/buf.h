@@ -12,6 +12,7 @@
  *	struct tunw	what is written: an iovec list into received bufs (offload.h)
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -55,6 +56,7 @@ struct txbatch {
 	uint16_t seg; /* size of each packet but the last, which may be shorter */
 	unsigned pkts;
 	uint8_t ecn;
+	bool cut; /* may be fragmented on its way: sent without DF */
 	const struct ep *ep; /* identity only, and only while it grows within one turn */
 	struct sock *sock;
 	struct sockaddr_storage to;

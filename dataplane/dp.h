@@ -159,6 +159,20 @@ int dp_peer_networks(struct dp *dp, uint32_t peer, const struct prefix *nets, si
 /** dp_peer_remove() - With all its SAs and networks. Unknown: nothing happens. */
 void dp_peer_remove(struct dp *dp, uint32_t peer);
 
+/**
+ * dp_peer_set_mtu() - How large an outer packet may be on the way to @peer: what does not fit is cut or
+ * answered, and MSS is clamped to it. Dummies of a wished size are not held to it.
+ * @path_mtu: bytes with the outer IP header; 0: not known. Returns 0 or -ENOENT.
+ */
+int dp_peer_set_mtu(struct dp *dp, uint32_t peer, uint16_t path_mtu);
+/** dp_peer_inner_mtu() - The largest inner packet that this gives now; 0: not known. Any thread. */
+uint16_t dp_peer_inner_mtu(const struct dp *dp, uint32_t peer);
+/**
+ * dp_peer_set_rate() - From now on no more than that passes; what is above is dropped.
+ * @out_bits_s, @in_bits_s: of inner packets to and from the peer; 0: no limit. Returns 0 or -ENOENT.
+ */
+int dp_peer_set_rate(struct dp *dp, uint32_t peer, uint64_t out_bits_s, uint64_t in_bits_s);
+
 struct dp_activity {
 	uint64_t tx_data_ms; /* last inner packet that left, dummies not counted; 0: never */
 	uint64_t tx_any_ms;  /* last ESP packet of any kind or 0xFF that left */
@@ -168,6 +182,7 @@ struct dp_activity {
 	    rx_path_bytes; /* outer bytes received from the present tuple since dp_peer_set() */
 	uint64_t tx_path_bytes;			       /* outer bytes sent to it since then */
 	uint64_t tx_pkts, tx_bytes, rx_pkts, rx_bytes; /* inner; for ever */
+	uint64_t tx_limited_pkts, rx_limited_pkts;     /* dropped for the peer's rate; for ever */
 };
 /** dp_peer_activity() - A consistent enough snapshot; -ENOENT. Any thread. */
 int dp_peer_activity(const struct dp *dp, uint32_t peer, struct dp_activity *a);
@@ -304,6 +319,9 @@ enum dp_event_kind {
 	DP_EV_FIRST_IN, /* first authentic packet on an inbound SA (RFC 7296 s2.8) */
 	DP_EV_ICMP,  /* the kernel heard an ICMP error for a datagram of ours; a hint, forgeable */
 	DP_EV_PROBE, /* an authenticated dummy with a token */
+	DP_EV_STALLED, /* large inner packets are sent that may not arrive: TCP repeats itself, or it is
+			  not TCP and nobody can tell; peer. At most two a second and peer */
+	DP_EV_TOO_BIG, /* the device took no datagram of this size; peer, or DP_PEERS_MAX; two a second */
 	DP_EV_UNKNOWN_SPI, /* ESP under no SPI of ours from where a peer is: at most 8 a second and
 			      worker, for anybody can make such a packet; spi, peer, path */
 };
@@ -312,7 +330,7 @@ struct dp_event {
 	enum dp_event_kind kind;
 	uint64_t at_ms;
 	uint32_t peer;	     /* not for IKE; ICMP: DP_PEERS_MAX when no peer has that tuple */
-	uint32_t spi;	     /* ENDPOINT, REKEY, EXPIRED, FIRST_IN, PROBE */
+	uint32_t spi;	     /* ENDPOINT, REKEY, EXPIRED, FIRST_IN, PROBE; ICMP: as quoted, 0: not ESP or too short */
 	uint32_t generation; /* of that SA */
 	bool outbound;	     /* REKEY, EXPIRED: which direction */
 	bool dummy;	     /* ENDPOINT: the packet was a dummy, not data */
@@ -364,6 +382,10 @@ bool dp_event_next(struct dp *dp, struct dp_event *ev);
 	X(DP_IN_WRITES, "in_tun_writes")                                                           \
 	X(DP_IN_IKE, "in_ike")                                                                     \
 	X(DP_IN_KEEPALIVE, "in_nat_keepalives")                                                    \
+	X(DP_OUT_RECUT, "tcp_recut")                                                               \
+	X(DP_OUT_FRAGMENTED, "inner_fragmented")                                                   \
+	X(DP_OUT_WITHOUT_DF, "outer_may_fragment")                                                 \
+	X(DP_TOO_BIG_TOLD, "too_big_answered")                                                     \
 	X(DP_MSS_CLAMPED, "mss_clamped")                                                           \
 	X(DP_HANDED_OVER, "handed_to_other_worker")                                                \
 	X(DP_GSO_FALLBACK, "gso_fallbacks")                                                        \
@@ -383,6 +405,9 @@ bool dp_event_next(struct dp *dp, struct dp_event *ev);
 	X(DP_DROP_HARD_LIMIT, "sa_hard_limit")                                                     \
 	X(DP_DROP_SEAL, "seal_failed")                                                             \
 	X(DP_DROP_NO_BUF, "no_buffer")                                                             \
+	X(DP_DROP_INNER_BIG, "inner_too_big")                                                      \
+	X(DP_DROP_RATE_OUT, "rate_limit_out")                                                      \
+	X(DP_DROP_RATE_IN, "rate_limit_in")                                                        \
 	X(DP_DROP_TOO_BIG, "datagram_too_big")                                                     \
 	X(DP_DROP_SEND, "send_failed")                                                             \
 	X(DP_DROP_HANDOVER_FULL, "handover_full")                                                  \

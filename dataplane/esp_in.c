@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The inbound way of one ESP packet, from the SPI to the merge. */
+#include "fit.h"
 #include "probe.h"
 #include "worker.h"
 
@@ -132,6 +133,17 @@ static void dummy_in(struct worker *w, struct sa_in *sa, const struct rx *rx,
 	worker_event(w, &ev);
 }
 
+/* The way back has its own size: what the far end's TCP is told must fit both. */
+static uint16_t clamp_to(const struct worker *w, const struct peer *p)
+{
+	uint16_t mtu = atomic_load_explicit(&w->dp->tun_mtu, memory_order_relaxed), max;
+	const struct sa_out *out = atomic_load_explicit(&p->out, memory_order_acquire);
+	const struct ep *ep = atomic_load_explicit(&p->ep, memory_order_acquire);
+
+	max = out ? fit_inner(p, ep, &out->key.shape) : UINT16_MAX;
+	return max < mtu ? max : mtu;
+}
+
 static enum dp_verdict inner_in(struct worker *w, struct sa_in *sa, const struct rx *rx,
 				struct esp_inner *in, struct buf *b)
 {
@@ -146,9 +158,10 @@ static enum dp_verdict inner_in(struct worker *w, struct sa_in *sa, const struct
 		return DP_DROP_SELECTOR;
 	if (!decap_ecn(in->data, rx->tos))
 		return DP_DROP_ECN;
-	if (k.proto == PKT_TCP &&
-	    pkt_clamp_mss(in->data, &k, atomic_load_explicit(&w->dp->tun_mtu, memory_order_relaxed),
-			  false))
+	if (!limit_take(&sa->peer->in_limit, w->now_ms, 1, k.total))
+		return DP_DROP_RATE_IN;
+	if (k.proto == PKT_TCP && pkt_is_syn(in->data, &k) &&
+	    pkt_clamp_mss(in->data, &k, clamp_to(w, sa->peer), false))
 		worker_count(w, DP_MSS_CLAMPED);
 	count_add(&sa->pkts, 1);
 	count_add(&sa->bytes, k.total);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "clock.h"
+#include "fit.h"
 #include "secret.h"
 #include "worker.h"
 
@@ -178,8 +179,43 @@ int dp_peer_activity(const struct dp *dp, uint32_t id, struct dp_activity *a)
 	a->tx_bytes = count_get(&p->tx_bytes);
 	a->rx_pkts = count_get(&p->rx_pkts);
 	a->rx_bytes = count_get(&p->rx_bytes);
+	a->tx_limited_pkts = count_get(&p->out_limit.dropped_pkts);
+	a->rx_limited_pkts = count_get(&p->in_limit.dropped_pkts);
 	a->rx_path_bytes = ep ? count_get(&ep->rx_bytes) : 0;
 	a->tx_path_bytes = ep ? count_get(&ep->tx_bytes) : 0;
+	return 0;
+}
+
+int dp_peer_set_mtu(struct dp *dp, uint32_t id, uint16_t path_mtu)
+{
+	struct peer *p = get_peer(dp, id);
+
+	if (!p)
+		return -ENOENT;
+	atomic_store_explicit(&p->path_mtu, path_mtu, memory_order_relaxed);
+	return 0;
+}
+
+uint16_t dp_peer_inner_mtu(const struct dp *dp, uint32_t id)
+{
+	const struct peer *p = get_peer(dp, id);
+	const struct sa_out *out = p ? atomic_load(&p->out) : NULL;
+	uint16_t max = out ? fit_inner(p, atomic_load(&p->ep), &out->key.shape) : UINT16_MAX;
+
+	return max == UINT16_MAX ? 0 : max;
+}
+
+int dp_peer_set_rate(struct dp *dp, uint32_t id, uint64_t out_bits_s, uint64_t in_bits_s)
+{
+	struct peer *p = get_peer(dp, id);
+
+	if (!p)
+		return -ENOENT;
+	/* An unchanged one goes on from where it is. */
+	if (count_get(&p->out_limit.bits_s) != out_bits_s)
+		limit_set(&p->out_limit, out_bits_s);
+	if (count_get(&p->in_limit.bits_s) != in_bits_s)
+		limit_set(&p->in_limit, in_bits_s);
 	return 0;
 }
 

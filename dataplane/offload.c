@@ -54,6 +54,7 @@ static enum dp_verdict gso_init(struct split *s, const struct virtio_net_hdr *v)
 	s->payload = s->k.total - s->head;
 	s->count = (unsigned)((s->payload + s->gso - 1) / s->gso);
 	memcpy(s->saved, s->p, s->head);
+	s->take = s->count;
 	return DP_OUT_PKT;
 }
 
@@ -70,9 +71,9 @@ enum dp_verdict split_init(struct split *s, const struct virtio_net_hdr *v, uint
 
 	*clamped = false;
 	s->i = 0;
-	s->count = 1;
+	s->count = s->take = 1;
 	s->gso = 0;
-	s->tcp = false;
+	s->tcp = s->frag = s->whole = false;
 	if (v && v->gso_type != VIRTIO_NET_HDR_GSO_NONE)
 		return gso_init(s, v);
 	if (s->k.proto == PKT_TCP)
@@ -106,12 +107,28 @@ static void fix_udp(struct split *s, uint8_t *ip, size_t slice)
 		udp[6] = udp[7] = 0xff;
 }
 
+/* RFC 791 s3.2; an option that is not to be copied becomes No Operation in all but the first. */
+static void fix_fragment(const struct split *s, uint8_t *ip)
+{
+	uint16_t field = get16(ip + 6), off = (uint16_t)((field & 0x1fff) + s->i * (s->gso / 8));
+	bool more = field & 0x2000 || s->i + 1 < s->count;
+
+	put16(ip + 6, (uint16_t)((field & 0xc000) | (more ? 0x2000 : 0) | off));
+	for (size_t at = 20, n; s->i && at < s->head && ip[at]; at += n) {
+		n = ip[at] == 1 ? 1 : at + 1 < s->head ? ip[at + 1] : 0;
+		if (!n || (n == 1 && ip[at] != 1) || at + n > s->head)
+			break;
+		if (!(ip[at] & 0x80))
+			memset(ip + at, 1, n);
+	}
+}
+
 bool split_next(struct split *s, struct piece *piece)
 {
 	size_t slice, at;
 	uint8_t *ip;
 
-	if (s->i >= s->count)
+	if (s->i >= s->take)
 		return false;
 	if (!s->gso) {
 		piece->data = s->p;
@@ -125,14 +142,17 @@ bool split_next(struct split *s, struct piece *piece)
 	memcpy(ip, s->saved, s->head);
 	if (s->k.ver == 4) {
 		put16(ip + 2, (uint16_t)(s->head + slice));
-		put16(ip + 4, (uint16_t)(get16(ip + 4) + s->i));
+		if (s->frag)
+			fix_fragment(s, ip);
+		else
+			put16(ip + 4, (uint16_t)(get16(ip + 4) + s->i));
 		csum_ipv4_header(ip);
 	} else {
 		put16(ip + 4, (uint16_t)(s->head + slice - 40));
 	}
 	if (s->tcp)
 		fix_tcp(s, ip, slice);
-	else
+	else if (!s->frag)
 		fix_udp(s, ip, slice);
 	piece->data = ip;
 	piece->len = s->head + slice;

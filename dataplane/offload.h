@@ -39,7 +39,10 @@ struct split {
 	size_t payload; /* behind them */
 	uint16_t gso;	/* payload bytes of a piece; 0: the packet is one piece */
 	bool tcp;
+	bool frag;  /* the pieces are IPv4 fragments */
+	bool whole; /* the outer datagram may be fragmented */
 	unsigned count, i;
+	unsigned take; /* how many of count leave; the others are dropped */
 	uint8_t saved[SPLIT_HEAD_MAX];
 };
 
@@ -61,10 +64,14 @@ enum dp_verdict split_parse(struct split *s, uint8_t *p, size_t len);
  */
 enum dp_verdict split_init(struct split *s, const struct virtio_net_hdr *v, uint16_t mtu,
 			   bool *clamped);
-/** split_bytes() - What all pieces have together. */
+/** split_bytes() - What the pieces that leave have together. */
 static inline size_t split_bytes(const struct split *s)
 {
-	return s->gso ? s->payload + (size_t)s->count * s->head : s->k.total;
+	size_t payload = (size_t)s->take * s->gso;
+
+	if (!s->gso)
+		return s->take ? s->k.total : 0;
+	return (payload < s->payload ? payload : s->payload) + (size_t)s->take * s->head;
 }
 /**
  * split_next() - The next piece; false after the last.

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "dp.h"
+#include "limit.h"
 #include "rtab.h"
 
 struct sa_in;
@@ -36,6 +37,9 @@ struct peer {
 	_Atomic uint64_t acquire_ms;  /* last DP_EV_ACQUIRE */
 	_Atomic uint64_t tx_data_ms, tx_any_ms, rx_auth_ms, rx_data_ms;
 	_Atomic uint64_t tx_pkts, tx_bytes, rx_pkts, rx_bytes;
+	_Atomic uint16_t path_mtu; /* outer packet; 0: not known, whatever the socket takes */
+	uint64_t stalled_ms;	   /* last DP_EV_STALLED; the owner's */
+	struct limit out_limit, in_limit;
 	/* the control thread's own */
 	struct prefix *nets;
 	size_t net_count;

@@ -89,6 +89,12 @@ void csum_ipv4_header(uint8_t *ip);
  */
 bool pkt_clamp_mss(uint8_t *p, const struct pkt *k, uint16_t mtu, bool partial);
 
+/** pkt_is_syn() - A TCP packet with SYN, whole enough to be looked into. */
+static inline bool pkt_is_syn(const uint8_t *p, const struct pkt *k)
+{
+	return k->proto == PKT_TCP && !k->fragment && k->l4 + 20u <= k->total && p[k->l4 + 13] & 2;
+}
+
 /** pkt_ecn() - The ECN field of the IP header at @p. */
 static inline uint8_t pkt_ecn(const uint8_t *p)
 {

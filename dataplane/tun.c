@@ -5,6 +5,7 @@
 #include <linux/if_tun.h>
 #include <sys/ioctl.h>
 
+#include "fit.h"
 #include "log.h"
 #include "probe.h"
 #include "worker.h"
@@ -103,6 +104,8 @@ static enum dp_verdict seal_unit(struct worker *w, struct sa_out *sa, struct ep 
 	enum dp_verdict v = DP_OUT_PKT;
 	struct piece piece;
 
+	if (s->whole)
+		udp_flush(w); /* its batch is its own */
 	esp_key_use(&sa->key, w->now_ms);
 	while (split_next(s, &piece)) {
 		size_t len = esp_len(&sa->key.shape, piece.len);
@@ -122,33 +125,57 @@ static enum dp_verdict seal_unit(struct worker *w, struct sa_out *sa, struct ep 
 			break;
 		}
 		udp_queue(w, len);
+		if (s->whole) {
+			w->tx->cut = true;
+			udp_flush(w);
+		}
 	}
 	esp_key_done(&sa->key);
 	return v;
 }
 
-static enum dp_verdict send_unit(struct worker *w, struct sa_out *sa, struct split *s)
+/* What is above the peer's rate stays behind; of fragments none is of use without the others. */
+static void police(struct worker *w, struct peer *p, struct split *s)
 {
-	struct ep *ep = atomic_load_explicit(&sa->peer->ep, memory_order_acquire);
+	unsigned n = s->frag ? 1 : s->count,
+		 take = limit_take(&p->out_limit, w->now_ms, n, split_bytes(s));
+
+	if (take == n)
+		return;
+	s->take = take;
+	stats_add(&w->stats, DP_DROP_RATE_OUT, s->count - take);
+}
+
+static enum dp_verdict send_unit(struct worker *w, struct sa_out *sa, struct ep *ep,
+				 struct split *s, uint16_t max)
+{
 	const struct esp_shape *h = &sa->key.shape;
-	size_t inner = split_bytes(s),
-	       outer = inner + s->count * ((size_t)h->head_len + 2 + h->align - 1 + h->icv_len);
+	size_t inner, outer;
 	enum dp_verdict v;
 	uint64_t seq;
 
 	if (!ep)
 		return DP_DROP_NO_ENDPOINT;
+	fit_watch(w, sa->peer, s);
+	v = fit_unit(w, sa, s, max);
+	if (v != DP_OUT_PKT)
+		return v;
+	police(w, sa->peer, s);
+	if (!s->take)
+		return DP_OUT_PKT;
+	inner = split_bytes(s);
+	outer = inner + s->take * ((size_t)h->head_len + 2 + h->align - 1 + h->icv_len);
 	if (!ep_may_send(ep, outer))
 		return DP_DROP_BUDGET;
 	/* The queueing discipline has its place here: behind the lookup, before numbers are taken. */
-	v = sa_out_next_seq(sa, s->count, inner, &seq);
+	v = sa_out_next_seq(sa, s->take, inner, &seq);
 	if (v != DP_OUT_PKT) {
 		expired(w, sa);
 		return v;
 	}
 	v = seal_unit(w, sa, ep, s, seq);
 	if (v == DP_OUT_PKT)
-		note_sent(w, sa, ep, inner, s->count, outer);
+		note_sent(w, sa, ep, inner, s->take, outer);
 	return v;
 }
 
@@ -159,6 +186,8 @@ static enum dp_verdict out(struct worker *w, uint8_t *p, size_t len)
 	enum dp_verdict verdict;
 	struct spd_hit hit;
 	struct split s;
+	struct ep *ep;
+	uint16_t max, mtu;
 
 	if (vnet) {
 		if (len < VNET_LEN)
@@ -181,12 +210,15 @@ static enum dp_verdict out(struct worker *w, uint8_t *p, size_t len)
 		return hand_over(w, hit.peer->owner, NULL, p, len) ? DP_OUT_PKT
 								   : DP_DROP_HANDOVER_FULL;
 	}
-	verdict = split_init(&s, vnet ? &v : NULL, atomic_load(&w->dp->tun_mtu), &clamped);
+	ep = atomic_load_explicit(&hit.peer->ep, memory_order_acquire);
+	max = fit_inner(hit.peer, ep, &hit.sa->key.shape);
+	mtu = atomic_load_explicit(&w->dp->tun_mtu, memory_order_relaxed);
+	verdict = split_init(&s, vnet ? &v : NULL, max < mtu ? max : mtu, &clamped);
 	if (verdict != DP_OUT_PKT)
 		return verdict;
 	if (clamped)
 		worker_count(w, DP_MSS_CLAMPED);
-	return send_unit(w, hit.sa, &s);
+	return send_unit(w, hit.sa, ep, &s, max);
 }
 
 void tun_out(struct worker *w, uint8_t *p, size_t len)

@@ -18,6 +18,8 @@
 #define ERRQUEUE_BURST 16
 #define ICMP_RATE_MAX  64 /* errors looked at in one second; anybody can forge them */
 #define SOCKBUF_BYTES  (4 << 20)
+#define IPV6_MTU_LEAST 1280
+#define TOO_BIG_PAUSE_MS 500
 
 int udp_setup(struct sock *s, unsigned without)
 {
@@ -130,7 +132,7 @@ void udp_prepare(struct txbatch *b)
 
 static bool fits(const struct txbatch *b, const struct ep *ep, uint8_t ecn, size_t len)
 {
-	return b->ep == ep && b->ecn == ecn && len <= b->seg && b->sock->gso &&
+	return b->ep == ep && !b->cut && b->ecn == ecn && len <= b->seg && b->sock->gso &&
 	       b->bytes == (size_t)b->pkts * b->seg && b->bytes + len <= TX_BYTES_MAX &&
 	       b->pkts < TX_SEGS_MAX;
 }
@@ -152,6 +154,7 @@ uint8_t *udp_room(struct worker *w, struct ep *ep, uint8_t ecn, size_t len)
 		w->tx_free = b->next;
 		b->bytes = 0;
 		b->pkts = 0;
+		b->cut = false;
 		w->tx = b;
 	}
 	if (!b->pkts) {
@@ -203,6 +206,43 @@ static void wait_for(struct worker *w, struct sock *s, struct txbatch *b, bool f
 	w->io->blocked(w, s);
 }
 
+static bool to_v4(const struct txbatch *b)
+{
+	const struct sockaddr_in6 *s6 = (const struct sockaddr_in6 *)&b->to;
+
+	return b->to.ss_family == AF_INET || IN6_IS_ADDR_V4MAPPED(&s6->sin6_addr);
+}
+
+/*
+ * DF is the socket's, not the datagram's. This is rare, and what another thread sends meanwhile without it
+ * is none the worse. IPv6 is fragmented by us alone, so as every path takes it.
+ */
+static void may_fragment(const struct txbatch *b, bool may)
+{
+	int fd = b->sock->fd, how = may ? IP_PMTUDISC_DONT : IP_PMTUDISC_PROBE, least = 0;
+
+	if (to_v4(b)) {
+		(void)setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &how, sizeof(how));
+		return;
+	}
+	how = may ? IPV6_PMTUDISC_DONT : IPV6_PMTUDISC_PROBE;
+	least = may ? IPV6_MTU_LEAST : 0;
+	(void)setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &how, sizeof(how));
+	(void)setsockopt(fd, IPPROTO_IPV6, IPV6_MTU, &least, sizeof(least));
+}
+
+static int send_now(struct txbatch *b)
+{
+	int res;
+
+	if (b->cut)
+		may_fragment(b, true);
+	res = sendmsg(b->sock->fd, &b->msg, MSG_DONTWAIT) < 0 ? -errno : 0;
+	if (b->cut)
+		may_fragment(b, false);
+	return res;
+}
+
 void udp_flush(struct worker *w)
 {
 	struct txbatch *b = w->tx;
@@ -214,6 +254,8 @@ void udp_flush(struct worker *w)
 	/* One that is blocked is never overtaken. */
 	if (b->sock->blocked)
 		wait_for(w, b->sock, b, false);
+	else if (b->cut)
+		udp_on_sent(w, b, send_now(b));
 	else
 		w->io->send(w, b);
 }
@@ -242,6 +284,18 @@ static void send_singles(struct worker *w, struct txbatch *b)
 	}
 }
 
+/* The device takes no packet of this size: it may be another one now, or another path. */
+static void too_big(struct worker *w, const struct txbatch *b)
+{
+	struct dp_event ev = { .kind = DP_EV_TOO_BIG };
+
+	if (w->now_ms - w->big_ms < TOO_BIG_PAUSE_MS)
+		return;
+	w->big_ms = w->now_ms;
+	ev.peer = udp_peer_at(w->dp, &b->to, b->sock->group);
+	worker_event(w, &ev);
+}
+
 static bool icmp_word(int res)
 {
 	return res == -ECONNREFUSED || res == -EHOSTUNREACH || res == -ENETUNREACH ||
@@ -250,8 +304,10 @@ static bool icmp_word(int res)
 
 void udp_on_sent(struct worker *w, struct txbatch *b, int res)
 {
+	uint64_t big = worker_counted(w, DP_DROP_TOO_BIG);
+
 	/* An ICMP error of before is told to the next send: it was not tried. Once more then. */
-	if (icmp_word(res) && sendmsg(b->sock->fd, &b->msg, MSG_DONTWAIT) >= 0)
+	if (icmp_word(res) && send_now(b) >= 0)
 		res = 0;
 	if (res >= 0) {
 		worker_count(w, DP_OUT_SENDS);
@@ -267,6 +323,8 @@ void udp_on_sent(struct worker *w, struct txbatch *b, int res)
 	} else {
 		stats_add(&w->stats, res == -EMSGSIZE ? DP_DROP_TOO_BIG : DP_DROP_SEND, b->pkts);
 	}
+	if (worker_counted(w, DP_DROP_TOO_BIG) != big)
+		too_big(w, b);
 	release(w, b);
 }
 
@@ -282,7 +340,7 @@ void udp_on_writable(struct worker *w, struct sock *s)
 		s->waiting = b->next;
 		if (!s->waiting)
 			s->waiting_end = &s->waiting;
-		res = sendmsg(s->fd, &b->msg, MSG_DONTWAIT) < 0 ? -errno : 0;
+		res = send_now(b);
 		if (res == -EAGAIN)
 			wait_for(w, s, b, true);
 		else
@@ -469,9 +527,9 @@ uint32_t udp_peer_at(const struct dp *dp, const struct sockaddr_storage *to, uns
 	return DP_PEERS_MAX;
 }
 
-static void icmp(struct worker *w, struct sock *s, struct msghdr *msg)
+static void icmp(struct worker *w, struct sock *s, struct msghdr *msg, uint32_t spi)
 {
-	struct dp_event ev = { .kind = DP_EV_ICMP, .peer = DP_PEERS_MAX };
+	struct dp_event ev = { .kind = DP_EV_ICMP, .peer = DP_PEERS_MAX, .spi = spi };
 	struct cmsghdr *c;
 
 	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
@@ -513,6 +571,8 @@ void udp_on_error(struct worker *w, struct sock *s, int res)
 		_Alignas(8) uint8_t control[512];
 		struct sockaddr_storage from = { 0 };
 		uint8_t quoted[64];
+		uint32_t spi = 0;
+		ssize_t n;
 		struct iovec iov = { quoted, sizeof(quoted) };
 		struct msghdr msg = { .msg_name = &from,
 				      .msg_namelen = sizeof(from),
@@ -521,9 +581,12 @@ void udp_on_error(struct worker *w, struct sock *s, int res)
 				      .msg_control = control,
 				      .msg_controllen = sizeof(control) };
 
-		if (recvmsg(s->fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+		n = recvmsg(s->fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT);
+		if (n < 0)
 			return;
+		if (n >= (ssize_t)sizeof(spi) && s->role != DP_SOCK_IKE)
+			memcpy(&spi, quoted, sizeof(spi)); /* 0: the non-ESP marker */
 		if (icmp_wanted(w))
-			icmp(w, s, &msg);
+			icmp(w, s, &msg, spi);
 	}
 }

@@ -104,6 +104,13 @@ struct group {
 	int fd[DP_WORKERS_MAX]; /* -1: none */
 };
 
+#define WATCHED_FLOWS 128
+
+/* How far a TCP connection has been sent. */
+struct flow {
+	uint32_t key, top;
+};
+
 struct worker {
 	struct dp *dp;
 	unsigned index;
@@ -133,6 +140,10 @@ struct worker {
 	struct tunw *tunw_free, *tunw_pool;
 	struct merge merge;
 	struct evq evq;
+	uint64_t told_since_ms; /* the second in which told errors about size were written */
+	unsigned told;
+	uint64_t big_ms; /* last DP_EV_TOO_BIG */
+	struct flow flow[WATCHED_FLOWS];
 	struct inbox inbox;
 	struct hand *hand_in[DP_WORKERS_MAX]; /* from worker i; NULL: none */
 	struct buf hand_buf;		      /* stands for the slot that is being handled */
@@ -168,6 +179,11 @@ struct dp {
 static inline void worker_count(struct worker *w, enum dp_verdict v)
 {
 	stats_add(&w->stats, v, 1);
+}
+
+static inline uint64_t worker_counted(const struct worker *w, enum dp_verdict v)
+{
+	return count_get(&w->stats.n[v]);
 }
 
 /* A counter that several workers may add to: a locked add only where there are several. */

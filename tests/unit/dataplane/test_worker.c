@@ -728,6 +728,133 @@ static void sas_come_and_go_under_traffic(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* With a path of 1280 an inner packet may have 1218 bytes: 1280 - 28, 16 before and 16 behind, 2 of trailer. */
+static void what_does_not_fit_the_peer_is_answered(void **state)
+{
+	struct world *w = *state;
+	uint8_t got[65536], p[2000];
+	struct made m = inner;
+	size_t len = make_packet(&m, p, 1191), n;
+
+	assert_int_equal(dp_peer_set_mtu(w->e[0].dp, 1, 1280), 0);
+	assert_int_equal(dp_peer_inner_mtu(w->e[0].dp, 1), 1218);
+	assert_int_equal(through(w, 0, &m, 1190, got), 1218);
+	assert_true(nothing_through(w, 0, &m, 1191));
+	n = tun_read(w, &w->e[0], got, 2000);
+	assert_int_equal(n, 28 + 548);
+	assert_int_equal(got[9], PKT_ICMP);
+	assert_int_equal(get16(got + 26), 1218);
+	assert_memory_equal(got + 28 + 20, p + 20, 548 - 20);
+	assert_int_equal(len, 1219);
+	assert_int_equal(count(w->e[0].dp, DP_DROP_INNER_BIG), 1);
+	/* The other way nothing is known, so nothing is refused; and 0 means not known again. */
+	assert_int_equal(through(w, 1, &m, 1300, got), 1328);
+	assert_int_equal(dp_peer_set_mtu(w->e[0].dp, 1, 0), 0);
+	assert_int_equal(through(w, 0, &m, 1300, got), 1328);
+	assert_int_equal(dp_peer_set_mtu(w->e[0].dp, 7, 1280), -ENOENT);
+}
+
+static void tcp_that_does_not_fit_arrives_in_smaller_segments(void **state)
+{
+	struct world *w = *state;
+	struct made m = inner;
+	uint8_t got[65536];
+	size_t total = 0, n;
+
+	m.proto = PKT_TCP;
+	m.flags = 0x10;
+	m.seq = 1000;
+	assert_int_equal(dp_peer_set_mtu(w->e[0].dp, 1, 1280), 0);
+	put_in(w, 0, &m, 1300);
+	while (total < 1300) {
+		n = tun_read(w, &w->e[1], got, 2000);
+		assert_true(n > 40 && n <= 1218);
+		assert_int_equal(get32(got + 24), m.seq + total);
+		assert_int_equal(naive_l4(got, 20, n, PKT_TCP), 0);
+		total += n - 40;
+	}
+	assert_int_equal(total, 1300);
+	n = tun_read(w, &w->e[0], got, 2000); /* and its sender is told */
+	assert_int_equal(got[9], PKT_ICMP);
+	assert_int_equal(get16(got + 26), 1218);
+}
+
+static void ipv4_that_may_be_fragmented_is_not_refused(void **state)
+{
+	struct world *w = *state;
+	uint8_t got[65536], p[2000];
+	struct made m = inner;
+	size_t len = make_packet(&m, p, 1300), total = 0;
+
+	p[6] = 0;
+	csum_ipv4_header(p);
+	assert_int_equal(dp_peer_set_mtu(w->e[0].dp, 1, 1280), 0);
+	assert_int_equal(write(w->e[0].tun[m.sport % w->workers][0], p, len), len);
+	while (total < len - 20) {
+		size_t n = tun_read(w, &w->e[1], got, 2000);
+
+		assert_true(n > 20 && n <= 1218);
+		assert_memory_equal(got + 20, p + 20 + get16(got + 6) % 0x2000 * 8, n - 20);
+		total += n - 20;
+	}
+	assert_int_equal(count(w->e[0].dp, DP_OUT_FRAGMENTED), 1);
+	assert_int_equal(count(w->e[0].dp, DP_TOO_BIG_TOLD), 0);
+}
+
+static void tcp_that_repeats_itself_is_told(void **state)
+{
+	struct world *w = *state;
+	struct made m = inner;
+	struct dp_event ev;
+	uint8_t got[65536];
+
+	m.proto = PKT_TCP;
+	m.flags = 0x10;
+	for (int i = 0; i < 3; i++, m.seq += 1000)
+		assert_int_equal(through(w, 0, &m, 1000, got), 1040);
+	while (dp_event_next(w->e[0].dp, &ev))
+		assert_int_not_equal(ev.kind, DP_EV_STALLED);
+	m.seq -= 2000;
+	assert_int_equal(through(w, 0, &m, 1000, got), 1040);
+	assert_true(wait_event(w->e[0].dp, DP_EV_STALLED, &ev));
+	assert_int_equal(ev.peer, 1);
+	/* Small ones, such as a keepalive of TCP, say nothing about size. */
+	usleep(600000);
+	m.seq--;
+	assert_int_equal(through(w, 0, &m, 1, got), 41);
+	while (dp_event_next(w->e[0].dp, &ev))
+		assert_int_not_equal(ev.kind, DP_EV_STALLED);
+}
+
+static void a_peer_above_its_rate_loses_the_rest(void **state)
+{
+	struct world *w = *state;
+	struct dp_activity a;
+	struct made m = inner;
+	uint8_t got[65536];
+	unsigned sent = 0;
+
+	/* 8000 bit/s: the least burst, 6000 bytes, and then a kilobyte a second. */
+	assert_int_equal(dp_peer_set_rate(w->e[0].dp, 1, 8000, 0), 0);
+	for (int i = 0; i < 20; i++)
+		put_in(w, 0, &m, 1000);
+	while (tun_read(w, &w->e[1], got, 200))
+		sent++;
+	assert_in_range(sent, 4, 7);
+	assert_true(counts(w->e[0].dp, DP_DROP_RATE_OUT, 20 - sent));
+	assert_int_equal(dp_peer_activity(w->e[0].dp, 1, &a), 0);
+	assert_int_equal(a.tx_limited_pkts, 20 - sent);
+	/* The other way is another bucket, at the end that receives. */
+	assert_int_equal(dp_peer_set_rate(w->e[0].dp, 1, 0, 8000), 0);
+	assert_int_equal(through(w, 0, &m, 1000, got), 1028);
+	for (int i = 0; i < 20; i++)
+		put_in(w, 1, &m, 1000);
+	for (sent = 0; tun_read(w, &w->e[0], got, 200); sent++)
+		;
+	assert_in_range(sent, 4, 7);
+	assert_true(counts(w->e[0].dp, DP_DROP_RATE_IN, 20 - sent));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -751,6 +878,11 @@ int main(void)
 		T(each_line_of_sas_tells_where_the_peer_is),
 		T(garbage_is_counted_and_harmless),
 		T(unknown_spis_are_told_of_peers_alone),
+		T(what_does_not_fit_the_peer_is_answered),
+		T(tcp_that_does_not_fit_arrives_in_smaller_segments),
+		T(ipv4_that_may_be_fragmented_is_not_refused),
+		T(tcp_that_repeats_itself_is_told),
+		T(a_peer_above_its_rate_loses_the_rest),
 		T(sas_come_and_go_under_traffic),
 	};
 	/* With several workers a flow keeps its order by keeping its queue, which a TUN does. */

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "fit.h"
+
+#include <unistd.h>
+
+#include "too_big.h"
+#include "worker.h"
+
+#define UDP_HEAD	 8
+#define SEGMENT_MIN	 64   /* payload; with less than that cutting is no help */
+#define ANSWERS_A_SECOND 100  /* that a worker gives; a sender needs one */
+#define WATCHED_MIN	 500  /* smaller packets pass any path */
+#define STALLED_PAUSE_MS 500
+#define LARGE_PAUSE_MS	 10000 /* packets of which nobody can tell whether they arrive */
+#define TCP_SYN		 0x02
+#define TCP_RST		 0x04
+#define TCP_URG		 0x20
+
+uint16_t fit_inner(const struct peer *p, const struct ep *ep, const struct esp_shape *shape)
+{
+	uint16_t path = atomic_load_explicit(&p->path_mtu, memory_order_relaxed);
+	unsigned head;
+
+	if (!path || !ep)
+		return UINT16_MAX;
+	head = (ep->path.remote.addr.family == AF_INET ? 20 : 40) + UDP_HEAD;
+	return path < head ? 0 : (uint16_t)esp_room(shape, path - head);
+}
+
+/* ---- cutting ---- */
+
+bool split_recut(struct split *s, size_t max)
+{
+	const uint8_t *tcp = s->p + s->k.l4;
+	size_t head;
+
+	if (s->k.proto != PKT_TCP || s->k.fragment || s->k.l4 + 20u > s->k.total)
+		return false;
+	head = s->k.l4 + (tcp[12] >> 4) * 4u;
+	if (head < s->k.l4 + 20u || head >= s->k.total || head > SPLIT_HEAD_MAX ||
+	    (tcp[13] & (TCP_SYN | TCP_RST | TCP_URG)) || max < head + SEGMENT_MIN)
+		return false;
+	if (!s->gso) {
+		size_t len = s->k.total - s->k.l4;
+
+		/* Each piece gets a checksum made anew: one that is wrong must not become right. */
+		if (csum_fold(csum_add(tcp, len, csum_pseudo(s->p, PKT_TCP, len))) != 0xffff)
+			return false;
+		s->tcp = true;
+		s->head = head;
+		s->payload = s->k.total - head;
+		memcpy(s->saved, s->p, head);
+	}
+	s->gso = (uint16_t)(max - head);
+	s->take = s->count = (unsigned)((s->payload + s->gso - 1) / s->gso);
+	return true;
+}
+
+bool split_fragment(struct split *s, size_t max)
+{
+	size_t head = (s->p[0] & 15) * 4u;
+
+	if (s->k.ver != 4 || s->gso || (s->p[6] & 0x40) || head > SPLIT_HEAD_MAX || max < head + 8)
+		return false;
+	s->frag = true;
+	s->head = head;
+	s->payload = s->k.total - head;
+	s->gso = (uint16_t)((max - head) & ~(size_t)7);
+	s->take = s->count = (unsigned)((s->payload + s->gso - 1) / s->gso);
+	memcpy(s->saved, s->p, head);
+	return true;
+}
+
+/* ---- answering ---- */
+
+static void answer(struct worker *w, const struct split *s, size_t bytes, uint16_t mtu)
+{
+	uint8_t out[VNET_LEN + TOO_BIG_V6_MAX];
+	size_t before = w->features & DP_F_VNET_HDR ? VNET_LEN : 0, len;
+
+	if (w->now_ms - w->told_since_ms >= 1000) {
+		w->told_since_ms = w->now_ms;
+		w->told = 0;
+	}
+	if (w->told >= ANSWERS_A_SECOND)
+		return;
+	memset(out, 0, before);
+	len = too_big_build(s->p, &s->k, bytes, mtu, out + before);
+	if (!len)
+		return;
+	w->told++;
+	if (write(w->tun_fd, out, before + len) < 0)
+		worker_count(w, DP_DROP_TUN_WRITE);
+	else
+		worker_count(w, DP_TOO_BIG_TOLD);
+}
+
+/* Do all selectors of the SA let packets pass whose ports cannot be seen? */
+static bool any_port(const struct sa_out *sa)
+{
+	for (size_t i = 0; i < sa->local_count + sa->remote_count; i++) {
+		if (!ts_any_port(&sa->ts[i]))
+			return false;
+	}
+	return true;
+}
+
+enum dp_verdict fit_unit(struct worker *w, const struct sa_out *sa, struct split *s, uint16_t max)
+{
+	bool v4 = s->k.ver == 4, df = !v4 || s->p[6] & 0x40;
+	size_t bytes = s->k.total;
+	uint16_t mtu = max;
+
+	if (s->gso && s->head + s->gso < bytes)
+		bytes = s->head + s->gso;
+	if (bytes <= max)
+		return DP_OUT_PKT;
+	if (!v4 && mtu < FIT_IPV6_MIN)
+		mtu = FIT_IPV6_MIN;
+	if (split_recut(s, max)) {
+		worker_count(w, DP_OUT_RECUT);
+		/* Where no smaller number may be told, nothing is said: it would not become smaller. */
+		if (df && bytes > mtu)
+			answer(w, s, bytes, mtu);
+		return DP_OUT_PKT;
+	}
+	if (!df && any_port(sa) && split_fragment(s, max)) {
+		worker_count(w, DP_OUT_FRAGMENTED);
+		return DP_OUT_PKT;
+	}
+	if (!df || (!v4 && bytes <= FIT_IPV6_MIN)) {
+		s->whole = true;
+		worker_count(w, DP_OUT_WITHOUT_DF);
+		return DP_OUT_PKT;
+	}
+	answer(w, s, bytes, mtu);
+	return DP_DROP_INNER_BIG;
+}
+
+/* ---- watching ---- */
+
+static void stalled(struct worker *w, struct peer *p)
+{
+	struct dp_event ev = { .kind = DP_EV_STALLED, .peer = p->id };
+
+	p->stalled_ms = w->now_ms;
+	worker_event(w, &ev);
+}
+
+/*
+ * TCP that sends the same bytes again has not heard that they arrived. Whether it was their size is for
+ * a probe to find out; this only says when it is worth one.
+ */
+static bool again(struct worker *w, const struct split *s)
+{
+	const uint8_t *tcp = s->p + s->k.l4;
+	uint32_t seq, end, key;
+	struct flow *f;
+	bool back;
+
+	seq = get32(tcp + 4);
+	end = seq + s->k.total - s->k.l4 - (tcp[12] >> 4) * 4u;
+	key = (uint32_t)hash_mix(s->k.src[1] ^ hash_mix(s->k.dst[1] ^ s->k.dst[0]) ^
+				 ((uint64_t)s->k.sport << 48 | (uint64_t)s->k.dport << 32));
+	f = &w->flow[key % WATCHED_FLOWS];
+	back = f->key == key && (int32_t)(seq - f->top) < 0;
+	if (f->key != key || !back || (int32_t)(end - f->top) > 0)
+		f->top = end;
+	f->key = key;
+	return back;
+}
+
+void fit_watch(struct worker *w, struct peer *p, const struct split *s)
+{
+	uint64_t since = w->now_ms - p->stalled_ms;
+
+	if (s->k.total < WATCHED_MIN)
+		return;
+	if (s->k.proto == PKT_TCP && !s->k.fragment && s->k.l4 + 20u <= s->k.total) {
+		if (again(w, s) && since >= STALLED_PAUSE_MS)
+			stalled(w, p);
+	} else if (since >= LARGE_PAUSE_MS) {
+		stalled(w, p);
+	}
+}
