@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "address.h"
@@ -34,6 +35,18 @@ static void fd_close(struct conn *c)
 	c->lf.fd = -1;
 }
 
+/*
+ * Given up in the middle of its letters: what the kernel still holds must not arrive later. They go by another
+ * connection now, and once all of them are settled the far side knows the copies no more (XPOSTERN's low-water mark).
+ */
+static void abandon(const struct conn *c)
+{
+	static const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+
+	if (c->lf.fd >= 0 && c->session_open && !c->session.quit_sent)
+		(void)setsockopt(c->lf.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
 void conn_close(struct conn *c, const char *why)
 {
 	struct relay *r = c->hop->relay;
@@ -48,6 +61,7 @@ void conn_close(struct conn *c, const char *why)
 	timer_clear(loop_timers(r->ch->loop), &c->idle);
 	if (c->session_open && c->session.letters)
 		client_lost(&c->session, why);
+	abandon(c);
 	fd_close(c);
 	r->conn_count--;
 	relay_reap_soon(r);
