@@ -291,6 +291,7 @@ static void stop(struct child *c)
 	if (c->loop) {
 		timer_clear(loop_timers(c->loop), &c->engine_timer);
 		timer_clear(loop_timers(c->loop), &c->save_timer);
+		timer_clear(loop_timers(c->loop), &c->hop_timer);
 		peers_free(c);
 	}
 	engine_free(c->engine);

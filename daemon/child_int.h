@@ -80,6 +80,11 @@ struct child {
 	size_t peer_cap;
 	struct sup_env env;
 
+	struct {
+		uint64_t used_ms; /* 0: not since it has its port */
+	} hop[PROC_HOPS];
+	struct timer hop_timer;
+
 	struct timer engine_timer;
 	struct timer save_timer;
 	uint64_t saved_ms;
@@ -130,6 +135,10 @@ extern const struct sup_ops child_sup_ops;
 /* dp_events.c */
 /** effects_on_dp() - All events of the data plane. */
 void effects_on_dp(struct child *c);
+
+/* hop_port.c */
+/** hop_used() - Something was sent from @sock: if it is for hops, it needs another port one day. */
+void hop_used(struct child *c, uint32_t sock);
 
 /* lease.c: addresses that peers give us, and the TUN's MTU */
 void lease_take(struct peer *p, const struct fx *fx);

@@ -332,6 +332,7 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	p->ike_lifetime_s = (uint32_t)(conf_uint(s, "ike-lifetime") / 1000);
 	p->childless = (enum config_childless)conf_uint(s, "childless");
 	p->retry_max_ms = conf_uint(s, "retry-max");
+	p->inactivity_ms = conf_uint(s, "inactivity");
 	p->keepalive_ms = conf_uint(s, "keepalive");
 	if (take_hosts(p, s) || take_public_keys(p, s) || take_assign(p, s) ||
 	    config_take_pool(cfg, p, s) ||
@@ -664,6 +665,7 @@ unsigned config_peer_diff(const struct config_peer *a, const struct config_peer 
 		diff |= CONFIG_DIFF_ROUTES | CONFIG_DIFF_POLICY;
 	call = a->address_count == b->address_count && a->port == b->port && a->start == b->start &&
 	       a->retry_max_ms == b->retry_max_ms && a->keepalive_ms == b->keepalive_ms &&
+	       a->inactivity_ms == b->inactivity_ms &&
 	       same_text(a->interface, b->interface);
 	for (size_t i = 0; call && i < a->address_count; i++)
 		call = same_text(a->address[i].name, b->address[i].name);

@@ -145,6 +145,7 @@ struct config_peer {
 	enum config_childless childless;
 	uint64_t retry_max_ms; /* longest pause between attempts in the first day */
 	uint64_t keepalive_ms;
+	uint64_t inactivity_ms; /* 0: it stays up */
 };
 
 struct config {

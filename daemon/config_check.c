@@ -89,6 +89,11 @@ static void check_call(struct config *cfg, const struct config_peer *p,
 		    "assign is for peers that call us, and we call [peer %s]; what lies there "
 		    "stands in networks",
 		    p->name);
+	if (p->start == CONFIG_START_ALWAYS && p->inactivity_ms)
+		conf_error(c, conf_line(s, "inactivity"),
+			   "inactivity: [peer %s] is always up (start = always); remove inactivity, or "
+			   "set start = on-demand",
+			   p->name);
 	if (p->start == CONFIG_START_NO && p->request_address)
 		conf_error(c, conf_line(s, "request-address"),
 			   "request-address = yes: [peer %s] calls us; only who calls can ask for "

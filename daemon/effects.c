@@ -86,8 +86,7 @@ static void do_send(struct child *c, struct fx *fx)
 	char to[ENDPOINT_STR_MAX];
 	int rc;
 
-	if (p && !sup_may_send(&p->sup, child_now(c)))
-		return;
+	hop_used(c, path.sock);
 	rc = dp_send_ike(c->dp, &path, fx->send.bytes, fx->send.len);
 	if (rc)
 		log_debug(p ? &p->log : NULL, "IKE datagram of %zu bytes to %s: %s", fx->send.len,

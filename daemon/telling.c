@@ -231,6 +231,9 @@ static json_t *peer_json(struct child *c, const struct peer *p)
 	if (now < s->refused_until_ms)
 		json_object_set_new(o, "retry_in_s",
 				    json_real((double)(s->refused_until_ms - now) / 1000));
+	if (!up && !s->admin_down)
+		json_object_set_new(o, "cost_mb_day",
+				    json_real((double)sup_cost_bytes(s, now) / 1e6));
 	json_object_set_new(o, "tx_bytes", json_integer((json_int_t)a.tx_bytes));
 	json_object_set_new(o, "rx_bytes", json_integer((json_int_t)a.rx_bytes));
 	json_object_set_new(o, "tx_packets", json_integer((json_int_t)a.tx_pkts));

@@ -193,6 +193,8 @@ static void print_peer(const json_t *p)
 	if (has(p, "claim"))
 		field("unproved", "%s ago somebody who claims to be it: %s; %.0f so far",
 		      span(num(p, "claim_age_s"), a), str(p, "claim"), num(p, "claims"));
+	if (num(p, "cost_mb_day") > 0)
+		field("costs", "%.1f MB a day until it answers", num(p, "cost_mb_day"));
 	if (has(p, "retry_in_s"))
 		field("tried again", "in %s", span(num(p, "retry_in_s"), a));
 }

@@ -129,6 +129,7 @@ struct engine_peer {
 	const struct addr *dns; /* responder: name servers, for who asks; up to ENGINE_DNS_MAX */
 	size_t dns_count;
 
+	uint64_t retry_max_ms; /* see retransmit.h; 0: as usual */
 	struct engine_lifetime lifetime;
 	enum engine_childless childless;
 	const struct prefix *from; /* waiting side: accept only from here; none: from anywhere */

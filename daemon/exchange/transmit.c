@@ -61,8 +61,13 @@ static void send_all(struct engine *e, const struct ike_sa *sa, const struct eng
 void resend_arm(struct engine *e, struct ike_sa *sa)
 {
 	uint64_t alive = sa->peer ? sa->peer->alive_ms : 0;
-	uint64_t due = retransmit_due_ms(&sa->out.rt, alive, engine_random32(e));
+	uint64_t gap_max = sa->peer ? sa->peer->p->retry_max_ms : 0;
+	uint64_t due;
 
+	/* An idle peer is not silent before it was asked. */
+	if (sa->was_up && sa->out.rt.first_ms > alive)
+		alive = sa->out.rt.first_ms;
+	due = retransmit_due_ms(&sa->out.rt, alive, gap_max, engine_random32(e));
 	timer_arm(e, &sa->resend, due);
 }
 

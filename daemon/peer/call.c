@@ -199,7 +199,7 @@ void sup_on_resolved(struct supervisor *s, size_t host, int status, const struct
 	s->due_ms = now_ms;
 }
 
-static uint64_t gap_ms(struct supervisor *s, uint64_t now_ms)
+uint64_t call_gap_ms(struct supervisor *s, uint64_t now_ms)
 {
 	uint32_t (*random)(void *, uint32_t) = s->env->ops->random;
 
@@ -251,16 +251,36 @@ static void attempt_tick(struct supervisor *s, struct sup_attempt *a, uint64_t n
 	}
 }
 
+/* The waiting side after its own start: until the peer is there, or has called itself. */
+static uint64_t recall_tick(struct supervisor *s, uint64_t now_ms)
+{
+	if (!s->recall_until_ms || s->admin_down)
+		return UINT64_MAX;
+	if (now_ms >= s->recall_until_ms) {
+		s->recall_ms = s->recall_until_ms = 0;
+		return UINT64_MAX;
+	}
+	if (now_ms >= s->recall_ms) {
+		s->recall_ms = now_ms + SUP_RECALL_GAP_MS;
+		if (!s->ike && now_ms >= s->refused_until_ms)
+			call_add(s, &s->memory.endpoint, SUP_HOSTS_MAX, now_ms);
+	}
+	return s->recall_ms;
+}
+
 uint64_t call_tick(struct supervisor *s, uint64_t now_ms)
 {
-	uint64_t due = UINT64_MAX;
+	uint64_t due = recall_tick(s, now_ms);
 
 	if (call_wanted(s, now_ms)) {
 		if (now_ms >= s->next_call_ms && now_ms >= s->refused_until_ms) {
-			s->next_call_ms = now_ms + gap_ms(s, now_ms);
+			s->next_call_ms = now_ms + call_gap_ms(s, now_ms);
 			begin_round(s, now_ms);
 		}
-		due = s->next_call_ms > s->refused_until_ms ? s->next_call_ms : s->refused_until_ms;
+		if (s->next_call_ms > s->refused_until_ms)
+			due = s->next_call_ms < due ? s->next_call_ms : due;
+		else
+			due = s->refused_until_ms < due ? s->refused_until_ms : due;
 	}
 	for (size_t i = 0; i < s->attempt_count; i++) {
 		struct sup_attempt *a = &s->attempt[i];
@@ -327,6 +347,8 @@ void call_now(struct supervisor *s, uint64_t now_ms)
 	if (now_ms - s->kicked_ms < SUP_KICK_MS && s->kicked_ms)
 		return;
 	s->kicked_ms = now_ms;
+	if (s->hop_due_ms)
+		s->hop_due_ms = now_ms + SUP_KICK_MS / 2; /* and that by another way, if need be */
 	if (s->ike && s->asked_ms)
 		s->env->ops->retransmit(s->env->arg, s->ike, NULL);
 	for (size_t i = 0; i < s->attempt_count; i++)
@@ -346,4 +368,22 @@ void call_back_off(struct supervisor *s, enum engine_why why, uint64_t now_ms)
 	if (s->refused_ms > SUP_REFUSED_MAX_MS)
 		s->refused_ms = SUP_REFUSED_MAX_MS;
 	s->refused_until_ms = now_ms + s->refused_ms;
+}
+
+/* As they are on the wire: our IKE_SA_INIT, and a request of an IKE SA, with IPv6 and UDP headers. */
+#define INIT_BYTES    480
+#define REQUEST_BYTES 180
+
+uint64_t sup_cost_bytes(const struct supervisor *s, uint64_t now_ms)
+{
+	uint64_t gap = s->cfg.retry_max_ms > SUP_GAP_MAX_MS ? s->cfg.retry_max_ms * 3 / 4
+							    : (SUP_GAP_MIN_MS + SUP_GAP_MAX_MS) / 2;
+	uint64_t calls = 0;
+
+	if (s->silent_since_ms && now_ms - s->silent_since_ms > SUP_DAY_MS)
+		gap = SUP_LONG_GAP_MS > s->cfg.retry_max_ms ? SUP_LONG_GAP_MS : s->cfg.retry_max_ms;
+	for (size_t i = 0; s->cfg.start != SUP_WAIT && i < s->cfg.host_count; i++)
+		calls += s->memory.names && s->memory.names->count[i] ? s->memory.names->count[i]
+								      : 1;
+	return SUP_DAY_MS / gap * (calls * INIT_BYTES + (s->ike ? REQUEST_BYTES : 0));
 }

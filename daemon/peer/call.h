@@ -18,6 +18,8 @@ uint64_t call_tick(struct supervisor *s, uint64_t now_ms);
 void call_stop(struct supervisor *s, bool all);
 /** call_now() - A reason to try at once, unless the far side lives and refuses. */
 void call_now(struct supervisor *s, uint64_t now_ms);
+/** call_gap_ms() - Draw the pause until the next try. */
+uint64_t call_gap_ms(struct supervisor *s, uint64_t now_ms);
 /** call_find() - The attempt with that handle, or NULL. */
 struct sup_attempt *call_find(struct supervisor *s, uint32_t ike);
 /** call_add() - A target; nothing when it is called already or there is no room. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "call.h"
+#include "hop.h"
 #include "keepalive.h"
 #include "liveness.h"
 
@@ -97,16 +98,23 @@ void sup_admin(struct supervisor *s, bool up, uint64_t now_ms)
 
 void sup_recall(struct supervisor *s, uint64_t at_ms)
 {
-	if (s->memory.endpoint.addr.family)
-		call_add(s, &s->memory.endpoint, SUP_HOSTS_MAX, at_ms);
+	if (!s->memory.endpoint.addr.family)
+		return;
+	s->recall_ms = at_ms;
+	s->recall_until_ms = at_ms + SUP_RECALL_MS;
+	s->due_ms = at_ms < s->due_ms ? at_ms : s->due_ms;
 }
 
 /* ---- what others are told ---- */
 
+static bool silent(const struct supervisor *s, uint64_t now_ms)
+{
+	return s->asked_ms && now_ms - s->asked_ms >= SUP_SILENT_MS;
+}
+
 bool sup_is_up(const struct supervisor *s, uint64_t now_ms)
 {
-	return s->ike && s->child && !s->held &&
-	       !(s->asked_ms && now_ms - s->asked_ms >= SUP_SILENT_MS);
+	return s->ike && s->child && !s->held && !silent(s, now_ms);
 }
 
 const char *sup_state(const struct supervisor *s, uint64_t now_ms)
@@ -115,8 +123,10 @@ const char *sup_state(const struct supervisor *s, uint64_t now_ms)
 		return "up";
 	if (s->admin_down)
 		return "off";
+	if (s->ike && !s->held)
+		return s->child || silent(s, now_ms) ? "silent" : "childless";
 	if (s->ike)
-		return s->held ? "calling" : "silent";
+		return "calling";
 	if (now_ms < s->refused_until_ms)
 		return "refused";
 	return s->cfg.start == SUP_WAIT			     ? "waiting"
@@ -192,38 +202,8 @@ static void proved(struct supervisor *s, uint64_t now_ms)
 	s->reply_ms = now_ms;
 	s->asked_ms = 0;
 	s->hinted = false;
-	s->hop_next = false;
 	s->silent_since_ms = now_ms;
 	s->due_ms = now_ms;
-}
-
-/* After 6 s: the same bytes from another port of ours, by turns with the old one. */
-static void hop(struct supervisor *s, uint64_t now_ms)
-{
-	size_t count = s->env->sock_count;
-	struct engine_path via;
-	int next;
-
-	if (s->cfg.start == SUP_WAIT || !s->asked_ms || now_ms - s->asked_ms < SUP_HOP_MS ||
-	    count < 2)
-		return;
-	if (now_ms - s->hopped_ms < 1000 && s->hopped_ms)
-		return;
-	s->hopped_ms = now_ms;
-	s->hop_next = !s->hop_next;
-	if (!s->hop_next)
-		return; /* the engine's own retransmission went by the old one */
-	next = call_sock(s, &s->where.path.remote.addr, s->hop + 1);
-	if (next < 0)
-		return;
-	if (s->env->sock_number[next] == s->where.path.sock)
-		next = call_sock(s, &s->where.path.remote.addr, (size_t)next + 1);
-	s->hop = (size_t)next;
-	s->hops++;
-	via = call_path(s, (size_t)next, &s->where.path.local.addr, &s->where.path.remote);
-	if (!call_depart(s, NULL, &via, now_ms))
-		return;
-	ops(s)->retransmit(s->env->arg, s->ike, &via);
 }
 
 /* ---- where it is ---- */
@@ -325,10 +305,18 @@ void sup_on_path_change(struct supervisor *s, uint64_t now_ms)
 			(*h)->network(s, now_ms);
 }
 
+/* At once; where `retry-max` says that tries are dear, not more than four times as often as it says. */
+static bool packet_may_fire(const struct supervisor *s, uint64_t now_ms)
+{
+	return s->cfg.retry_max_ms <= SUP_GAP_MAX_MS || !s->kicked_ms ||
+	       now_ms - s->silent_since_ms < SUP_PARALLEL_MS ||
+	       now_ms - s->kicked_ms >= s->cfg.retry_max_ms / 4;
+}
+
 void sup_on_inner_packet(struct supervisor *s, uint64_t now_ms)
 {
 	s->wanted = true;
-	if (!s->ike || s->asked_ms)
+	if ((!s->ike || s->asked_ms) && packet_may_fire(s, now_ms))
 		call_now(s, now_ms);
 }
 
@@ -357,12 +345,13 @@ static void on_up(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 	endpoint_set(&s->where, &fx->up.path, now_ms);
 	ops(s)->move(s->env->arg, s->cfg.peer, &s->where.path, false, 0);
 	s->up_ms = now_ms;
+	s->closing = false;
+	s->recall_ms = s->recall_until_ms = 0;
 	s->ups++;
 	s->rx_auth_ms = 0;
 	s->refused_until_ms = 0;
 	if (!s->held || !s->held_in_vain)
 		forget_refusal(s);
-	s->jumped_ms = 0;
 	proved(s, now_ms);
 	call_stop(s, false);
 	remember_endpoint(s);
@@ -391,6 +380,23 @@ static bool refusing(enum engine_why why)
 	}
 }
 
+/* The far side, or inactivity on our own, ended an IKE SA in good order. */
+static void closed(struct supervisor *s, enum engine_why why, uint64_t now_ms)
+{
+	if (why == ENGINE_WHY_DELETED || s->closing)
+		s->wanted = false; /* on demand: the next packet asks for it again */
+	s->closing = false;
+	/* It is let in and shown out, perhaps for ever: not as fast as handshakes go. */
+	if (why == ENGINE_WHY_DELETED && now_ms - s->up_ms < SUP_BRIEF_MS) {
+		s->brief_ms = s->brief_ms ? 2 * s->brief_ms : SUP_REFUSED_MIN_MS;
+		if (s->brief_ms > SUP_REFUSED_MAX_MS)
+			s->brief_ms = SUP_REFUSED_MAX_MS;
+		s->refused_until_ms = now_ms + s->brief_ms;
+	} else {
+		s->brief_ms = 0;
+	}
+}
+
 static void on_down(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 {
 	struct sup_attempt *a = call_find(s, fx->down.ike);
@@ -411,6 +417,7 @@ static void on_down(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 		s->asked_ms = 0;
 		s->silent_since_ms = now_ms;
 		s->next_call_ms = now_ms;
+		closed(s, fx->down.why, now_ms);
 		s->held_in_vain = fx->down.why == ENGINE_WHY_ADDRESS;
 		if (fx->down.was_up && refusing(fx->down.why))
 			call_back_off(s, fx->down.why, now_ms);
@@ -425,7 +432,6 @@ static void on_unanswered(struct supervisor *s, const struct fx *fx, uint64_t no
 	if (!s->asked_ms || fx->unanswered.since_ms < s->asked_ms)
 		s->asked_ms = fx->unanswered.since_ms;
 	s->ike_tx_ms = now_ms;
-	hop(s, now_ms);
 	s->due_ms = now_ms;
 }
 
@@ -506,22 +512,26 @@ void sup_on_fx(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 	tell(s, now_ms);
 }
 
-bool sup_may_send(struct supervisor *s, uint64_t now_ms)
-{
-	uint64_t since = s->asked_ms ? s->asked_ms : s->ike ? 0 : s->silent_since_ms;
-
-	if (s->cfg.retry_max_ms <= SUP_GAP_MAX_MS || !since || now_ms - since < SUP_PARALLEL_MS)
-		return true;
-	/* Once in each pause; the second of a burst (another address) goes with the first. */
-	if (now_ms - s->ike_tx_ms < 100)
-		return true;
-	if (now_ms - s->ike_tx_ms < s->cfg.retry_max_ms)
-		return false;
-	s->ike_tx_ms = now_ms;
-	return true;
-}
-
 /* ---- time ---- */
+
+/* Keepalives are no reason to stay. */
+static uint64_t inactivity_tick(struct supervisor *s, const struct sup_activity *a, uint64_t now_ms)
+{
+	uint64_t last = s->up_ms;
+
+	if (!s->cfg.inactivity_ms || s->closing)
+		return UINT64_MAX;
+	if (a->tx_data_ms > last)
+		last = a->tx_data_ms;
+	if (a->rx_data_ms > last)
+		last = a->rx_data_ms;
+	if (now_ms < last + s->cfg.inactivity_ms)
+		return last + s->cfg.inactivity_ms;
+	s->closing = true;
+	s->wanted = false;
+	ops(s)->close(s->env->arg, s->ike);
+	return UINT64_MAX;
+}
 
 static uint64_t live_tick(struct supervisor *s, uint64_t now_ms)
 {
@@ -540,9 +550,11 @@ static uint64_t live_tick(struct supervisor *s, uint64_t now_ms)
 	if (!s->asked_ms && liveness_due(s, &a, now_ms))
 		sup_ask(s, now_ms);
 	else if (s->asked_ms && a.tx_data_ms > s->kicked_ms && a.tx_data_ms > s->asked_ms &&
-		 now_ms - s->asked_ms >= SUP_DATA_ASK_MS)
+		 now_ms - s->asked_ms >= SUP_DATA_ASK_MS && packet_may_fire(s, now_ms))
 		call_now(s, now_ms); /* an inner packet fires at once while it is silent */
-	if (keepalive_due(s, &a, now_ms)) {
+	/* The requests of one that is silent open the NAT as well, and `retry-max` bounds them. */
+	if (keepalive_due(s, &a, now_ms) &&
+	    !(s->asked_ms && now_ms - s->asked_ms >= SUP_PARALLEL_MS)) {
 		if (s->postern)
 			ops(s)->dummy(s->env->arg, s->cfg.peer);
 		else
@@ -551,6 +563,9 @@ static uint64_t live_tick(struct supervisor *s, uint64_t now_ms)
 	}
 	next = keepalive_next_ms(s, &a);
 	if (next < due && next > now_ms)
+		due = next;
+	next = inactivity_tick(s, &a, now_ms);
+	if (next < due)
 		due = next;
 	if (s->where.trial_until_ms && s->where.trial_until_ms < due)
 		due = s->where.trial_until_ms;
@@ -567,7 +582,9 @@ void sup_tick(struct supervisor *s, uint64_t now_ms)
 	if (s->tick_ms && s->due_ms != UINT64_MAX && s->due_ms > s->tick_ms &&
 	    now_ms > s->due_ms + SUP_JUMP_MS) {
 		s->next_call_ms = now_ms;
-		if (s->ike)
+		if (s->asked_ms)
+			call_now(s, now_ms);
+		else if (s->ike)
 			sup_ask(s, now_ms);
 	}
 	s->tick_ms = now_ms;
@@ -580,6 +597,9 @@ void sup_tick(struct supervisor *s, uint64_t now_ms)
 			due = next;
 	}
 	next = call_tick(s, now_ms);
+	if (next < due)
+		due = next;
+	next = hop_tick(s, now_ms);
 	if (next < due)
 		due = next;
 	if (due < s->due_ms)

@@ -14,7 +14,7 @@
  *	 │ admin          │  └──────┐                          │ 8 s no answer│
  *	 │                └─────────┘        PEER_DOWN         ▼              │
  *	waiting ◄───────────────────────────────────────── silent ───────────┘
- *	                                          start side: 6 s second source port (hop),
+ *	                                          start side: 6 s second source port (hop.c),
  *	                                          15 s attempts beside the old SA, or at once
  *	                                          when a hint says that it has lost ours
  *
@@ -46,6 +46,7 @@
 #define SUP_WAIT_ASK_MS	   60000 /* waiting side, idle peer: at least */
 #define SUP_SILENT_MS	   8000	 /* a request unanswered for so long: told as down */
 #define SUP_HOP_MS	   6000	 /* ... the same bytes from another source port */
+#define SUP_HOP_TURN_MS	   20000 /* ... another one each 20 s, the one before is renewed meanwhile */
 #define SUP_PARALLEL_MS	   15000 /* ... attempts beside the old SA */
 #define SUP_KICK_MS	   1000	 /* at most one immediate attempt in this time */
 #define SUP_GAP_MIN_MS	   2000	 /* between attempts: 2 .. 4 s, */
@@ -57,6 +58,8 @@
 #define SUP_REFUSED_MIN_MS 1000
 #define SUP_REFUSED_MAX_MS 30000
 #define SUP_BUSY_MS	   60000 /* our identity is in use elsewhere */
+#define SUP_BRIEF_MS	   10000 /* one that the far side closes so soon was no welcome */
+#define SUP_RECALL_GAP_MS  1000	 /* recall without a route: looked for again */
 #define SUP_ICMP_MS	   5000	 /* at most one liveness for ICMP errors in this time */
 #define SUP_SAMPLE_MS	   2000	 /* how often activity is looked at while up */
 #define SUP_JUMP_MS	   5000	 /* a tick that comes so late: the machine slept */
@@ -74,12 +77,13 @@ struct sup_config {
 	const struct sup_host *host; /* borrowed until sup_update() or sup_remove() */
 	size_t host_count;	     /* <= SUP_HOSTS_MAX */
 	uint16_t port;
-	uint64_t retry_max_ms;
+	uint64_t retry_max_ms; /* the engine has it too, for its retransmissions */
 	uint64_t keepalive_ms;
+	uint64_t inactivity_ms; /* closed after so long without inner data; 0: never */
 };
 
 struct sup_activity {
-	uint64_t tx_data_ms, tx_any_ms, rx_auth_ms;
+	uint64_t tx_data_ms, tx_any_ms, rx_auth_ms, rx_data_ms;
 };
 
 /* The kernel's way to an address. */
@@ -201,11 +205,9 @@ struct supervisor {
 	uint64_t asked_ms;	    /* a request of ours is unanswered since; 0: none */
 	uint64_t ike_tx_ms;	    /* last request that we know of: it refreshes a NAT as well */
 	uint64_t rx_auth_ms, rx_gap_ms; /* waiting side: how often it is usually heard */
-	uint64_t jumped_ms;
 	bool hinted;   /* it does not answer, and somebody says that it has lost this IKE SA */
-	bool hop_next; /* the next retransmission goes by another socket */
-	size_t hop;    /* which */
-	uint64_t hopped_ms;
+	uint64_t hop_due_ms; /* what is unanswered goes by another socket; 0: nothing is for so long */
+	bool closing;	     /* for inactivity */
 	bool told_up;
 	unsigned held; /* questions whose answer this IKE SA waits for before it counts as up */
 	bool
@@ -218,7 +220,9 @@ struct supervisor {
 	uint64_t next_call_ms;
 	uint64_t refused_ms; /* present back-off; 0: none */
 	uint64_t refused_until_ms;
+	uint64_t brief_ms; /* the same for IKE SAs that the far side closed at once */
 	uint64_t kicked_ms, icmp_ms;
+	uint64_t recall_ms, recall_until_ms; /* waiting side: next try, end; 0: none */
 	uint64_t silent_since_ms; /* last proof of life, for the long gap */
 
 	struct sup_memory memory;
@@ -246,7 +250,7 @@ void sup_clear(struct supervisor *s);
 void sup_admin(struct supervisor *s, bool up, uint64_t now_ms);
 /**
  * sup_recall() - After our own start, a waiting peer: call the endpoint that it was last seen at,
- * from @at_ms on, for SUP_RECALL_MS.
+ * from @at_ms on, for SUP_RECALL_MS; while there is no way to it, it is looked for each second.
  */
 void sup_recall(struct supervisor *s, uint64_t at_ms);
 
@@ -285,12 +289,9 @@ void sup_ask_moved(struct supervisor *s, uint64_t now_ms);
 void sup_hold(struct supervisor *s, bool on, uint64_t now_ms);
 /** sup_is_up() - As events.sock tells it: authenticated, with a CHILD, and answering. */
 bool sup_is_up(const struct supervisor *s, uint64_t now_ms);
-/** sup_state() - One word: up, silent, calling, refused, waiting, off. */
+/** sup_state() - One word: up, silent, childless, calling, refused, waiting, idle, off. */
 const char *sup_state(const struct supervisor *s, uint64_t now_ms);
-/**
- * sup_may_send() - May a datagram of the peer leave now? False only while it is silent and
- * `retry-max` asks for longer pauses than the engine makes.
- */
-bool sup_may_send(struct supervisor *s, uint64_t now_ms);
+/** sup_cost_bytes() - What a day of silence costs at the present pace, IP and UDP headers counted. */
+uint64_t sup_cost_bytes(const struct supervisor *s, uint64_t now_ms);
 
 #endif

@@ -170,14 +170,14 @@ fail:
 
 int outer_hop(struct outer *o, size_t i)
 {
-	struct outer_socket s;
-	int rc = open_one(&s, o->group[0].family, 0, false, o->mark);
+	/* Dissolving a connection that it never had gives up a port that was not asked for by number. */
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
+	struct outer_socket *s = &o->hop[i];
+	int rc = connect(s->fd, &none, sizeof(none)) < 0 ? -errno : 0;
 
-	if (rc)
-		return rc;
-	close(o->hop[i].fd);
-	o->hop[i] = s;
-	return 0;
+	if (!rc)
+		rc = bind_any(s->fd, s->family, 0);
+	return rc ? rc : bound_port(s->fd, &s->port);
 }
 
 static void close_one(struct outer_socket *s)

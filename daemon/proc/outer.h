@@ -31,7 +31,10 @@ struct outer {
  */
 int outer_open(struct outer *o, uint16_t port, size_t workers, bool port500, uint32_t mark,
 	       char why[static 256]);
-/** outer_hop() - A fresh ephemeral socket in place of hop @i; the old one is closed here. */
+/**
+ * outer_hop() - Another source port for hop @i: the same socket, so that whoever has a duplicate, in a ring
+ * or a set of descriptors, goes on with it. 0 or -errno.
+ */
 int outer_hop(struct outer *o, size_t i);
 void outer_close(struct outer *o);
 

@@ -65,7 +65,7 @@ enum proc_type {
 	PQ_ROUTE_DEL,	  /* struct pq_route */
 	PQ_LINK_SET,	  /* struct pq_link_set */
 	PQ_PATH,	  /* struct pq_path -> struct pr_path */
-	PQ_HOP,		  /* struct pq_hop -> struct pr_hop, fd: the new socket */
+	PQ_HOP,		  /* struct pq_hop -> struct pr_hop, fd: the socket */
 	PQ_RELOAD,	  /* no payload -> struct pr_reload with text */
 	PQ_HOOK,	  /* struct pq_hook */
 	/* parent -> child */
@@ -173,7 +173,7 @@ struct pq_path {
 };
 
 struct pq_hop {
-	uint32_t index; /* below PROC_HOPS: which is replaced */
+	uint32_t index; /* below PROC_HOPS: which gets another port */
 	uint32_t pad;
 };
 
