@@ -49,6 +49,7 @@ static inline void buf_put(struct buf *b)
 
 struct sock;
 struct ep;
+struct stream;
 
 struct txbatch {
 	uint8_t *mem;
@@ -59,6 +60,7 @@ struct txbatch {
 	bool cut; /* may be fragmented on its way: sent without DF */
 	const struct ep *ep; /* identity only, and only while it grows within one turn */
 	struct sock *sock;
+	struct stream *stream; /* frames for it, each with its length; NULL: datagrams */
 	struct sockaddr_storage to;
 	struct msghdr msg;
 	struct iovec iov;

@@ -7,7 +7,7 @@
 #include <linux/filter.h>
 #include <unistd.h>
 
-#include "worker.h"
+#include "stream.h"
 
 #if defined(__x86_64__)
 #define CPU_HAS_AES() (__builtin_cpu_supports("aes"))
@@ -224,7 +224,9 @@ static int build(struct dp *dp, const struct dp_config *c)
 	dp->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (dp->event_fd < 0)
 		return -errno;
-	rc = make_groups(dp, c);
+	rc = streams_open(dp);
+	if (!rc)
+		rc = make_groups(dp, c);
 	for (unsigned i = 0; i < dp->workers && !rc; i++) {
 		rc = make_worker(dp, c, i);
 		if (rc < 0)
@@ -251,6 +253,7 @@ int dp_new(const struct dp_config *cfg, struct dp **out)
 	if (!dp)
 		return -ENOMEM;
 	dp->event_fd = -1;
+	dp->stream_epfd = -1;
 	rcu_init(&dp->rcu);
 	rc = build(dp, cfg);
 	if (rc) {
@@ -289,7 +292,7 @@ void dp_free(struct dp *dp)
 	dp_stop(dp);
 	for (uint32_t i = 0; dp->peers && i < dp->peers_max; i++)
 		dp_peer_remove(dp, i);
-	rcu_reap(&dp->rcu, NULL, 0);
+	streams_close(dp);
 	for (unsigned i = 0; i < dp->workers; i++)
 		worker_free(dp->worker[i]);
 	if (atomic_load(&dp->spd.tab.arr))
@@ -347,6 +350,8 @@ bool dp_event_next(struct dp *dp, struct dp_event *ev)
 				return true;
 			}
 		}
+		if (evq_pop(&dp->stream_evq, ev))
+			return true;
 		/* Empty: reset the bell, then look once more for what came in between. */
 		if (look)
 			break;

@@ -134,7 +134,7 @@ void dp_set_tun_mtu(struct dp *dp, uint16_t mtu);
 
 /* One way to a peer: from which group and local address to which tuple. */
 struct dp_path {
-	uint8_t sock;	   /* group to send from */
+	uint32_t sock;	   /* group to send from, or a stream */
 	uint32_t ifindex;  /* leaves by that interface only; 0: the kernel's choice */
 	struct addr local; /* source address; family 0: the kernel chooses */
 	struct endpoint remote;
@@ -307,6 +307,46 @@ struct dp_dummy {
  */
 int dp_send_dummy(struct dp *dp, uint32_t peer, const struct dp_dummy *d);
 
+/* ---- streams: TCP encapsulation (RFC 9329) ---- */
+
+#define DP_STREAM_FIRST	   256u /* numbers of streams begin here, those of socket groups end below */
+#define DP_STREAMS_MAX	   2048
+#define DP_STREAM_YOUNG_MS 10000 /* from the first packet to the first authenticated exchange */
+#define DP_STREAM_STUCK_MS 15000 /* what is sent does not leave: the stream is over */
+
+struct cloak_ctx;
+
+struct dp_stream {
+	int fd;			 /* TCP, O_NONBLOCK, connected or connecting */
+	bool accepted;		 /* it called us; else we say IKETCP */
+	struct cloak_ctx *cloak; /* TLS by it, borrowed during the call; NULL: none */
+	const char *name;	 /* for SNI, or NULL */
+	struct endpoint local, remote;
+};
+
+/**
+ * dp_stream_add() - A young stream. *sock is its number in every path from now on, and never another's.
+ * Takes the descriptor on success. 0, -ENFILE (DP_STREAMS_MAX), -ENOMEM, or what epoll said.
+ */
+int dp_stream_add(struct dp *dp, const struct dp_stream *s, uint32_t *sock);
+/** dp_stream_trust() - @peer has authenticated on it: data may pass. 0, -ENOENT, -ENOTCONN, -ENOMEM. */
+int dp_stream_trust(struct dp *dp, uint32_t sock, uint32_t peer);
+/** dp_stream_close() - Unknown: nothing happens. A peer whose path it is has none until it is set anew. */
+void dp_stream_close(struct dp *dp, uint32_t sock);
+/** dp_stream_fd() - An epoll set; readable when dp_stream_poll() has something to do. */
+int dp_stream_fd(const struct dp *dp);
+/** dp_stream_poll() - Young streams' turn; what comes of it is told by events. */
+void dp_stream_poll(struct dp *dp);
+/** dp_stream_sweep() - About once a second: end those that are young or stuck for too long. */
+void dp_stream_sweep(struct dp *dp, uint64_t now_ms);
+
+struct dp_stream_info {
+	struct endpoint local, remote;
+	bool accepted, tls;
+};
+/** dp_stream_info() - False: no such stream. */
+bool dp_stream_info(const struct dp *dp, uint32_t sock, struct dp_stream_info *info);
+
 /* ---- events ---- */
 
 enum dp_event_kind {
@@ -322,6 +362,8 @@ enum dp_event_kind {
 	DP_EV_STALLED, /* large inner packets are sent that may not arrive: TCP repeats itself, or it is
 			  not TCP and nobody can tell; peer. At most two a second and peer */
 	DP_EV_TOO_BIG, /* the device took no datagram of this size; peer, or DP_PEERS_MAX; two a second */
+	DP_EV_STREAM_OPEN, /* a stream of ours is connected, path.sock: IKE can begin */
+	DP_EV_STREAM_GONE, /* a stream is dead, path.sock; icmp_errno: why. It is to be closed */
 	DP_EV_UNKNOWN_SPI, /* ESP under no SPI of ours from where a peer is: at most 8 a second and
 			      worker, for anybody can make such a packet; spi, peer, path */
 };
@@ -411,6 +453,9 @@ bool dp_event_next(struct dp *dp, struct dp_event *ev);
 	X(DP_DROP_TOO_BIG, "datagram_too_big")                                                     \
 	X(DP_DROP_SEND, "send_failed")                                                             \
 	X(DP_DROP_HANDOVER_FULL, "handover_full")                                                  \
+	X(DP_DROP_STREAM_FULL, "stream_full")                                                     \
+	X(DP_DROP_STREAM_FRAME, "stream_malformed")                                               \
+	X(DP_DROP_STREAM_YOUNG, "stream_not_authenticated")                                       \
 	X(DP_DROP_RUNT, "udp_runt")                                                                \
 	X(DP_DROP_TRUNCATED, "udp_truncated")                                                      \
 	X(DP_DROP_IKE_QUEUE, "ike_queue_full")                                                     \

@@ -10,12 +10,12 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "worker.h"
+#include "stream.h"
 
 #define RX_BUFS 16
 #define EVENTS	16
 
-enum { TAG_WAKE = 254, TAG_TUN = 255 }; /* socket indexes are below */
+enum { TAG_STREAM = 253, TAG_WAKE = 254, TAG_TUN = 255 }; /* socket indexes are below */
 
 struct ep_state {
 	int fd;
@@ -66,6 +66,8 @@ static int ep_open(struct worker *w)
 	rc = watch(w, EPOLL_CTL_ADD, w->wake_fd, EPOLLIN, TAG_WAKE);
 	if (!rc)
 		rc = watch(w, EPOLL_CTL_ADD, w->tun_fd, EPOLLIN, TAG_TUN);
+	if (!rc)
+		rc = watch(w, EPOLL_CTL_ADD, w->stream_epfd, EPOLLIN, TAG_STREAM);
 	for (unsigned i = 0; !rc && i < w->sock_count; i++) {
 		/* A socket that another worker reads is only sent on. */
 		rc = watch(w, EPOLL_CTL_ADD, w->socks[i].fd, w->socks[i].mine ? EPOLLIN : 0, i);
@@ -160,6 +162,10 @@ static int ep_turn(struct worker *w)
 
 			if (read(w->wake_fd, &v, sizeof(v)) == sizeof(v))
 				worker_on_wake(w);
+			continue;
+		}
+		if (ev[i].data.u64 == TAG_STREAM) {
+			stream_on_ready(w);
 			continue;
 		}
 		s = &w->socks[ev[i].data.u64];

@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "fit.h"
 #include "secret.h"
+#include "stream.h"
 #include "worker.h"
 
 #define SPI_MIN	  256 /* RFC 4303 s2.1: 1..255 are reserved */
@@ -35,7 +36,11 @@ static struct peer *get_peer(const struct dp *dp, uint32_t id)
 
 static void ep_free(struct rcu_node *n)
 {
-	free((struct ep *)((char *)n - offsetof(struct ep, rcu)));
+	struct ep *ep = (struct ep *)((char *)n - offsetof(struct ep, rcu));
+
+	if (ep->stream)
+		stream_drop(ep->stream);
+	free(ep);
 }
 
 static void peer_free(struct rcu_node *n)
@@ -48,21 +53,26 @@ static void peer_free(struct rcu_node *n)
 
 static int make_ep(const struct dp *dp, const struct dp_path *path, struct ep **out)
 {
-	const struct group *g;
+	struct stream *stream = stream_find(dp, path->sock);
 	struct ep *ep;
 
-	if (path->sock >= DP_SOCKS_MAX || !dp->group[path->sock].used || !path->remote.port)
+	if (path->sock >= DP_STREAM_FIRST && !stream)
+		return -ENOTCONN;
+	if (!stream && (path->sock >= DP_SOCKS_MAX || !dp->group[path->sock].used || !path->remote.port))
 		return -EINVAL;
-	g = &dp->group[path->sock];
 	ep = calloc(1, sizeof(*ep));
 	if (!ep)
 		return -ENOMEM;
 	ep->path = *path;
-	ep->to_len = udp_path_sockaddr(path, g->family, &ep->to);
+	ep->to_len = udp_path_sockaddr(
+	    path, stream ? stream->sock.family : dp->group[path->sock].family, &ep->to);
 	if (!ep->to_len) {
 		free(ep);
 		return -EINVAL;
 	}
+	ep->stream = stream;
+	if (stream)
+		stream_hold(stream);
 	*out = ep;
 	return 0;
 }
@@ -82,7 +92,8 @@ int dp_peer_set(struct dp *dp, uint32_t id, const struct dp_path *path, bool lim
 	if (!p) {
 		fresh = p = calloc(1, sizeof(*p));
 		if (!p) {
-			free(ep);
+			if (ep)
+				ep_free(&ep->rcu);
 			return -ENOMEM;
 		}
 		p->id = id;
@@ -471,6 +482,11 @@ int dp_send_ike(struct dp *dp, const struct dp_path *path, const void *msg, size
 
 	if (len > DP_IKE_MAX - sizeof(marker))
 		return -EMSGSIZE;
+	if (path->sock >= DP_STREAM_FIRST) {
+		struct stream *s = stream_find(dp, path->sock);
+
+		return s ? stream_send_ike(s, msg, len) : -ENOTCONN;
+	}
 	if (path->sock >= DP_SOCKS_MAX)
 		return -EINVAL;
 	plain = dp->group[path->sock].role == DP_SOCK_IKE;
@@ -487,7 +503,8 @@ int dp_send_nat_keepalive(struct dp *dp, uint32_t peer)
 
 	if (!ep)
 		return -ENOENT;
-	rc = send_on(dp, &ep->path, &iov, 1);
+	/* RFC 9329 s7.6: a stream needs none; TCP's own keepalives are on. */
+	rc = ep->stream ? 0 : send_on(dp, &ep->path, &iov, 1);
 	if (!rc)
 		atomic_store(&p->tx_any_ms, clock_boot_ms());
 	return rc;

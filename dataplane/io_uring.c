@@ -8,7 +8,7 @@
  * that the other side of the tunnel can work on it while we go on.
  *
  *	user data: tag << 32 | number of the socket, batch or write
- *	fixed files: 0 wake_fd, 1 tun_fd, 2.. sockets
+ *	fixed files: 0 wake_fd, 1 tun_fd, 2 stream_epfd, 3.. sockets
  */
 #include <errno.h>
 #include <poll.h>
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "ring.h"
-#include "worker.h"
+#include "stream.h"
 
 #define ENTRIES	      256
 #define BUFS	      8 /* of 65 KiB each, per direction: few, so that they stay in the cache */
@@ -28,8 +28,8 @@
 #define NAME_ROOM     32 /* a sockaddr_in6, and what follows it stays aligned */
 
 enum { GROUP_TUN = 0, GROUP_RX = 1 };
-enum { FILE_WAKE, FILE_TUN, FILE_SOCK };
-enum { TAG_WAKE = 1, TAG_TUN, TAG_RECV, TAG_SEND, TAG_WRITE, TAG_POLL, TAG_CANCEL };
+enum { FILE_WAKE, FILE_TUN, FILE_STREAM, FILE_SOCK };
+enum { TAG_WAKE = 1, TAG_TUN, TAG_RECV, TAG_SEND, TAG_WRITE, TAG_POLL, TAG_CANCEL, TAG_STREAM };
 
 static const uint8_t allowed[] = {
 	IORING_OP_READ,	  RING_OP_READ_MULTISHOT, IORING_OP_RECVMSG,	  IORING_OP_SENDMSG,
@@ -50,7 +50,7 @@ struct uring {
 	struct ring_bufs bufs[2];
 	struct buf buf[2][BUFS];
 	unsigned at_kernel[2]; /* buffers that it may take */
-	bool tun_armed, wake_armed;
+	bool tun_armed, wake_armed, stream_armed;
 	uint64_t wake_value;
 	struct recv_state recv[SOCKS_MAX];
 	struct buf *held, **held_end; /* TUN reads that wait for a writable socket */
@@ -158,8 +158,27 @@ static void arm_wake(struct worker *w)
 	u->wake_armed = true;
 }
 
+/* Of the streams' epoll set it is only told that there is something: see stream.h. */
+static void arm_streams(struct worker *w)
+{
+	struct uring *u = w->io_state;
+	struct io_uring_sqe *sqe;
+
+	if (u->stream_armed || !stream_can_read(w))
+		return;
+	sqe = sqe_for(w, DATA(TAG_STREAM, 0));
+	if (!sqe)
+		return;
+	sqe->opcode = IORING_OP_POLL_ADD;
+	sqe->fd = FILE_STREAM;
+	sqe->poll32_events = POLLIN;
+	sqe->flags = IOSQE_FIXED_FILE;
+	u->stream_armed = true;
+}
+
 static void arm_all(struct worker *w)
 {
+	arm_streams(w);
 	arm_wake(w);
 	arm_tun(w);
 	for (unsigned i = 0; i < w->sock_count; i++)
@@ -180,6 +199,7 @@ static int ur_open(struct worker *w)
 		return rc;
 	fds[FILE_WAKE] = w->wake_fd;
 	fds[FILE_TUN] = w->tun_fd;
+	fds[FILE_STREAM] = w->stream_epfd;
 	for (unsigned i = 0; i < w->sock_count; i++)
 		fds[FILE_SOCK + i] = w->socks[i].fd;
 	rc = ring_files(&u->r, fds, FILE_SOCK + w->sock_count);
@@ -370,6 +390,10 @@ static void handle(struct worker *w, const struct io_uring_cqe *cqe)
 		break;
 	case TAG_POLL:
 		udp_on_writable(w, &w->socks[n]);
+		break;
+	case TAG_STREAM:
+		u->stream_armed = false;
+		stream_on_ready(w);
 		break;
 	default:
 		break;

@@ -17,6 +17,7 @@
 
 struct sa_in;
 struct sa_out;
+struct stream;
 
 struct ep {
 	struct rcu_node rcu;
@@ -25,6 +26,7 @@ struct ep {
 	uint64_t credit_bytes;
 	struct sockaddr_storage to; /* path.remote in the family of the socket */
 	socklen_t to_len;
+	struct stream *stream; /* held; NULL: path.sock is a socket group */
 	_Atomic uint64_t rx_bytes, tx_bytes; /* with that tuple, since it was set */
 };
 

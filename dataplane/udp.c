@@ -7,6 +7,8 @@
 
 #include <linux/errqueue.h>
 
+#include "frame.h"
+#include "stream.h"
 #include "udp_classify.h"
 #include "worker.h"
 
@@ -137,11 +139,17 @@ static bool fits(const struct txbatch *b, const struct ep *ep, uint8_t ecn, size
 	       b->pkts < TX_SEGS_MAX;
 }
 
+/* No sizes to keep: each has its own length. */
+static bool fits_stream(const struct txbatch *b, const struct ep *ep, size_t len)
+{
+	return b->ep == ep && b->bytes + FRAME_HEAD + len <= TX_BYTES_MAX;
+}
+
 uint8_t *udp_room(struct worker *w, struct ep *ep, uint8_t ecn, size_t len)
 {
 	struct txbatch *b = w->tx;
 
-	if (b && b->pkts && !fits(b, ep, ecn, len)) {
+	if (b && b->pkts && !(ep->stream ? fits_stream(b, ep, len) : fits(b, ep, ecn, len))) {
 		udp_flush(w);
 		b = w->tx;
 	}
@@ -157,7 +165,13 @@ uint8_t *udp_room(struct worker *w, struct ep *ep, uint8_t ecn, size_t len)
 		b->cut = false;
 		w->tx = b;
 	}
+	if (ep->stream) {
+		b->stream = ep->stream;
+		b->ep = ep;
+		return b->mem + b->bytes + FRAME_HEAD;
+	}
 	if (!b->pkts) {
+		b->stream = NULL;
 		b->sock = w->tx_sock[ep->path.sock];
 		if (!b->sock) {
 			worker_count(w, DP_DROP_NO_ENDPOINT);
@@ -176,8 +190,14 @@ uint8_t *udp_room(struct worker *w, struct ep *ep, uint8_t ecn, size_t len)
 
 void udp_queue(struct worker *w, size_t len)
 {
-	w->tx->bytes += len;
-	w->tx->pkts++;
+	struct txbatch *b = w->tx;
+
+	if (b->stream) {
+		frame_head(b->mem + b->bytes, len);
+		len += FRAME_HEAD;
+	}
+	b->bytes += len;
+	b->pkts++;
 }
 
 static void release(struct worker *w, struct txbatch *b)
@@ -250,6 +270,11 @@ void udp_flush(struct worker *w)
 	if (!b || !b->pkts)
 		return;
 	w->tx = NULL;
+	if (b->stream) {
+		stream_send(w, b->stream, b);
+		release(w, b);
+		return;
+	}
 	udp_prepare(b);
 	/* One that is blocked is never overtaken. */
 	if (b->sock->blocked)
@@ -470,9 +495,35 @@ static size_t esp(struct worker *w, const struct rx *rx, size_t at, size_t len, 
 	return len;
 }
 
+size_t udp_on_datagram(struct worker *w, const struct rx *rx, size_t at, size_t len, struct buf *b)
+{
+	const uint8_t *p = rx->data + at;
+
+	switch (udp_classify(rx->sock->role != DP_SOCK_IKE, p, len)) {
+	case UDP_IKE:
+		ike(w, rx, p, len);
+		break;
+	case UDP_IKE_MARKED:
+		ike(w, rx, p + 4, len - 4);
+		break;
+	case UDP_KEEPALIVE:
+		worker_count(w, DP_IN_KEEPALIVE);
+		break;
+	case UDP_RUNT:
+		worker_count(w, DP_DROP_RUNT);
+		break;
+	case UDP_RESERVED:
+		worker_count(w, DP_DROP_SPI);
+		break;
+	case UDP_ESP:
+		len = esp(w, rx, at, len, b);
+		break;
+	}
+	return len;
+}
+
 void udp_on_recv(struct worker *w, const struct rx *rx, struct buf *b)
 {
-	bool natt = rx->sock->role != DP_SOCK_IKE;
 	size_t at = 0;
 
 	worker_count(w, DP_IN_RECVS);
@@ -484,29 +535,8 @@ void udp_on_recv(struct worker *w, const struct rx *rx, struct buf *b)
 	/* UDP_GRO merges by tuple and size alone: each segment may be anything. */
 	do {
 		size_t left = rx->len - at, len = rx->seg && rx->seg < left ? rx->seg : left;
-		const uint8_t *p = rx->data + at;
 
-		switch (udp_classify(natt, p, len)) {
-		case UDP_IKE:
-			ike(w, rx, p, len);
-			break;
-		case UDP_IKE_MARKED:
-			ike(w, rx, p + 4, len - 4);
-			break;
-		case UDP_KEEPALIVE:
-			worker_count(w, DP_IN_KEEPALIVE);
-			break;
-		case UDP_RUNT:
-			worker_count(w, DP_DROP_RUNT);
-			break;
-		case UDP_RESERVED:
-			worker_count(w, DP_DROP_SPI);
-			break;
-		case UDP_ESP:
-			len = esp(w, rx, at, len, b);
-			break;
-		}
-		at += len;
+		at += udp_on_datagram(w, rx, at, len, b);
 	} while (at < rx->len);
 	buf_put(b);
 }

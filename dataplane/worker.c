@@ -13,6 +13,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "stream.h"
 
 #define TURN_PAUSE_MS  10
 #define TURN_FAILS_MAX 100
@@ -62,10 +63,12 @@ struct worker *worker_new(struct dp *dp, unsigned index)
 	w->dp = dp;
 	w->index = index;
 	w->tun_fd = -1;
+	w->stream_epfd = -1;
 	w->wake_fd = eventfd(0, EFD_CLOEXEC);
 	w->tx_pool = w->tx_free = txbatch_pool(TX_POOL);
 	w->tunw_pool = calloc(TUNW_POOL, sizeof(*w->tunw_pool));
-	if (w->wake_fd < 0 || !w->tx_pool || !w->tunw_pool || make_hands(w)) {
+	if (w->wake_fd < 0 || !w->tx_pool || !w->tunw_pool || make_hands(w) ||
+	    stream_worker_open(w)) {
 		worker_free(w);
 		return NULL;
 	}
@@ -89,6 +92,7 @@ void worker_free(struct worker *w)
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
 	evq_free(&w->evq);
+	stream_worker_close(w);
 	free_hands(w);
 	txbatch_pool_free(w->tx_pool, TX_POOL);
 	free(w->tunw_pool);
@@ -230,6 +234,7 @@ bool hand_over(struct worker *w, unsigned to, const struct rx *rx, const uint8_t
 	memcpy(s->mem, p, len);
 	if (rx) {
 		s->seg = rx->seg;
+		s->framed = rx->framed;
 		s->group = rx->sock->group;
 		s->from = *rx->from;
 		s->local = rx->local;
@@ -252,6 +257,15 @@ static void hand_done(struct worker *w, struct buf *b)
 			      memory_order_release);
 }
 
+static struct sock *hand_sock(struct worker *w, const struct hand_slot *s)
+{
+	if (s->group < DP_STREAM_FIRST)
+		return w->tx_sock[s->group];
+	w->hand_stream.group = s->group;
+	w->hand_stream.role = DP_SOCK_HOP;
+	return &w->hand_stream;
+}
+
 static void take_slot(struct worker *w, struct hand *h)
 {
 	struct hand_slot *s =
@@ -263,7 +277,7 @@ static void take_slot(struct worker *w, struct hand *h)
 		tun_out(w, s->mem, s->len);
 		buf_put(&w->hand_buf);
 	} else {
-		struct rx rx = { .sock = w->tx_sock[s->group],
+		struct rx rx = { .sock = hand_sock(w, s),
 				 .data = s->mem,
 				 .len = s->len,
 				 .seg = s->seg,
@@ -272,7 +286,12 @@ static void take_slot(struct worker *w, struct hand *h)
 				 .ifindex = s->ifindex,
 				 .tos = s->tos };
 
-		udp_on_recv(w, &rx, &w->hand_buf);
+		if (s->framed) {
+			(void)stream_frames(w, &rx, s->mem, s->len, &w->hand_buf);
+			buf_put(&w->hand_buf);
+		} else {
+			udp_on_recv(w, &rx, &w->hand_buf);
+		}
 		merge_flush(&w->merge);
 	}
 }

@@ -38,7 +38,7 @@
 /* A socket as one worker sees it. */
 struct sock {
 	int fd;
-	uint8_t group;
+	uint32_t group; /* or the number of a stream */
 	enum dp_sock_role role;
 	int family;
 	bool mine;     /* this worker receives on it */
@@ -59,6 +59,7 @@ struct rx {
 	uint32_t ifindex;  /* it came in there; 0: unknown */
 	uint8_t tos;
 	bool truncated;
+	bool framed; /* @data are frames of a stream */
 };
 
 struct cmd {
@@ -83,7 +84,8 @@ struct hand_slot {
 	size_t len;
 	/* HAND_UDP */
 	size_t seg;
-	uint8_t group;
+	bool framed;
+	uint32_t group;
 	struct sockaddr_storage from;
 	struct addr local;
 	uint32_t ifindex;
@@ -138,6 +140,8 @@ struct worker {
 	bool tun_dead;	 /* the device is gone: read no more, or we would spin */
 	struct txbatch *tx, *tx_free, *tx_pool;
 	struct tunw *tunw_free, *tunw_pool;
+	int stream_epfd; /* the streams that it reads */
+	struct buf *stream_bufs, *stream_pool;
 	struct merge merge;
 	struct evq evq;
 	uint64_t told_since_ms; /* the second in which told errors about size were written */
@@ -148,6 +152,7 @@ struct worker {
 	struct hand *hand_in[DP_WORKERS_MAX]; /* from worker i; NULL: none */
 	struct buf hand_buf;		      /* stands for the slot that is being handled */
 	struct hand *hand_now;
+	struct sock hand_stream; /* what it came from, when that was a stream */
 	uint8_t scratch[DUMMY_MAX + ESP_TRAILER_MAX]; /* dummies are built here */
 	struct stats stats;
 };
@@ -173,6 +178,10 @@ struct dp {
 	/* control thread */
 	struct rtab spis; /* reserved */
 	uint32_t next_spi_worker;
+	struct stream **stream; /* DP_STREAMS_MAX */
+	uint32_t stream_next;
+	int stream_epfd;       /* the young ones */
+	struct evq stream_evq; /* what they bring: this thread writes and reads it */
 	struct stats stats; /* what the control thread itself does */
 };
 
@@ -232,6 +241,9 @@ extern const struct merge_ops tun_merge_ops;
 /** udp_setup() - Socket options; features found on it (DP_F_UDP_*), or -errno. */
 int udp_setup(struct sock *s, unsigned without);
 void udp_on_recv(struct worker *w, const struct rx *rx, struct buf *b);
+/** udp_on_datagram() - One of those @rx has, @len bytes at @at; returns the bytes dealt with. */
+size_t udp_on_datagram(struct worker *w, const struct rx *rx, size_t at, size_t len,
+		       struct buf *b);
 /** udp_parse_control() - Fill seg, tos, local, ifindex of @rx from ancillary data. */
 void udp_parse_control(struct rx *rx, struct msghdr *msg);
 /** udp_peer_at() - The peer whose present path is that tuple; DP_PEERS_MAX: nobody's. Looks at all. */
