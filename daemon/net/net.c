@@ -397,7 +397,7 @@ int net_cleanup(const struct net_params *p)
 	nl_close(&rt);
 	step = nl_open(&nf, NETLINK_NETFILTER);
 	if (!step) {
-		step = net_nft_remove(&nf);
+		step = net_nft_remove(&nf, NET_NFT_TABLE);
 		nl_close(&nf);
 	}
 	return rc ? rc : step;

@@ -71,7 +71,8 @@ int net_rule_apply(struct net *n);
 int net_rule_flush(struct nl *nl, const struct net_params *p);
 /* nft.c */
 int net_nft_apply(struct net *n);
-int net_nft_remove(struct nl *nf);
+/** net_nft_remove() - Take our table of that name away; 0 also when there is none. */
+int net_nft_remove(struct nl *nf, const char *table);
 
 /** net_no_family() - Errors that mean "this machine has no such family", told apart once. */
 bool net_no_family(int rc);
