@@ -334,6 +334,7 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	p->retry_max_ms = conf_uint(s, "retry-max");
 	p->inactivity_ms = conf_uint(s, "inactivity");
 	p->keepalive_ms = conf_uint(s, "keepalive");
+	p->leak_never = conf_uint(s, "leak") != 0;
 	if (take_hosts(p, s) || take_public_keys(p, s) || take_assign(p, s) ||
 	    config_take_pool(cfg, p, s) ||
 	    take_prefixes(s, "networks", &p->networks, &p->network_count) ||

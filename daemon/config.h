@@ -27,6 +27,7 @@
 #define CONFIG_POOL_V6_LEN  64 /* shortest IPv6 prefix of a pool */
 #define CONFIG_HOOK_MAX	    1024
 #define CONFIG_WANS_MAX	    16
+#define CONFIG_LEAK_MAX	    4096 /* networks under leak = never, of all peers */
 #define CONFIG_CHILDREN_MAX 16	 /* [child] sections of one peer */
 #define CONFIG_TS_MAX	    32	 /* selectors on one side of a CHILD SA */
 #define CONFIG_PORT_ESP	    4500 /* RFC 3948 */
@@ -109,6 +110,7 @@ struct config_peer {
 	uint16_t port; /* where it listens */
 	const char *interface; /* by which alone packets leave for it; NULL: any */
 	enum config_start start;
+	bool leak_never; /* what belongs in the tunnel never leaves another way */
 
 	struct config_id local_id; /* ours towards this peer */
 	struct config_id remote_id;

@@ -327,6 +327,33 @@ static void check_addresses(struct config *cfg)
 	free(list);
 }
 
+static void check_leak(struct config *cfg)
+{
+	const struct conf_section *s = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < cfg->peer_count; i++) {
+		const struct config_peer *p = &cfg->peers[i];
+		size_t own = p->network_count + p->assign_count;
+
+		s = conf_next(cfg->conf, "peer", s);
+		if (!p->leak_never)
+			continue;
+		if (!own && !p->pool)
+			conf_error(cfg->conf, conf_line(s, "leak"),
+				   "leak = never: [peer %s] has nothing to guard; it needs networks, assign "
+				   "or pool",
+				   p->name);
+		n += own + (p->pool ? p->pool->prefix_count : 0);
+		if (n <= CONFIG_LEAK_MAX)
+			continue;
+		conf_error(cfg->conf, conf_line(s, "leak"),
+			   "leak = never: more than %d networks up to [peer %s]; name wider ones",
+			   CONFIG_LEAK_MAX, p->name);
+		break;
+	}
+}
+
 static int by_identity(const void *x, const void *y)
 {
 	const struct config_peer *a = *(const struct config_peer *const *)x;
@@ -421,5 +448,6 @@ void config_check(struct config *cfg)
 	config_check_wans(cfg);
 	check_owners(cfg);
 	check_addresses(cfg);
+	check_leak(cfg);
 	check_identities(cfg);
 }

@@ -17,6 +17,7 @@ static const char *const start_words[] = { "always", "on-demand", "no", NULL };
 /* In the order of enum config_auth. */
 static const char *const auth_words[] = { "psk", "key", "certificate", NULL };
 static const char *const childless_words[] = { "allow", "prefer", "force", "never", NULL };
+static const char *const leak_words[] = { "allow", "never", NULL };
 static const char *const level_words[] = { "err", "warn", "info", "debug", NULL };
 
 static int check_tun(const struct conf_value *v, char *why, size_t cap)
@@ -329,6 +330,11 @@ static const struct conf_key peer_keys[] = {
 	  .max = 300000,
 	  .dflt = "15s",
 	  .help = "how often a NAT on the way is reminded of us" },
+	{ .name = "leak",
+	  .type = CONF_ENUM,
+	  .words = leak_words,
+	  .dflt = "allow",
+	  .help = "never: what lies there is unreachable outside of the tunnel, from boot on" },
 };
 
 static const struct conf_key child_keys[] = {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "leak_guard.h"
 #include "proc.h"
 #include "procs.h"
 
@@ -20,20 +21,30 @@ static const struct {
 
 static int usage(FILE *to, int status)
 {
-	fputs("usage: posternd [-c FILE] [-n | --cleanup]\n"
+	fputs("usage: posternd [-c FILE] [-n | --cleanup | --leak-guard WORD]\n"
 	      "       posternd --version\n"
 	      "\n"
 	      "  -c FILE    configuration (" CONFIG_DEFAULT_PATH ")\n"
 	      "  -n         check the configuration and every file that it names, and end\n"
-	      "  --cleanup  remove the tunnel device, its routes, rules and nft table, and end\n",
+	      "  --cleanup  remove the tunnel device, its routes, rules and nft tables, and end\n"
+	      "  --leak-guard apply | remove\n"
+	      "             what `leak = never` guards is unreachable but through the tunnel\n",
 	      to);
 	return status;
+}
+
+static enum leak_guard guard_word(const char *word)
+{
+	return !strcmp(word, "apply")	 ? LEAK_GUARD_APPLY
+	       : !strcmp(word, "remove") ? LEAK_GUARD_REMOVE
+					 : LEAK_GUARD_NONE;
 }
 
 int main(int argc, char **argv)
 {
 	struct parent_options o = { .config = CONFIG_DEFAULT_PATH };
 	const char *child = proc_child_name(argc, argv);
+	enum leak_guard guard = LEAK_GUARD_NONE;
 	bool check = false;
 
 	for (size_t i = 0; child && i < sizeof(children) / sizeof(*children); i++) {
@@ -47,6 +58,8 @@ int main(int argc, char **argv)
 			check = true;
 		else if (!strcmp(argv[i], "--cleanup"))
 			o.cleanup = true;
+		else if (!strcmp(argv[i], "--leak-guard") && i + 1 < argc && guard_word(argv[i + 1]))
+			guard = guard_word(argv[++i]);
 		else if (!strcmp(argv[i], "--version"))
 			return puts("posternd " POSTERN_VERSION) < 0;
 		else if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
@@ -54,5 +67,7 @@ int main(int argc, char **argv)
 		else
 			return usage(stderr, 64);
 	}
+	if (guard)
+		return leak_guard_main(guard, o.config);
 	return check ? config_judge(o.config) : parent_main(&o);
 }

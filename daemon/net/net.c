@@ -45,6 +45,8 @@ static void on_settled(struct timer *t, uint64_t now_ms)
 	/* A lost TUN is the owner's to make again; he reconciles when it is there. */
 	if (redo && !n->lost)
 		(void)net_reconcile(n);
+	else if (n->leak_count && n->started)
+		(void)net_leak_apply(n); /* a default route makes another interface the WAN */
 	if (changed && n->change)
 		n->change(n->change_arg);
 }
@@ -122,7 +124,8 @@ static bool nft_event_is_ours(const struct nlmsghdr *nlh)
 		return false;
 	nl_attrs(nlh, sizeof(struct nfgenmsg), tb, 1);
 	return tb[1] && mnl_attr_validate(tb[1], MNL_TYPE_NUL_STRING) >= 0 &&
-	       !strcmp(mnl_attr_get_str(tb[1]), NET_NFT_TABLE);
+	       (!strcmp(mnl_attr_get_str(tb[1]), NET_NFT_TABLE) ||
+		!strcmp(mnl_attr_get_str(tb[1]), NET_LEAK_TABLE));
 }
 
 static void on_nft_events(struct loop_fd *lf, uint32_t events)
@@ -140,7 +143,7 @@ static void on_nft_events(struct loop_fd *lf, uint32_t events)
 		     h = mnl_nlmsg_next(h, &left))
 			ours |= h->nlmsg_pid != n->nf.portid && nft_event_is_ours(h);
 		if (ours) {
-			n->nft_dirty = true;
+			n->nft_dirty = n->leak_dirty = true;
 			settle(n, true);
 		}
 		if (len <= 0)
@@ -196,7 +199,7 @@ struct net *net_new(struct loop *l, const struct net_params *p)
 		return NULL;
 	n->loop = l;
 	n->p = *p;
-	n->nft_dirty = true;
+	n->nft_dirty = n->leak_dirty = true;
 	n->settle = (struct timer){ .fire = on_settled, .arg = n };
 	rc = nl_open(&n->rt, NETLINK_ROUTE);
 	if (!rc && nl_open(&n->nf, NETLINK_NETFILTER))
@@ -233,6 +236,7 @@ void net_free(struct net *n)
 	nl_close(&n->nf);
 	hash_each(&n->routes, free_wish, NULL);
 	hash_free(&n->routes);
+	free(n->leak);
 	free(n);
 }
 
@@ -245,6 +249,8 @@ int net_reconcile(struct net *n)
 	n->lost = false;
 	/* The guard stands before the address that it guards. */
 	rc = n->nf.s ? net_nft_apply(n) : 0;
+	step = net_leak_apply(n);
+	rc = rc ? rc : step;
 	step = net_address_apply(n);
 	rc = rc ? rc : step;
 	step = net_subnets_read(n);
@@ -398,6 +404,8 @@ int net_cleanup(const struct net_params *p)
 	step = nl_open(&nf, NETLINK_NETFILTER);
 	if (!step) {
 		step = net_nft_remove(&nf, NET_NFT_TABLE);
+		rc = rc ? rc : step;
+		step = net_nft_remove(&nf, NET_LEAK_TABLE);
 		nl_close(&nf);
 	}
 	return rc ? rc : step;

@@ -14,7 +14,7 @@
  *	address	all on the TUN but link-local ones
  *	route	protocol NET_PROTO in our two tables
  *	rule	protocol NET_PROTO that names our tables, our mark, or our place in the order
- *	nft	table `inet postern`
+ *	nft	tables `inet postern` and `inet postern_leak`
  *
  * Routes live in tables of their own, looked up before main, and past which the marked outer sockets
  * and the daemon's own users are sent, so that no tunnel route ever captures the way to the peer:
@@ -49,6 +49,7 @@
 #define NET_METRIC_UNREACH 1570000
 #define NET_BYPASS_MAX	   4
 #define NET_NFT_TABLE	   "postern"
+#define NET_LEAK_TABLE	   "postern_leak"
 
 struct net_params {
 	char tun[IFNAMSIZ];
@@ -110,6 +111,16 @@ int net_adopt(struct net *n, bool (*yes)(const struct addr *a, void *arg), void 
 /** net_keep_only() - Drop the wishes for which a function says no (NULL keeps); net_reconcile() follows. */
 void net_keep_only(struct net *n, bool (*addr)(const struct addr *a, void *arg),
 		   bool (*route)(const struct net_route *r, void *arg), void *arg);
+
+/**
+ * net_leak_set() - What may leave this machine by the TUN and in our own outer packets alone; the whole list.
+ * Carried out by net_start(), net_reconcile() or net_leak_early(). 0 or -ENOMEM.
+ */
+int net_leak_set(struct net *n, const struct prefix *p, size_t count);
+/** net_leak_early() - Put the guard up without a TUN: after net_new(), all wishes and net_leak_set(). */
+int net_leak_early(struct net *n);
+/** net_leak_remove() - The guard away; where no TUN stands its routes and rules too. */
+int net_leak_remove(struct net *n);
 
 /** net_path_lookup() - For a packet of a marked socket to @dst; 0, -ENETUNREACH, -errno. */
 int net_path_lookup(struct net *n, const struct addr *dst, struct net_path *out);

@@ -44,6 +44,12 @@ struct net {
 	struct hash_table routes;
 	struct prefix subnets[NET_SUBNETS_MAX]; /* of other interfaces */
 	size_t subnet_count;
+	/* What may leave by the TUN alone: leak.c. */
+	struct prefix *leak;
+	size_t leak_count;
+	struct prefix leak_lan[NET_SUBNETS_MAX];
+	size_t leak_lan_count;
+	bool leak_dirty, leak_failed;
 	void (*change)(void *arg);
 	void *change_arg;
 };
@@ -66,6 +72,10 @@ int net_route_flush(struct nl *nl, const struct net_params *p);
 bool net_wants_default(const struct net *n);
 /** net_default_changed() - The first 0/0 route came or the last went: other rules, other nft table. */
 void net_default_changed(struct net *n);
+/** net_route_floor() - The unreachable route of @dst alone. */
+int net_route_floor(struct net *n, const struct prefix *dst);
+/* leak.c */
+int net_leak_apply(struct net *n);
 /* rule.c */
 int net_rule_apply(struct net *n);
 int net_rule_flush(struct nl *nl, const struct net_params *p);

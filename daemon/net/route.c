@@ -133,6 +133,13 @@ static struct kernel_route beneath(const struct net *n, const struct prefix *dst
 				      .type = RTN_UNREACHABLE };
 }
 
+int net_route_floor(struct net *n, const struct prefix *dst)
+{
+	struct kernel_route low = beneath(n, dst);
+
+	return add(n, &low);
+}
+
 int net_route_install(struct net *n, const struct net_route *r)
 {
 	struct kernel_route low = beneath(n, &r->dst), high = over(n, r);

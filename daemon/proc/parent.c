@@ -348,7 +348,7 @@ static int open_state(struct parent *p)
 	return rc;
 }
 
-static void params(const struct parent *p, struct net_params *np)
+void parent_params(const struct parent *p, struct net_params *np)
 {
 	const struct config *cfg = p->now.cfg;
 
@@ -375,7 +375,7 @@ static int open_tun(struct parent *p)
 					: "");
 		return rc;
 	}
-	params(p, &np);
+	parent_params(p, &np);
 	p->net = net_new(p->loop, &np);
 	if (!p->net)
 		return -errno;
@@ -491,8 +491,9 @@ static int cleanup(struct parent *p)
 	struct net_params np;
 	int rc;
 
-	params(p, &np);
+	parent_params(p, &np);
 	rc = net_cleanup(&np);
+	leak_guard_forget(p->now.cfg->state_dir);
 	if (rc)
 		log_err(NULL, "cleanup: %s", strerror(-rc));
 	return rc;

@@ -7,6 +7,7 @@
 #include "config.h"
 #include "names.h"
 #include "hook.h"
+#include "leak_guard.h"
 #include "net.h"
 #include "outer.h"
 #include "policy.h"
@@ -64,6 +65,8 @@ void loaded_clear(struct loaded *l);
 /** parent_log_lines() - Each error of a configuration is a line of its own. */
 void parent_log_lines(const char *text);
 
+/** parent_params() - What makes our part of the kernel's state ours. */
+void parent_params(const struct parent *p, struct net_params *np);
 /** parent_wish() - Tell net what the configuration wants (after net_new() and after each reload). */
 void parent_wish(struct parent *p, const struct config *cfg);
 /** parent_reload() - 0, or -errno with the reasons in @text, at most @cap with NUL. */

@@ -210,6 +210,8 @@ static int wish_network(const struct prefix *p, void *arg)
 void parent_wish(struct parent *p, const struct config *cfg)
 {
 	struct wishing w = { p->net, cfg };
+	struct net_params np;
+	int rc;
 
 	for (size_t i = 0; i < cfg->tunnel_address_count; i++)
 		(void)net_addr_add(p->net, &cfg->tunnel_address[i]);
@@ -220,6 +222,10 @@ void parent_wish(struct parent *p, const struct config *cfg)
 			wish_route(p->net, cfg, &cfg->pools[i].prefixes[k]);
 	if (cfg->mtu)
 		(void)net_link_set(p->net, cfg->mtu, 0, 0);
+	parent_params(p, &np);
+	rc = leak_guard_wish(p->net, cfg, &np);
+	if (rc)
+		log_err(NULL, "leak guard: %s", strerror(-rc));
 }
 
 /* What a reload measures the addresses and routes that stand by. */

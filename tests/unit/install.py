@@ -17,7 +17,8 @@ failed = 0
 
 COMMON = ["bin/postern", "lib/sysusers.d/postern.conf", "lib/tmpfiles.d/postern.conf", "share/doc/postern/README.md",
           "share/doc/postern/copyright", "share/man/man8/postern.8"]
-DAEMON = ["sbin/posternd", "lib/systemd/system/posternd.service", "share/doc/postern/examples/home-by-port.conf",
+DAEMON = ["sbin/posternd", "lib/systemd/system/posternd.service", "lib/systemd/system/posternd-leak-guard.service",
+          "share/doc/postern/examples/home-by-port.conf",
           "share/doc/postern/examples/home.conf",
           "share/doc/postern/examples/vps.conf", "share/man/man5/postern.conf.5", "share/man/man8/posternd.8"]
 MTA = ["sbin/postern-mta", "sbin/postern-deliver", "lib/systemd/system/postern-deliver.service",

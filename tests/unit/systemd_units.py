@@ -29,6 +29,10 @@ def setting(unit, key):
 
 parent = set(re.findall(r"CAP\((\w+)\)", re.search(r"#define PARENT_CAPS(.*?)\n\n", text("daemon", "proc", "roles.c"), re.S)[1]))
 unit = {c.removeprefix("CAP_") for c in setting("posternd.service", "CapabilityBoundingSet")[0].split()}
+early = {c.removeprefix("CAP_") for c in setting("posternd-leak-guard.service", "CapabilityBoundingSet")[0].split()}
+check("posternd-leak-guard.service too", parent == early, (parent ^ early))
+check("the leak guard stands before any network, and is not taken down with its unit",
+      "network-pre.target" in setting("posternd-leak-guard.service", "Before")[0] and not setting("posternd-leak-guard.service", "ExecStop"))
 check("posternd.service grants what the parent keeps, no more", parent == unit, (parent ^ unit))
 users = set(re.findall(r"^u\s+(\S+)", text("packaging", "systemd", "postern.sysusers"), re.M))
 groups = set(re.findall(r"^g\s+(\S+)", text("packaging", "systemd", "postern.sysusers"), re.M))

@@ -208,6 +208,22 @@ static void lines_out_have_an_interface_each(void **state)
 	    "[peer home]");
 }
 
+static void a_leak_is_guarded_where_there_is_something_to_guard(void **state)
+{
+	struct config *cfg = good(VPS HOME "leak = never\n");
+
+	(void)state;
+	assert_true(cfg->peers[0].leak_never);
+	config_free(cfg);
+	cfg = good(VPS HOME);
+	assert_false(cfg->peers[0].leak_never);
+	config_free(cfg);
+	bad(VPS HOME "leak = perhaps\n",
+	    "11: leak = perhaps: no such word; allowed: allow or never");
+	bad(VPS "[peer a]\nidentity = a.example\npsk = k\nremote-ts = 10.7.0.0/16\nleak = never\n",
+	    "11: leak = never: [peer a] has nothing to guard; it needs networks, assign or pool");
+}
+
 static void a_hook_is_roots_and_nobody_elses_to_change(void **state)
 {
 	char why[CONF_WHY_MAX];
@@ -686,6 +702,7 @@ int main(void)
 		cmocka_unit_test(a_pool_may_hold_what_is_somebodys),
 		cmocka_unit_test(another_pool_is_a_difference),
 		cmocka_unit_test(lines_out_have_an_interface_each),
+		cmocka_unit_test(a_leak_is_guarded_where_there_is_something_to_guard),
 		cmocka_unit_test(a_hook_is_roots_and_nobody_elses_to_change),
 		cmocka_unit_test(selectors_carry_protocol_and_port),
 		cmocka_unit_test(a_peer_has_its_own_proposals_or_those_of_all),
