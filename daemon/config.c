@@ -368,6 +368,11 @@ static int take_daemon(struct config *cfg, const struct conf_section *s)
 	cfg->io = (enum config_io)conf_uint(s, "io");
 	cfg->metrics = conf_text(s, "metrics");
 	cfg->hook = conf_text(s, "hook");
+	cfg->firewall = conf_uint(s, "firewall") == 0;
+	e = conf_get(s, "tunnel-ports");
+	for (size_t i = 0; i < e->count && i < CONFIG_PORTS_MAX; i++)
+		if (e->values[i].u)
+			cfg->tunnel_ports[cfg->tunnel_port_count++] = (uint16_t)e->values[i].u;
 	cfg->log_level = (enum log_level)conf_uint(s, "log-level");
 	cfg->port = (uint16_t)conf_uint(s, "port");
 	cfg->port_500 = conf_bool(s, "port-500");

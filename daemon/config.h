@@ -27,6 +27,7 @@
 #define CONFIG_POOL_V6_LEN  64 /* shortest IPv6 prefix of a pool */
 #define CONFIG_HOOK_MAX	    1024
 #define CONFIG_WANS_MAX	    16
+#define CONFIG_PORTS_MAX    16 /* in one list of ports */
 #define CONFIG_LEAK_MAX	    4096 /* networks under leak = never, of all peers */
 #define CONFIG_CHILDREN_MAX 16	 /* [child] sections of one peer */
 #define CONFIG_TS_MAX	    32	 /* selectors on one side of a CHILD SA */
@@ -169,6 +170,9 @@ struct config {
 	bool port_500;	     /* also listen on 500 for foreign initiators */
 	const char *metrics; /* NULL: none */
 	enum log_level log_level;
+	bool firewall; /* open our ports in the machine's own firewall */
+	uint16_t tunnel_ports[CONFIG_PORTS_MAX]; /* TCP, let in from the tunnel by it */
+	size_t tunnel_port_count;
 	const char *hook; /* program that is told of tunnels with addresses of theirs; NULL: none */
 
 	const struct proposals *ike_proposals, *esp_proposals; /* NULL: what this CPU does best */

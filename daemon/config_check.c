@@ -413,6 +413,10 @@ static void check_daemon(struct config *cfg)
 				   "mtu = %u: IPv6 in the tunnel (%s) needs 1280 or more", cfg->mtu,
 				   addr_str(a, text));
 	}
+	if (conf_get(s, "tunnel-ports")->count > CONFIG_PORTS_MAX)
+		conf_error(cfg->conf, conf_line(s, "tunnel-ports"),
+			   "%zu tunnel-ports; allowed: up to %d",
+			   conf_get(s, "tunnel-ports")->count, CONFIG_PORTS_MAX);
 	for (size_t i = 0; i < CONF_COUNT(users); i++)
 		for (size_t j = i + 1; j < CONF_COUNT(users); j++)
 			if (!strcmp(conf_text(s, users[i]), conf_text(s, users[j])))

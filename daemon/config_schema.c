@@ -18,6 +18,7 @@ static const char *const start_words[] = { "always", "on-demand", "no", NULL };
 static const char *const auth_words[] = { "psk", "key", "certificate", NULL };
 static const char *const childless_words[] = { "allow", "prefer", "force", "never", NULL };
 static const char *const leak_words[] = { "allow", "never", NULL };
+static const char *const firewall_words[] = { "auto", "none", NULL };
 static const char *const level_words[] = { "err", "warn", "info", "debug", NULL };
 
 static int check_tun(const struct conf_value *v, char *why, size_t cap)
@@ -165,6 +166,18 @@ static const struct conf_key posternd_keys[] = {
 	  .check = check_metrics,
 	  .help =
 	      "where Prometheus text is served: 127.0.0.1:PORT, [::1]:PORT or a socket's path" },
+	{ .name = "firewall",
+	  .type = CONF_ENUM,
+	  .words = firewall_words,
+	  .dflt = "auto",
+	  .help = "auto: let our ports through this machine's own nft firewall" },
+	{ .name = "tunnel-ports",
+	  .type = CONF_UINT,
+	  .flags = CONF_LIST,
+	  .min = 0,
+	  .max = 65535,
+	  .dflt = "25",
+	  .help = "TCP ports of this machine that it lets in from the tunnel; 0: none" },
 	{ .name = "hook",
 	  .type = CONF_STRING,
 	  .check = check_hook,

@@ -35,6 +35,12 @@ void net_lose_tun(struct net *n)
 	settle(n, false);
 }
 
+static void on_firewall(struct timer *t, uint64_t now_ms)
+{
+	(void)now_ms;
+	(void)net_firewall_apply(t->arg);
+}
+
 static void on_settled(struct timer *t, uint64_t now_ms)
 {
 	struct net *n = t->arg;
@@ -128,6 +134,16 @@ static bool nft_event_is_ours(const struct nlmsghdr *nlh)
 		!strcmp(mnl_attr_get_str(tb[1]), NET_LEAK_TABLE));
 }
 
+/* A table, chain or rule of somebody: perhaps a firewall that was loaded anew. Sets change all day. */
+static bool nft_event_is_firewalls(const struct nlmsghdr *nlh)
+{
+	uint16_t msg = nlh->nlmsg_type & 0xff;
+
+	return nlh->nlmsg_type >> 8 == NFNL_SUBSYS_NFTABLES &&
+	       (msg == NFT_MSG_NEWTABLE || msg == NFT_MSG_DELTABLE || msg == NFT_MSG_NEWCHAIN ||
+		msg == NFT_MSG_DELCHAIN || msg == NFT_MSG_NEWRULE || msg == NFT_MSG_DELRULE);
+}
+
 static void on_nft_events(struct loop_fd *lf, uint32_t events)
 {
 	uint8_t buf[32768] __attribute__((aligned(8)));
@@ -136,12 +152,18 @@ static void on_nft_events(struct loop_fd *lf, uint32_t events)
 	(void)events;
 	for (int i = 0; i < 64; i++) {
 		ssize_t len = recv(lf->fd, buf, sizeof(buf), MSG_DONTWAIT);
-		bool ours = len < 0 && errno == ENOBUFS;
+		bool ours = len < 0 && errno == ENOBUFS, others = ours;
 		int left = (int)len;
 
 		for (struct nlmsghdr *h = (void *)buf; len > 0 && mnl_nlmsg_ok(h, left);
-		     h = mnl_nlmsg_next(h, &left))
-			ours |= h->nlmsg_pid != n->nf.portid && nft_event_is_ours(h);
+		     h = mnl_nlmsg_next(h, &left)) {
+			bool foreign = h->nlmsg_pid != n->nf.portid;
+
+			ours |= foreign && nft_event_is_ours(h);
+			others |= foreign && nft_event_is_firewalls(h);
+		}
+		if (others && n->open)
+			net_firewall_settle(n);
 		if (ours) {
 			n->nft_dirty = n->leak_dirty = true;
 			settle(n, true);
@@ -201,6 +223,8 @@ struct net *net_new(struct loop *l, const struct net_params *p)
 	n->p = *p;
 	n->nft_dirty = n->leak_dirty = true;
 	n->settle = (struct timer){ .fire = on_settled, .arg = n };
+	n->fw = (struct timer){ .fire = on_firewall, .arg = n };
+	n->fw_dirty = true;
 	rc = nl_open(&n->rt, NETLINK_ROUTE);
 	if (!rc && nl_open(&n->nf, NETLINK_NETFILTER))
 		log_warn(NULL, "this kernel has no nfnetlink; tunnel addresses are not guarded");
@@ -226,6 +250,7 @@ void net_free(struct net *n)
 	if (!n)
 		return;
 	timer_clear(loop_timers(n->loop), &n->settle);
+	timer_clear(loop_timers(n->loop), &n->fw);
 	loop_del(n->loop, &n->lf_rt);
 	loop_del(n->loop, &n->lf_nf);
 	if (n->ev_rt)
@@ -258,7 +283,10 @@ int net_reconcile(struct net *n)
 	step = net_rule_apply(n);
 	rc = rc ? rc : step;
 	step = net_route_apply(n);
-	return rc ? rc : step;
+	rc = rc ? rc : step;
+	if (n->fw_dirty)
+		(void)net_firewall_apply(n); /* its failure is told, and is not ours to try again */
+	return rc;
 }
 
 int net_start(struct net *n)
@@ -406,6 +434,8 @@ int net_cleanup(const struct net_params *p)
 		step = net_nft_remove(&nf, NET_NFT_TABLE);
 		rc = rc ? rc : step;
 		step = net_nft_remove(&nf, NET_LEAK_TABLE);
+		rc = rc ? rc : step;
+		step = net_firewall_remove(&nf, p->tun);
 		nl_close(&nf);
 	}
 	return rc ? rc : step;

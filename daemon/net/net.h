@@ -14,7 +14,7 @@
  *	address	all on the TUN but link-local ones
  *	route	protocol NET_PROTO in our two tables
  *	rule	protocol NET_PROTO that names our tables, our mark, or our place in the order
- *	nft	tables `inet postern` and `inet postern_leak`
+ *	nft	tables `inet postern` and `inet postern_leak`, rules with our comment in chains of others
  *
  * Routes live in tables of their own, looked up before main, and past which the marked outer sockets
  * and the daemon's own users are sent, so that no tunnel route ever captures the way to the peer:
@@ -74,6 +74,17 @@ struct net_path {
 	uint32_t mtu;	     /* of the route or the link; 0: not told */
 };
 
+#define NET_OPEN_PORTS_MAX 16
+
+/* What a firewall of this machine, where there is one, shall let in. */
+struct net_opening {
+	uint16_t udp[NET_OPEN_PORTS_MAX], tcp[NET_OPEN_PORTS_MAX]; /* outer ports */
+	size_t udp_count, tcp_count;
+	uint16_t tunnel_tcp[NET_OPEN_PORTS_MAX]; /* of this machine, from the tunnel */
+	size_t tunnel_tcp_count;
+	bool forward; /* between the tunnel and networks behind us */
+};
+
 struct net;
 
 /**
@@ -121,6 +132,11 @@ int net_leak_set(struct net *n, const struct prefix *p, size_t count);
 int net_leak_early(struct net *n);
 /** net_leak_remove() - The guard away; where no TUN stands its routes and rules too. */
 int net_leak_remove(struct net *n);
+
+/** net_firewall_set() - NULL: nothing is opened. Carried out by net_start() and net_reconcile(). */
+void net_firewall_set(struct net *n, const struct net_opening *o);
+/** net_close() - At an orderly end: the rules in chains of others go, all else stays. */
+void net_close(struct net *n);
 
 /** net_path_lookup() - For a packet of a marked socket to @dst; 0, -ENETUNREACH, -errno. */
 int net_path_lookup(struct net *n, const struct addr *dst, struct net_path *out);

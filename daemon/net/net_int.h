@@ -8,6 +8,7 @@
 #include "net.h"
 #include "nl.h"
 
+#define NET_TAG_MAX	32 /* comment of our rules in chains of others */
 #define NET_ADDRS_MAX	64
 #define NET_ROUTES_MAX	65536
 #define NET_SUBNETS_MAX 256
@@ -50,6 +51,10 @@ struct net {
 	struct prefix leak_lan[NET_SUBNETS_MAX];
 	size_t leak_lan_count;
 	bool leak_dirty, leak_failed;
+	/* Rules in the chains of the machine's own firewall: firewall.c. */
+	struct net_opening opening;
+	struct timer fw;
+	bool open, fw_dirty, fw_told, fw_legacy_told;
 	void (*change)(void *arg);
 	void *change_arg;
 };
@@ -76,6 +81,11 @@ void net_default_changed(struct net *n);
 int net_route_floor(struct net *n, const struct prefix *dst);
 /* leak.c */
 int net_leak_apply(struct net *n);
+/* firewall.c */
+int net_firewall_apply(struct net *n);
+/** net_firewall_settle() - Somebody changed the rules of nft: look again soon. */
+void net_firewall_settle(struct net *n);
+int net_firewall_remove(struct nl *nf, const char *tun);
 /* rule.c */
 int net_rule_apply(struct net *n);
 int net_rule_flush(struct nl *nl, const struct net_params *p);

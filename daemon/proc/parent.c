@@ -160,6 +160,7 @@ static void finish(struct parent *p)
 	timer_clear(loop_timers(p->loop), &p->stop);
 	proc_stop_all(&p->table, GRACE_MS);
 	hook_end(p->hook, p->now.cfg->hook, HOOK_STOP_MS);
+	net_close(p->net);
 	loop_stop(p->loop);
 }
 

@@ -9,6 +9,7 @@
 #include "hook.h"
 #include "leak_guard.h"
 #include "net.h"
+#include "opening.h"
 #include "outer.h"
 #include "policy.h"
 #include "proc.h"

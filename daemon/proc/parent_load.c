@@ -210,6 +210,7 @@ static int wish_network(const struct prefix *p, void *arg)
 void parent_wish(struct parent *p, const struct config *cfg)
 {
 	struct wishing w = { p->net, cfg };
+	struct net_opening opening;
 	struct net_params np;
 	int rc;
 
@@ -222,6 +223,7 @@ void parent_wish(struct parent *p, const struct config *cfg)
 			wish_route(p->net, cfg, &cfg->pools[i].prefixes[k]);
 	if (cfg->mtu)
 		(void)net_link_set(p->net, cfg->mtu, 0, 0);
+	net_firewall_set(p->net, opening_of(cfg, &p->outer, &opening) ? &opening : NULL);
 	parent_params(p, &np);
 	rc = leak_guard_wish(p->net, cfg, &np);
 	if (rc)
