@@ -231,8 +231,8 @@ const struct config_wan *config_wan_on(const struct config *cfg, const char *int
 /** config_pool_has() - Has it addresses of @family? @p may be NULL. */
 bool config_pool_has(const struct config_pool *p, int family);
 /**
- * config_hook_check() - May root run it: an absolute path, it and all folders above root's and
- * writable by nobody else? 0 or -errno with @why. Looks at the disk.
+ * config_hook_check() - May root run it: an absolute path, it and all folders that the way to it goes through,
+ * those of links too, root's and writable by nobody else? 0 or -errno with @why. Looks at the disk.
  */
 int config_hook_check(const char *path, char *why, size_t cap);
 /** config_addr_unicast() - Neither unspecified nor loopback, multicast or broadcast. */

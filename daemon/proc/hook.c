@@ -307,15 +307,22 @@ void hook_keep_only(struct hook *h, const char *path, bool (*keep)(const char *p
 	start_next(h);
 }
 
-void hook_end(struct hook *h, const char *path, uint64_t limit_ms)
+void hook_lost(struct hook *h, const char *path)
 {
-	uint64_t until = clock_boot_ms() + limit_ms;
-
 	if (set_path(h, path) || !path)
 		return;
 	for (size_t i = 0; i < h->count; i++)
 		tell_down(h, &h->v[i]);
 	start_next(h);
+}
+
+void hook_end(struct hook *h, const char *path, uint64_t limit_ms)
+{
+	uint64_t until = clock_boot_ms() + limit_ms;
+
+	if (!path)
+		return;
+	hook_lost(h, path);
 	while (h->pid && clock_boot_ms() < until) {
 		poll(NULL, 0, 5);
 		if (ended(h))

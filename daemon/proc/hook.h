@@ -53,6 +53,8 @@ int hook_tell(struct hook *h, const char *path, const struct hook_word *w);
  */
 void hook_keep_only(struct hook *h, const char *path, bool (*keep)(const char *peer, void *arg),
 		    void *arg);
+/** hook_lost() - The tunnels went without a word (the child died): "down" for each peer that is up. */
+void hook_lost(struct hook *h, const char *path);
 /** hook_end() - "down" for each peer that is up; waits until all have run, at most @limit_ms. */
 void hook_end(struct hook *h, const char *path, uint64_t limit_ms);
 

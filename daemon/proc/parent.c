@@ -172,6 +172,8 @@ static void on_ended(struct proc *proc, int status, void *arg)
 	if (proc->spec->id == PROC_CHILD && timer_armed(&p->stop))
 		/* Not from within the reaping of it. */
 		(void)timer_set(loop_timers(p->loop), &p->stop, loop_now_ms(p->loop));
+	else if (proc->spec->id == PROC_CHILD && !p->table.stopping)
+		hook_lost(p->hook, p->now.cfg->hook);
 }
 
 static void on_stop_timer(struct timer *t, uint64_t now_ms)

@@ -2,6 +2,10 @@
 """Addresses from a pool: the next free one, the same one after a reconnect, a restart of either side and a lost SA; the
 name servers with it; a pool that is used up says so, and is asked again.
 """
+import os
+import signal
+import time
+
 import testlib
 from testlib import check, require, wait_for
 
@@ -150,6 +154,17 @@ def hook_conf(mode):
 p = hook_conf(0o777)
 check("a hook that others can write is refused, with the reason", p.returncode and "writable by others" in (p.stdout or "") + (p.stderr or ""),
       (p.stdout, p.stderr))
+# The name is root's, and so is the program; the folder on the way is not, and its owner could put another link there.
+net.home.run(["sh", "-c", "mkdir -p /home/alice && chown alice /home/alice && cd /home/alice && ln -sf /etc/postern/hook step && "
+              "ln -sf /home/alice/step /etc/postern/by-alice && ln -sf postern/hook /etc/by-root"])
+text = net.home.read("/etc/postern/postern.conf")
+for path, ok in (("/etc/postern/by-alice", False), ("/etc/by-root", True)):
+    net.home.write("/etc/postern/hook", HOOK, mode=0o755)
+    net.home.write("/etc/postern/postern.conf", text.replace("hook = /etc/postern/hook", f"hook = {path}"))
+    p = home.cli("reload", check=False)
+    check(f"a hook by a link through {'root' if ok else 'another user'}'s folder is {'taken' if ok else 'refused'}",
+          (p.returncode == 0) == ok and (ok or "/home/alice belongs to" in p.stdout), p.stdout)
+net.home.write("/etc/postern/postern.conf", text)
 hook_conf(0o755)
 home.cli("down", "vps")
 home.cli("up", "vps")
@@ -182,6 +197,14 @@ check("the next word waits its turn, and the one that hung is killed",
 check("with what it had started", "sleep 4711" not in net.home.run(["ps", "-e", "-o", "args"], check=False).stdout)
 home.cli("up", "vps")
 wait_for("up", lambda: words("POSTERN_EVENT")[-1] == "up", 10)
+time.sleep(0.5)  # the run before is over
+# The child dies without a word: who was told "up" hears that it went, and that it is there again.
+n = len(words("POSTERN_EVENT"))
+for pid in net.home.child_pids(home.d):
+    with open(f"/proc/{pid}/cmdline", "rb") as f:
+        if f.read().split(b"\0")[1:3] == [b"--proc", b"child"]:
+            os.kill(pid, signal.SIGKILL)
+check("the child was killed: down, and up again", wait_for("both", lambda: words("POSTERN_EVENT")[n:] == ["down", "up"], 20), words("POSTERN_EVENT")[n:])
 # Its section goes while it is up; that of another name comes for the same peer.
 net.home.write("/etc/postern/postern.conf",
                net.home.read("/etc/postern/postern.conf").replace("[peer vps]", "[peer gate]"))
