@@ -13,6 +13,7 @@
 #include "log.h"
 
 #define SETTLE_MS 100
+#define LOOK_MS	  5000
 
 bool net_no_family(int rc)
 {
@@ -41,6 +42,12 @@ static void on_firewall(struct timer *t, uint64_t now_ms)
 	(void)net_firewall_apply(t->arg);
 }
 
+static void on_look(struct timer *t, uint64_t now_ms)
+{
+	(void)now_ms;
+	net_managed_look(t->arg);
+}
+
 static void on_settled(struct timer *t, uint64_t now_ms)
 {
 	struct net *n = t->arg;
@@ -49,9 +56,10 @@ static void on_settled(struct timer *t, uint64_t now_ms)
 	(void)now_ms;
 	n->redo = n->path_changed = false;
 	/* A lost TUN is the owner's to make again; he reconciles when it is there. */
-	if (redo && !n->lost)
+	if (redo && !n->lost) {
 		(void)net_reconcile(n);
-	else if (n->leak_count && n->started)
+		net_managed_look(n);
+	} else if (n->leak_count && n->started)
 		(void)net_leak_apply(n); /* a default route makes another interface the WAN */
 	if (changed && n->change)
 		n->change(n->change_arg);
@@ -224,6 +232,7 @@ struct net *net_new(struct loop *l, const struct net_params *p)
 	n->nft_dirty = n->leak_dirty = true;
 	n->settle = (struct timer){ .fire = on_settled, .arg = n };
 	n->fw = (struct timer){ .fire = on_firewall, .arg = n };
+	n->look = (struct timer){ .fire = on_look, .arg = n };
 	n->fw_dirty = true;
 	rc = nl_open(&n->rt, NETLINK_ROUTE);
 	if (!rc && nl_open(&n->nf, NETLINK_NETFILTER))
@@ -251,6 +260,7 @@ void net_free(struct net *n)
 		return;
 	timer_clear(loop_timers(n->loop), &n->settle);
 	timer_clear(loop_timers(n->loop), &n->fw);
+	timer_clear(loop_timers(n->loop), &n->look);
 	loop_del(n->loop, &n->lf_rt);
 	loop_del(n->loop, &n->lf_nf);
 	if (n->ev_rt)
@@ -297,6 +307,8 @@ int net_start(struct net *n)
 		return rc;
 	(void)net_link_remove_stale(&n->rt, &n->p, false);
 	n->started = true;
+	/* Others have had the time to see a new device then. */
+	(void)timer_set(loop_timers(n->loop), &n->look, loop_now_ms(n->loop) + LOOK_MS);
 	return net_reconcile(n);
 }
 

@@ -54,6 +54,8 @@ struct net {
 	/* Rules in the chains of the machine's own firewall: firewall.c. */
 	struct net_opening opening;
 	struct timer fw;
+	struct timer look; /* who else manages the TUN: managed.c */
+	bool managed_told;
 	bool open, fw_dirty, fw_told, fw_legacy_told;
 	void (*change)(void *arg);
 	void *change_arg;
@@ -86,6 +88,8 @@ int net_firewall_apply(struct net *n);
 /** net_firewall_settle() - Somebody changed the rules of nft: look again soon. */
 void net_firewall_settle(struct net *n);
 int net_firewall_remove(struct nl *nf, const char *tun);
+/* managed.c */
+void net_managed_look(struct net *n);
 /* rule.c */
 int net_rule_apply(struct net *n);
 int net_rule_flush(struct nl *nl, const struct net_params *p);

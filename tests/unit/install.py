@@ -18,6 +18,8 @@ failed = 0
 COMMON = ["bin/postern", "lib/sysusers.d/postern.conf", "lib/tmpfiles.d/postern.conf", "share/doc/postern/README.md",
           "share/doc/postern/copyright", "share/man/man8/postern.8"]
 DAEMON = ["sbin/posternd", "lib/systemd/system/posternd.service", "lib/systemd/system/posternd-leak-guard.service",
+          "lib/systemd/network/05-postern.network", "lib/systemd/networkd.conf.d/50-postern.conf",
+          "lib/NetworkManager/conf.d/90-postern.conf", "lib/NetworkManager/dispatcher.d/90-postern-leak-guard",
           "share/doc/postern/examples/home-by-port.conf",
           "share/doc/postern/examples/home.conf",
           "share/doc/postern/examples/vps.conf", "share/man/man5/postern.conf.5", "share/man/man8/posternd.8"]
@@ -57,7 +59,7 @@ def installed(tmp):
     same("everything is installed, nothing else", {os.path.relpath(f, prefix) for f in files}, want)
     for f in files:
         mode = stat.S_IMODE(os.stat(f).st_mode)
-        program = "/bin/" in f or "/sbin/" in f
+        program = "/bin/" in f or "/sbin/" in f or "/dispatcher.d/" in f
         check(f"{os.path.relpath(f, prefix)} has the right mode", mode == (0o755 if program else 0o644), oct(mode))
         if f.endswith(".service"):
             with open(f) as h:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The systemd units: systemd takes them, and they agree with the code about users and capabilities."""
+import configparser
+import fnmatch
 import os
 import re
 import shutil
@@ -44,6 +46,26 @@ check("deliver.sock is for the MTA's user alone", setting("postern-deliver.socke
 for name in sorted(os.listdir(units)):
     if name.endswith(".service"):
         check(f"{name}: no new privileges", setting(name, "NoNewPrivileges") == ["yes"])
+
+# ---- who else might take the tunnel device for its own
+def ini(*path):
+    c = configparser.ConfigParser(strict=True, delimiters=("=",), comment_prefixes=("#",))
+    c.optionxform = str
+    c.read_string(text("packaging", *path))
+    return c
+
+
+tun = re.search(r'\.name = "tun".*?\.dflt = "(\w+)"', text("daemon", "config_schema.c"), re.S)[1]
+nm = ini("networkmanager", "90-postern.conf")
+check("NetworkManager leaves it alone, by a section of its own", nm.sections() == ["device-postern"] and nm["device-postern"]["managed"] == "0"
+      and fnmatch.fnmatch(tun, nm["device-postern"]["match-device"].removeprefix("interface-name:")), nm.sections())
+networkd = ini("systemd", "network", "05-postern.network")
+check("systemd-networkd too", networkd["Link"]["Unmanaged"] == "yes" and fnmatch.fnmatch(tun, networkd["Match"]["Name"]))
+foreign = ini("systemd", "network", "networkd.conf")["Network"]
+check("and routes and rules that it did not make", dict(foreign) == {"ManageForeignRoutes": "no", "ManageForeignRoutingPolicyRules": "no"})
+for script in (("packaging", "networkmanager", "90-postern-leak-guard"), ("packaging", "after-install")):
+    r = subprocess.run(["sh", "-n", os.path.join(top, *script)], capture_output=True, text=True)
+    check(f"{script[-1]} is a script", r.returncode == 0, r.stderr)
 
 if not shutil.which("systemd-analyze"):
     print("note: no systemd-analyze here, the units are not verified")
