@@ -135,14 +135,9 @@ def small_path():
     calm()
 
 
-home_address = "100.64.0.2"
-
-
 def other_home_address():
-    global home_address
-    was, home_address = home_address, f"100.64.0.{rnd.randrange(3, 200)}"
-    net.home.run(["ip", "addr", "add", home_address + "/24", "dev", "wan"])
-    net.home.run(["ip", "addr", "del", was + "/24", "dev", "wan"], check=False)
+    net.home.run(["ip", "addr", "flush", "dev", "wan", "scope", "global"])
+    net.home.run(["ip", "addr", "add", f"100.64.0.{rnd.randrange(3, 200)}/24", "dev", "wan"])
     net.home.run(["ip", "route", "replace", "default", "via", "100.64.0.1"])
 
 
