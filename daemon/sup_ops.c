@@ -87,21 +87,9 @@ static void s_set_path(void *arg, uint32_t ike, const struct engine_path *path)
 static bool s_answered(void *arg, uint32_t ike)
 {
 	struct child *c = arg;
-	struct engine_ike_info info, other;
-	uint32_t list[16];
-	size_t n;
+	struct engine_ike_info info;
 
-	if (!engine_ike_info(c->engine, ike, &info))
-		return false;
-	if (info.spi_r)
-		return true;
-	/* An attempt that was answered lives on in candidates of its own number. */
-	n = engine_peer_ikes(c->engine, info.peer, list, CONF_COUNT(list));
-	for (size_t i = 0; i < n && i < CONF_COUNT(list); i++)
-		if (engine_ike_info(c->engine, list[i], &other) && other.initiator &&
-		    !other.established && other.spi_r && other.spi_i == info.spi_i)
-			return true;
-	return false;
+	return engine_ike_info(c->engine, ike, &info) && info.answered;
 }
 
 #define RESOLVE_MS 5000

@@ -210,6 +210,12 @@ static void on_unprotected(struct engine *e, struct ike_sa *sa, struct ike_msg *
 		sa_end(e, sa, ENGINE_WHY_ADMIN, sa->state != SA_UP);
 		return;
 	}
+	/* Of one that is being made nothing is lost but a key exchange: begin anew, not too often. */
+	if (sa->state == SA_I_AUTH && e->now_ms - sa->out.rt.first_ms >= CANDIDATE_HINT_MS) {
+		log_info(&sa->log, "the peer is said to have lost this IKE SA: back to IKE_SA_INIT");
+		sa_end(e, sa, ENGINE_WHY_TIMEOUT, false);
+		return;
+	}
 	if (!sa->was_up)
 		return;
 	f = fx_add(e, FX_HINT);

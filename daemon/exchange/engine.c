@@ -230,9 +230,11 @@ static void tell_down(struct engine *e, struct ike_sa *sa, enum engine_why why, 
 	f->down.was_up = true;
 	f->down.replaced = replaced;
 	f->down.why = why;
-	heir = replaced ? NULL : beside_heir(sa);
+	heir = beside_heir(sa);
 	f->down.heir = heir ? heir->handle : 0;
 	f->down.heir_child = heir && ike_sa_children_up(heir);
+	if (heir)
+		f->down.heir_path = heir->path;
 	log_info(&sa->log, "IKE SA is down: %s", engine_why_str(why));
 }
 

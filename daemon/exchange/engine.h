@@ -241,9 +241,13 @@ struct fx {
 			uint32_t peer, ike;
 			bool was_up;   /* false: an attempt of ours ended without success */
 			bool replaced; /* another IKE SA of this peer is up: the peer is not down */
-			/* Not replaced, but the peer has another one that is up beside it; 0: none. */
+			/*
+			 * Of this peer another one is up, which may have told so before: two calls
+			 * that crossed. 0: none.
+			 */
 			uint32_t heir;
 			bool heir_child; /* and that has a CHILD SA */
+			struct engine_path heir_path;
 			enum engine_why why;
 		} down;
 		struct {
@@ -478,6 +482,7 @@ struct engine_ike_info {
 	struct engine_path path;
 	uint64_t since_ms, rekey_at_ms, reply_ms; /* reply_ms: t_reply, 0: never */
 	bool outstanding;			  /* a request of ours has no answer yet */
+	bool answered; /* of a call: its IKE_SA_INIT has an answer that may come to something */
 	bool dates_unjudged; /* of its certificate: the clock is or was plainly wrong */
 	char suite[96];				  /* "aes256gcm16-prfsha256-x25519" */
 	size_t child_count;

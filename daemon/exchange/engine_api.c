@@ -54,7 +54,12 @@ int engine_retransmit(struct engine *e, uint64_t now_ms, uint32_t ike,
 	if (!sa)
 		return -ENOENT;
 	engine_enter(e, now_ms, fx);
-	request_resend(e, sa, path);
+	/* Whoever fires again and again must not keep a candidate that nobody answers. */
+	if (sa->state == SA_I_AUTH && sa->out.rt.tries >= CANDIDATE_TRIES &&
+	    now_ms - sa->out.rt.first_ms >= CANDIDATE_TRIES * CANDIDATE_HINT_MS)
+		on_resend(&sa->resend, now_ms);
+	else
+		request_resend(e, sa, path);
 	engine_leave(e);
 	return 0;
 }
@@ -265,6 +270,7 @@ bool engine_ike_info(const struct engine *e, uint32_t ike, struct engine_ike_inf
 	i->rekey_at_ms = sa->rekey_at_ms;
 	i->reply_ms = sa->reply_ms;
 	i->outstanding = sa->win.outstanding;
+	i->answered = sa->spi_r || (sa->state == SA_CALLING && sa->call->candidates);
 	i->dates_unjudged = sa->dates != NULL;
 	if (sa->aead_in)
 		ike_suite_str(&sa->suite, i->suite, sizeof(i->suite));

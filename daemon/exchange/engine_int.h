@@ -29,6 +29,7 @@
 #define CALL_ROUNDS	   5
 #define REFUSAL_GRACE_MS   1000 /* an unauthenticated refusal counts when nothing better came */
 #define CANDIDATE_WAIT_MS  2000
+#define CANDIDATE_HINT_MS  1000 /* before that, INVALID_IKE_SPI to our IKE_AUTH is not believed */
 #define CANDIDATE_TRIES	   5
 #define DELETE_TRIES	   5
 #define CROSSING_MS	   30000

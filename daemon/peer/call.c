@@ -34,6 +34,14 @@ int call_sock(const struct supervisor *s, const struct addr *a, size_t from)
 	return -1;
 }
 
+size_t call_good(const struct supervisor *s)
+{
+	for (size_t i = 0; i < s->env->sock_count; i++)
+		if (s->env->sock_number[i] == s->good_sock)
+			return i;
+	return 0;
+}
+
 struct engine_path call_path(const struct supervisor *s, size_t sock, const struct addr *src,
 			     const struct endpoint *remote)
 {
@@ -310,7 +318,7 @@ void sup_on_route(struct supervisor *s, const struct addr *to, int status,
 			memset(a, 0, sizeof(*a));
 			continue;
 		}
-		path = call_path(s, (size_t)call_sock(s, to, 0), &r->src, &a->remote);
+		path = call_path(s, (size_t)call_sock(s, to, call_good(s)), &r->src, &a->remote);
 		ike = call_depart(s, a, &path, now_ms)
 			  ? s->env->ops->initiate(s->env->arg, s->cfg.peer, &path)
 			  : 0;

@@ -34,6 +34,8 @@ int call_sock(const struct supervisor *s, const struct addr *a, size_t from);
  */
 bool call_depart(struct supervisor *s, const struct sup_attempt *a, struct engine_path *path,
 		 uint64_t now_ms);
+/** call_good() - Index of the socket that an answer last came to: others may be stuck in a NAT. */
+size_t call_good(const struct supervisor *s);
 /** call_path() - From socket @sock and source @src to @remote. */
 struct engine_path call_path(const struct supervisor *s, size_t sock, const struct addr *src,
 			     const struct endpoint *remote);

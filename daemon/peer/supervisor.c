@@ -273,6 +273,7 @@ static void answered_from(struct supervisor *s, const struct engine_path *path, 
 	    s->cfg.start != SUP_WAIT) {
 		endpoint_set(&s->where, path, now_ms);
 		apply_path(s, 0);
+		s->good_sock = path->sock;
 		if (s->postern)
 			ops(s)->dummy(s->env->arg,
 				      s->cfg.peer); /* teaches the far side our new port */
@@ -339,6 +340,7 @@ static void on_up(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 	s->ike = fx->up.ike;
 	s->postern = fx->up.postern;
 	s->mobike = fx->up.mobike;
+	s->good_sock = fx->up.path.sock;
 	s->nat_local = fx->up.nat_local;
 	s->nat_remote = fx->up.nat_remote;
 	s->child = s->child || fx->up.child;
@@ -410,6 +412,9 @@ static void on_down(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 		s->ike = fx->down.heir;
 		s->child = fx->down.heir_child;
 		s->asked_ms = 0;
+		s->good_sock = fx->down.heir_path.sock;
+		endpoint_set(&s->where, &fx->down.heir_path, now_ms);
+		ops(s)->move(s->env->arg, s->cfg.peer, &s->where.path, false, 0);
 		sup_ask(s, now_ms);
 	} else if (fx->down.ike == s->ike && !fx->down.replaced) {
 		s->ike = 0;

@@ -199,6 +199,7 @@ struct supervisor {
 	uint32_t ike; /* 0: none */
 	bool postern, mobike, nat_local, nat_remote, child;
 	struct endpoint_rule where; /* where it is, and whether that is sure */
+	uint32_t good_sock;	    /* by its number: the last that an answer came to; calls begin there */
 	struct sup_route route;	    /* towards it */
 	uint64_t up_ms;		    /* since when this IKE SA lives */
 	uint64_t reply_ms;	    /* t_reply */

@@ -92,6 +92,27 @@ static void the_heir_of_an_ike_sa_takes_over(void **state)
 	assert_false(f.up || sup_is_up(&s, now));
 }
 
+/* Both called at the same time: of two that came up, the one that was told last need not be what stays. */
+static void of_two_calls_that_crossed_the_one_that_stays_is_followed(void **state)
+{
+	struct fx fx = { .kind = FX_PEER_DOWN };
+
+	(void)state;
+	start(SUP_WAIT, NULL);
+	comes_up(3, "198.51.100.1:1");
+	comes_up(1, "198.51.100.1:2");
+	fx.down.ike = 1;
+	fx.down.was_up = fx.down.replaced = true;
+	fx.down.why = ENGINE_WHY_REPLACED;
+	fx.down.heir = 3;
+	fx.down.heir_child = true;
+	assert_int_equal(endpoint_parse("198.51.100.1:1", 0, &fx.down.heir_path.remote), 0);
+	sup_on_fx(&s, &fx, now);
+	assert_int_equal(s.ike, 3);
+	assert_int_equal(f.moved.remote.port, 1);
+	assert_true(sup_is_up(&s, now));
+}
+
 static void never_gives_up_in_a_year(void **state)
 {
 	(void)state;
@@ -720,6 +741,7 @@ int main(void)
 		T(a_peer_that_waits_takes_little_memory),
 		T(one_child_of_several_gone_is_not_down),
 		T(the_heir_of_an_ike_sa_takes_over),
+		T(of_two_calls_that_crossed_the_one_that_stays_is_followed),
 		T(never_gives_up_in_a_year),
 		T(names_are_asked_again_at_every_attempt_and_changes_followed),
 		T(without_an_answer_of_dns_the_last_address_is_called),
