@@ -9,10 +9,12 @@
  *			ip  daddr @addr4 iif != { TUN, lo } counter drop
  *			ip6 daddr @addr6 iif != { TUN, lo } counter drop
  *		}
- *		# only with a 0/0 route: replies of the peer bear our mark, which strict rp_filter with
- *		# src_valid_mark needs, or it would look for the peer behind the tunnel
+ *		# only with a 0/0 route: replies of the peer, and of the name server to the resolver, bear our
+ *		# mark, which strict rp_filter with src_valid_mark needs, or it would look for both behind the
+ *		# tunnel
  *		chain mark_out { type filter hook output priority mangle;
- *			meta mark MARK ct mark set meta mark }
+ *			meta mark MARK ct mark set meta mark
+ *			meta skuid RESOLVER ct mark set MARK }
  *		chain mark_in { type filter hook prerouting priority mangle;
  *			iif != TUN ct mark MARK meta mark set ct mark }
  *	}
@@ -61,6 +63,16 @@ static void marks(struct nft_batch *b, const struct net *n)
 	nft_cmp(&r, NFT_CMP_EQ, &n->p.mark, sizeof(n->p.mark));
 	nft_ct_mark(&r, false);
 	nft_rule_end(&r);
+	for (size_t i = 0; i < n->p.bypass_count; i++) {
+		uint32_t uid = n->p.bypass_uid[i];
+
+		r = nft_rule(b, NFPROTO_INET, NET_NFT_TABLE, "mark_out", true);
+		nft_meta(&r, NFT_META_SKUID);
+		nft_cmp(&r, NFT_CMP_EQ, &uid, sizeof(uid));
+		nft_value(&r, &n->p.mark, sizeof(n->p.mark));
+		nft_ct_mark(&r, false);
+		nft_rule_end(&r);
+	}
 	nft_chain(b, NET_NFT_TABLE, "mark_in", NF_INET_PRE_ROUTING, NFT_PRI_MANGLE);
 	r = nft_rule(b, NFPROTO_INET, NET_NFT_TABLE, "mark_in", true);
 	nft_meta(&r, NFT_META_IIF);

@@ -363,16 +363,11 @@ void nft_cmp(struct nft_rule *r, uint32_t op, const void *value, size_t len)
 	nft_expr_end(r);
 }
 
-void nft_mask(struct nft_rule *r, const void *mask, size_t len)
+void nft_value(struct nft_rule *r, const void *value, size_t len)
 {
-	static const uint8_t zero[16];
-
-	nft_expr(r, "bitwise");
-	mnl_attr_put_u32(r->nlh, NFTA_BITWISE_SREG, htonl(NFT_REG_1));
-	mnl_attr_put_u32(r->nlh, NFTA_BITWISE_DREG, htonl(NFT_REG_1));
-	mnl_attr_put_u32(r->nlh, NFTA_BITWISE_LEN, htonl((uint32_t)len));
-	put_data(r, NFTA_BITWISE_MASK, mask, len);
-	put_data(r, NFTA_BITWISE_XOR, zero, len);
+	nft_expr(r, "immediate");
+	mnl_attr_put_u32(r->nlh, NFTA_IMMEDIATE_DREG, htonl(NFT_REG_1));
+	put_data(r, NFTA_IMMEDIATE_DATA, value, len);
 	nft_expr_end(r);
 }
 

@@ -78,10 +78,10 @@ void nft_payload(struct nft_rule *r, uint32_t base, uint32_t offset, uint32_t le
 /** nft_daddr() - Only packets of @family, and their destination. */
 void nft_daddr(struct nft_rule *r, uint8_t family);
 void nft_ct_mark(struct nft_rule *r, bool load); /* false: register 1 becomes the mark */
+void nft_value(struct nft_rule *r, const void *value, size_t len);
 /* Of register 1: */
 void nft_cmp(struct nft_rule *r, uint32_t op, const void *value, size_t len);
 void nft_in_set(struct nft_rule *r, const char *name, uint32_t id);
-void nft_mask(struct nft_rule *r, const void *mask, size_t len);
 void nft_meta_set(struct nft_rule *r, uint32_t key);
 /** nft_l4() - Only packets of IP protocol @proto. */
 void nft_l4(struct nft_rule *r, uint8_t proto);

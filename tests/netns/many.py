@@ -44,6 +44,14 @@ wait_for("posternd is ready", lambda: "msg=\"ready:" in log(), 60, 0.01)
 took = time.monotonic() - began
 check(f"{peers} peers: ready {took:.2f} s after the start", took < BOUND, took)
 began = time.monotonic()
+home.start_posternd()
+up = wait_for("the one that connects", lambda: home.m.run(["ping", "-c1", "-W0.3", "10.99.0.1"], check=False).returncode == 0, 30)
+first = time.monotonic() - began
+testlib.case("ike_case_116_ten_thousand_configured_one_connects", up and took < BOUND and first < BOUND, (took, first))
+print(f"     {took:.2f} s to start, {first:.2f} s until the one that connects has its tunnel")
+home.d.terminate()
+home.d.wait(15)
+began = time.monotonic()
 status = vps.status()
 took = time.monotonic() - began
 check(f"status of all in {took:.2f} s", len(status["peers"]) == peers + 1 and took < BOUND, took)
