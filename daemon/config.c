@@ -369,6 +369,9 @@ static int take_daemon(struct config *cfg, const struct conf_section *s)
 	cfg->metrics = conf_text(s, "metrics");
 	cfg->hook = conf_text(s, "hook");
 	cfg->firewall = conf_uint(s, "firewall") == 0;
+	e = conf_get(s, "name-users");
+	for (size_t i = 0; i < e->count && i < CONFIG_NAME_USERS_MAX; i++)
+		cfg->name_users[cfg->name_user_count++] = e->values[i].text;
 	e = conf_get(s, "tunnel-ports");
 	for (size_t i = 0; i < e->count && i < CONFIG_PORTS_MAX; i++)
 		if (e->values[i].u)
@@ -511,12 +514,22 @@ static bool same_text(const char *a, const char *b)
 	return a == b || (a && b && !strcmp(a, b));
 }
 
+static bool same_entry(const struct conf_section *a, const struct conf_section *b, const char *key)
+{
+	const struct conf_entry *x = conf_get(a, key), *y = conf_get(b, key);
+	bool same = x->count == y->count;
+
+	for (size_t i = 0; same && i < x->count; i++)
+		same = same_text(x->values[i].text, y->values[i].text);
+	return same;
+}
+
 bool config_reloadable(const struct config *old, struct config *cfg)
 {
 	static const char *const fixed[] = {
 		"tun",	     "port",	"port-500",	 "workers",
 		"io",	     "run-dir", "state-dir",	 "user",
-		"keys-user", "metrics", "resolver-user", "admin-group"
+		"keys-user", "metrics", "resolver-user", "admin-group", "name-users"
 	};
 	const struct conf_section *was, *is;
 	bool ok = true;
@@ -526,7 +539,7 @@ bool config_reloadable(const struct config *old, struct config *cfg)
 	was = conf_find(old->conf, "posternd", "");
 	is = conf_find(cfg->conf, "posternd", "");
 	for (size_t i = 0; i < CONF_COUNT(fixed); i++) {
-		if (same_text(conf_text(was, fixed[i]), conf_text(is, fixed[i])))
+		if (same_entry(was, is, fixed[i]))
 			continue;
 		conf_error(cfg->conf, conf_line(is, fixed[i]),
 			   "%s = %s: was %s, which a reload cannot change; restart posternd",

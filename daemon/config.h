@@ -28,6 +28,7 @@
 #define CONFIG_HOOK_MAX	    1024
 #define CONFIG_WANS_MAX	    16
 #define CONFIG_PORTS_MAX    16 /* in one list of ports */
+#define CONFIG_NAME_USERS_MAX 3
 #define CONFIG_LEAK_MAX	    4096 /* networks under leak = never, of all peers */
 #define CONFIG_CHILDREN_MAX 16	 /* [child] sections of one peer */
 #define CONFIG_TS_MAX	    32	 /* selectors on one side of a CHILD SA */
@@ -170,6 +171,8 @@ struct config {
 	bool port_500;	     /* also listen on 500 for foreign initiators */
 	const char *metrics; /* NULL: none */
 	enum log_level log_level;
+	const char *name_users[CONFIG_NAME_USERS_MAX]; /* whose name queries pass the tunnel by */
+	size_t name_user_count;
 	bool firewall; /* open our ports in the machine's own firewall */
 	uint16_t tunnel_ports[CONFIG_PORTS_MAX]; /* TCP, let in from the tunnel by it */
 	size_t tunnel_port_count;

@@ -413,6 +413,10 @@ static void check_daemon(struct config *cfg)
 				   "mtu = %u: IPv6 in the tunnel (%s) needs 1280 or more", cfg->mtu,
 				   addr_str(a, text));
 	}
+	if (conf_get(s, "name-users")->count > CONFIG_NAME_USERS_MAX)
+		conf_error(cfg->conf, conf_line(s, "name-users"),
+			   "%zu name-users; allowed: up to %d", conf_get(s, "name-users")->count,
+			   CONFIG_NAME_USERS_MAX);
 	if (conf_get(s, "tunnel-ports")->count > CONFIG_PORTS_MAX)
 		conf_error(cfg->conf, conf_line(s, "tunnel-ports"),
 			   "%zu tunnel-ports; allowed: up to %d",

@@ -16,7 +16,9 @@
 
 #define KEPT	  "leak-guard"
 #define KEPT_MAX  (CONFIG_LEAK_MAX * (PREFIX_STR_MAX + 8) + 1024)
-#define STATE_DIR "/var/lib/postern" /* where a configuration that cannot be read most likely keeps it */
+/* Where a configuration that cannot be read most likely keeps it: here, and where /var is not kept. */
+#define STATE_DIR  "/var/lib/postern"
+#define STATE_DIR2 "/etc/postern/state"
 
 /* ---- what a configuration guards ---- */
 
@@ -184,6 +186,22 @@ int leak_guard_wish(struct net *n, const struct config *cfg, const struct net_pa
 
 /* ---- posternd --leak-guard ---- */
 
+_Static_assert(CONFIG_NAME_USERS_MAX + 1 <= NET_BYPASS_MAX, "resolver-user and name-users");
+
+size_t leak_guard_name_users(const struct config *cfg, uid_t *uid)
+{
+	size_t count = 0;
+	gid_t gid;
+
+	for (size_t i = 0; i < cfg->name_user_count; i++) {
+		if (proc_user(cfg->name_users[i], &uid[count], &gid) || !uid[count])
+			log_warn(NULL, "name-users = %s: no such user", cfg->name_users[i]);
+		else
+			count++;
+	}
+	return count;
+}
+
 static void params(const struct config *cfg, struct net_params *np)
 {
 	uid_t uid;
@@ -195,6 +213,7 @@ static void params(const struct config *cfg, struct net_params *np)
 	snprintf(np->tun, sizeof(np->tun), "%s", cfg->tun);
 	if (!proc_user(cfg->resolver_user, &uid, &gid))
 		np->bypass_uid[np->bypass_count++] = uid;
+	np->bypass_count += leak_guard_name_users(cfg, np->bypass_uid + np->bypass_count);
 }
 
 /* Without its routes a rule for 0/0 would be judged superfluous, and a running daemon's taken away. */
@@ -221,9 +240,11 @@ static int apply(struct loop *l, struct config *cfg)
 	if (!cfg) {
 		rc = recall(STATE_DIR, &np, &g);
 		if (rc == -ENOENT)
+			rc = recall(STATE_DIR2, &np, &g);
+		if (rc == -ENOENT)
 			return 0;
 		if (rc) {
-			log_err(NULL, STATE_DIR "/" KEPT ": %s", strerror(-rc));
+			log_err(NULL, "what was kept of the guard: %s", strerror(-rc));
 			free(g.v);
 			return rc;
 		}

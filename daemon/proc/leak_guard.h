@@ -15,6 +15,11 @@ enum leak_guard { LEAK_GUARD_NONE, LEAK_GUARD_APPLY, LEAK_GUARD_REMOVE };
 
 /** leak_guard_wish() - What @cfg guards, to net and to the state folder. 0 or -errno. */
 int leak_guard_wish(struct net *n, const struct config *cfg, const struct net_params *p);
+/**
+ * leak_guard_name_users() - The ids of `name-users`, into room for CONFIG_NAME_USERS_MAX; the count. One that
+ * does not exist is told and left out.
+ */
+size_t leak_guard_name_users(const struct config *cfg, uid_t *uid);
 /** leak_guard_forget() - Take the file in the state folder away. */
 void leak_guard_forget(const char *state_dir);
 /**

@@ -281,6 +281,7 @@ static int resolve_users(struct parent *p)
 			}
 		}
 	}
+	p->name_uid_count = leak_guard_name_users(cfg, p->name_uid);
 	p->admin_gid = (gid_t)strtoul(cfg->admin_group, &end, 10);
 	if (!*end)
 		return 0;
@@ -359,6 +360,8 @@ void parent_params(const struct parent *p, struct net_params *np)
 	snprintf(np->tun, sizeof(np->tun), "%s", cfg->tun);
 	snprintf(np->alias, sizeof(np->alias), "postern %s", cfg->run_dir);
 	np->bypass_uid[np->bypass_count++] = p->user[PROC_RESOLVER].uid;
+	for (size_t i = 0; i < p->name_uid_count; i++)
+		np->bypass_uid[np->bypass_count++] = p->name_uid[i];
 }
 
 static int open_tun(struct parent *p)

@@ -40,6 +40,8 @@ struct parent {
 		uid_t uid;
 		gid_t gid;
 	} user[PROC_IDS];
+	uid_t name_uid[CONFIG_NAME_USERS_MAX];
+	size_t name_uid_count;
 	gid_t admin_gid;
 	struct net *net;
 	int tun[PROC_WORKERS_MAX];

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """All traffic through the tunnel (0.0.0.0/0, ::/0) on a router with strict rp_filter: a cold start by name with the name
-server out on the WAN, a server that comes late and is killed, a NAT that forgets; the LAN behind it works, and the
+server out on the WAN, asked through a resolver of this machine, a server that comes late and is killed, a NAT that forgets; the LAN behind it works, and the
 carrier sees our packets to the server and name queries of the resolver, nothing else.
 """
 import os
@@ -18,11 +18,26 @@ WEB4, WEB6, DNS = "198.51.100.31", "2001:db8:51::31", "198.51.100.53"
 vps, home = cast.tunnel(net)
 conf = home.m.read("/etc/postern/postern.conf").replace(
     "networks = 10.99.0.1, fd99::1", "networks = 0.0.0.0/0, ::/0\nlocal-ts = assigned, 192.168.7.0/24, fd00:7::/64\nleak = never")
-home.m.write("/etc/postern/postern.conf", conf)
+home.m.write("/etc/postern/postern.conf", conf.replace("[peer vps]", "name-users = 2012\n\n[peer vps]"))
 vps.m.write("/etc/postern/postern.conf", vps.m.read("/etc/postern/postern.conf").replace(
     "[peer home]", "[peer home]\nlocal-ts = 0.0.0.0/0, ::/0\nnetworks = 192.168.7.0/24, fd00:7::/64"))
 home.m.write("/etc/hosts", "127.0.0.1 localhost\n")
-home.m.write("/etc/resolv.conf", f"nameserver {DNS}\noptions timeout:1 attempts:1\n")
+home.m.write("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:2\n")
+# As dnsmasq: a user of its own, who asks outside.
+FORWARD = """
+import os, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 53))
+os.setgid(2012); os.setuid(2012)
+while True:
+    q, who = s.recvfrom(1500)
+    out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); out.settimeout(0.4)
+    try:
+        out.sendto(q, ("%s", 53)); s.sendto(out.recv(1500), who)
+    except OSError as e:
+        print(e, flush=True)
+    out.close()
+""" % DNS
+home.m.start([sys.executable, "-c", FORWARD], log="forward")
 home.m.sysctl(net__ipv4__conf__all__rp_filter=1, net__ipv4__conf__default__rp_filter=1, net__ipv4__conf__wan__rp_filter=1,
               net__ipv4__conf__lan__rp_filter=1, net__ipv6__conf__all__forwarding=1)
 net.home.addr("lan", "fd00:7::1/64")
