@@ -39,11 +39,22 @@ bool log_enabled(enum log_level level)
 
 void log_set(struct log *log, const char *fmt, ...)
 {
+	char ctx[LOG_CTX_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(log->ctx, sizeof(log->ctx), fmt, ap);
+	vsnprintf(ctx, sizeof(ctx), fmt, ap);
 	va_end(ap);
+	if (log->ctx && !strcmp(log->ctx, ctx))
+		return;
+	free(log->ctx);
+	log->ctx = strdup(ctx);
+}
+
+void log_clear(struct log *log)
+{
+	free(log->ctx);
+	log->ctx = NULL;
 }
 
 const char *log_quote(char *out, size_t cap, const char *s, size_t len)
@@ -90,7 +101,7 @@ vwrite_line(const struct log *log, enum log_level level, const char *fmt, va_lis
 	log_quote(quoted, sizeof(quoted), msg, strlen(msg));
 	n = snprintf(line, sizeof(line), "%s.%03ldZ %s %s%s%s msg=\"%s\"\n", when,
 		     ts.tv_nsec / 1000000, level_word[level], program_name,
-		     log && log->ctx[0] ? " " : "", log ? log->ctx : "", quoted);
+		     log && log->ctx ? " " : "", log && log->ctx ? log->ctx : "", quoted);
 	if (n > (int)sizeof(line) - 1)
 		n = (int)sizeof(line) - 1;
 	/* One write, so that lines of several processes never mix; a full pipe loses the line, */

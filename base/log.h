@@ -23,7 +23,7 @@ enum log_level { LOG_LVL_ERR, LOG_LVL_WARN, LOG_LVL_INFO, LOG_LVL_DEBUG };
 #define LOG_LINE_MAX 1400
 
 struct log {
-	char ctx[LOG_CTX_MAX]; /* "peer=home spi_i=..", may be empty */
+	char *ctx; /* owned: "peer=home spi_i=.."; NULL: none, or no memory for them */
 };
 
 /** log_setup() - @program as it stands in each line ("posternd/child"); lines go to @fd. */
@@ -31,8 +31,10 @@ void log_setup(const char *program, enum log_level level, int fd);
 /** log_level_parse() - "err", "warn", "info", "debug" -> level; -EINVAL. */
 int log_level_parse(const char *word, enum log_level *level);
 bool log_enabled(enum log_level level);
-/** log_set() - Replace the keys of @log; cut at LOG_CTX_MAX. */
+/** log_set() - Replace the keys of @log, which begins zeroed; cut at LOG_CTX_MAX. */
 void log_set(struct log *log, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/** log_clear() - Free them. */
+void log_clear(struct log *log);
 
 /* @log may be NULL. The message has no newline. */
 void log_write(const struct log *log, enum log_level level, const char *fmt, ...)

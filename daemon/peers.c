@@ -200,6 +200,7 @@ static int peer_enable(struct peer *p)
 static void peer_free(struct peer *p)
 {
 	view_free(p->view);
+	log_clear(&p->log);
 	free(p->hosts);
 	free(p->pair);
 	free(p);

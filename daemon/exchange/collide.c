@@ -107,7 +107,8 @@ enum collide_verdict collide(const struct ike_sa *sa, enum peer_wish wish, const
 bool collide_lost(const struct ike_sa *sa, const struct nonce *ours_i, const struct nonce *ours_r,
 		  const struct collision *rival)
 {
-	int c = nonce_cmp(nonce_lower(ours_i, ours_r), &rival->lowest);
+	struct nonce_head ours = nonce_lower(ours_i, ours_r);
+	int c = nonce_cmp(&ours, &rival->lowest);
 
 	/* Equal ones come of broken random numbers only; still one side alone must give in. */
 	return c < 0 || (!c && sa->series_initiator);

@@ -69,7 +69,7 @@ int create_child_send(struct engine *e, struct ike_sa *sa, struct task *t)
 		cp_wish(sa, b);
 	child_offer(c, false, esp);
 	sa_add(b, esp);
-	pld_nonce_add(b, nonce_span(&sa->out.ni));
+	pld_nonce_add(b, (struct span){ sa->out.ni.b, NONCE_LEN });
 	if (group)
 		pld_ke_add(b, group, dh_public(sa->out.dh));
 	child_wish(c, old, &ts[0], &ts[1]);
@@ -165,7 +165,7 @@ static void answer_new_child(struct engine *e, struct ike_sa *sa, const struct i
 
 		r->active = true;
 		r->spi_in = c->spi_in;
-		r->lowest = *nonce_lower(&ni, &nr);
+		r->lowest = nonce_lower(&ni, &nr);
 		return;
 	}
 	old->replaced_by = c->spi_in;
@@ -342,13 +342,14 @@ static void on_success(struct engine *e, struct ike_sa *sa, struct outreq *o, st
 	struct child_sa *old =
 	    o->task.kind == TASK_REKEY_CHILD ? ike_sa_child_in(sa, o->task.spi) : NULL;
 	struct child_sa *rival = rival_of(sa, o);
+	struct nonce ni = nonce_own(&o->ni);
 
 	/*
 	 * A rival that is gone again counts only if the peer deleted the old one too: then it had settled
 	 * for its own. Otherwise it gave its own up, whatever the nonces say.
 	 */
 	if (o->rival.active && (rival || !old || old->state == CHILD_LINGER) &&
-	    collide_lost(sa, &o->ni, nr, &o->rival)) {
+	    collide_lost(sa, &ni, nr, &o->rival)) {
 		log_info(&sa->log, "both sides rekeyed: ours is the redundant CHILD SA");
 		if (rival)
 			rival_stays(e, sa, o, rival);
@@ -391,7 +392,7 @@ void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o
 	struct child_sa *old =
 	    o->task.kind == TASK_REKEY_CHILD ? ike_sa_child_in(sa, o->task.spi) : NULL;
 	char why[200] = "its answer is incomplete", name[IKE_NOTIFY_STR_MAX];
-	struct nonce nr;
+	struct nonce ni = nonce_own(&o->ni), nr;
 	uint32_t conf;
 	int err = -EPROTO;
 
@@ -410,7 +411,7 @@ void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o
 		cp_take(e, sa, m);
 	if (m->sa.p && m->nonce.p) {
 		nonce_set(&nr, m->nonce);
-		err = child_complete(e, sa, c, m, old, false, &o->ni, &nr, o->dh, why, sizeof(why));
+		err = child_complete(e, sa, c, m, old, false, &ni, &nr, o->dh, why, sizeof(why));
 	}
 	/* Whatever that error means, the request has failed entirely (s3.10.1). */
 	if (!err && ike_msg_unknown_error(m)) {

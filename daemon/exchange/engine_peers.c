@@ -349,6 +349,7 @@ void peer_forget(struct engine *e, struct peer_entry *pe)
 	*pe->prev = pe->next;
 	if (pe->next)
 		pe->next->prev = pe->prev;
+	log_clear(&pe->log);
 	free(pe);
 }
 

@@ -353,7 +353,7 @@ static struct ike_sa *become_sa(struct engine *e, struct half_open *ho, struct i
 		sa_end(e, sa, ENGINE_WHY_LOCAL, false);
 		return NULL;
 	}
-	sa->lowest = *nonce_lower(&sa->auth->ni, &sa->auth->nr);
+	sa->lowest = nonce_lower(&sa->auth->ni, &sa->auth->nr);
 	sa->in_init = true;
 	sa->half_open = true;
 	sa->auth->cookie = ho->cookie;

@@ -320,7 +320,7 @@ static int sa_found(struct ike_sa *sa, const struct ike_msg *m, const struct dh 
 	a->peer_hashes = hashes ? pld_hashes_parse(hashes) : 0;
 	sa->frag = ike_msg_notify(m, IKEV2_FRAGMENTATION_SUPPORTED) != NULL;
 	sa->postern = ike_msg_is_postern(m);
-	sa->lowest = *nonce_lower(&a->ni, &a->nr);
+	sa->lowest = nonce_lower(&a->ni, &a->nr);
 	return 0;
 }
 

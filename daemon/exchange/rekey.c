@@ -290,7 +290,7 @@ void rekey_ike_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 	if (v == COLLIDE_RIVAL) {
 		sa->out.rival.active = true;
 		sa->out.rival.sa = to;
-		sa->out.rival.lowest = *nonce_lower(&ni, &nr);
+		sa->out.rival.lowest = nonce_lower(&ni, &nr);
 		return;
 	}
 	rekey_ike_done(e, sa, to);
@@ -336,7 +336,7 @@ int rekey_ike_send(struct engine *e, struct ike_sa *sa, struct task *t)
 		proposals_set_spi(ps, wire, sizeof(wire));
 		b = inner_begin(e);
 		sa_add(b, ps);
-		pld_nonce_add(b, nonce_span(&sa->out.ni));
+		pld_nonce_add(b, (struct span){ sa->out.ni.b, NONCE_LEN });
 		pld_ke_add(b, dh_group(sa->out.dh), dh_public(sa->out.dh));
 		err = request_send(e, sa, CREATE_CHILD_SA, t);
 	}
@@ -413,6 +413,7 @@ static struct ike_sa *successor_of_answer(struct engine *e, struct ike_sa *sa, s
 					  const struct ike_msg *m, const struct nonce *nr)
 {
 	struct proposals *reply = calloc(1, sizeof(*reply));
+	struct nonce ni = nonce_own(&o->ni);
 	struct sa_choice choice;
 	struct ike_sa *to = NULL;
 	uint64_t spi_r;
@@ -428,7 +429,7 @@ static struct ike_sa *successor_of_answer(struct engine *e, struct ike_sa *sa, s
 			    !choice_spi(&choice, &spi_r) && m->ke.group == choice.ke &&
 			    dh_group(o->dh) == choice.ke)
 				successor_make(e, sa, o->new_spi, spi_r, true, &choice, o->dh, m,
-					       &o->ni, nr, &to);
+					       &ni, nr, &to);
 		}
 		free(ours);
 	}
@@ -440,8 +441,8 @@ void rekey_ike_response(struct engine *e, struct ike_sa *sa, struct outreq *o,
 			const struct ike_msg *m)
 {
 	const struct pld_notify *n = ike_msg_error(m);
+	struct nonce ni = nonce_own(&o->ni), nr;
 	struct ike_sa *to = NULL;
-	struct nonce nr;
 
 	if (!n || n->type != TEMPORARY_FAILURE)
 		sa->put_off_ms = 0;
@@ -464,7 +465,7 @@ void rekey_ike_response(struct engine *e, struct ike_sa *sa, struct outreq *o,
 		return;
 	}
 	to->confirmed = true;
-	if (sa->state != SA_UP || (o->rival.active && collide_lost(sa, &o->ni, &nr, &o->rival))) {
+	if (sa->state != SA_UP || (o->rival.active && collide_lost(sa, &ni, &nr, &o->rival))) {
 		log_info(&sa->log, "both sides rekeyed: ours is the redundant IKE SA");
 		if (sa->state == SA_UP)
 			rekey_ike_done(e, sa, o->rival.sa);

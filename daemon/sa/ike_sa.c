@@ -95,6 +95,7 @@ void ike_sa_free(struct ike_sa *sa)
 	ike_keys_clear(&sa->keys);
 	ike_aead_free(sa->aead_in);
 	ike_aead_free(sa->aead_out);
+	log_clear(&sa->log);
 	free(sa);
 }
 
@@ -253,7 +254,7 @@ void ike_sa_tasks_clear(struct ike_sa *sa)
 	sa->task_count = 0;
 }
 
-int nonce_cmp(const struct nonce *a, const struct nonce *b)
+int nonce_cmp(const struct nonce_head *a, const struct nonce_head *b)
 {
 	size_t n = a->len < b->len ? a->len : b->len;
 	int c = memcmp(a->b, b->b, n);
@@ -272,7 +273,25 @@ struct span nonce_span(const struct nonce *n)
 	return (struct span){ n->b, n->len };
 }
 
-const struct nonce *nonce_lower(const struct nonce *a, const struct nonce *b)
+struct nonce_head nonce_head(const struct nonce *n)
 {
-	return nonce_cmp(a, b) < 0 ? a : b;
+	struct nonce_head h = { .len = (uint8_t)(n->len < NONCE_LEN ? n->len : NONCE_LEN) };
+
+	memcpy(h.b, n->b, h.len);
+	return h;
+}
+
+struct nonce nonce_own(const struct nonce_head *n)
+{
+	struct nonce whole = { .len = n->len };
+
+	memcpy(whole.b, n->b, n->len);
+	return whole;
+}
+
+struct nonce_head nonce_lower(const struct nonce *a, const struct nonce *b)
+{
+	struct nonce_head x = nonce_head(a), y = nonce_head(b);
+
+	return nonce_cmp(&x, &y) < 0 ? x : y;
 }

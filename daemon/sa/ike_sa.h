@@ -94,6 +94,15 @@ struct nonce {
 };
 
 /*
+ * All of a nonce of ours, and of any other as much as puts two in order: who draws one that is equal to
+ * another over so many octets has no random numbers.
+ */
+struct nonce_head {
+	uint8_t b[NONCE_LEN];
+	uint8_t len;
+};
+
+/*
  * The peer's own exchange about the same SA that crossed ours (RFC 7296 s2.8.1, s2.8.2). It stands with
  * our outstanding request, whose answer settles which of the two new SAs stays.
  */
@@ -101,7 +110,7 @@ struct collision {
 	bool active;
 	uint32_t spi_in;     /* CHILD: made by the peer's exchange */
 	struct ike_sa *sa;   /* IKE: the same */
-	struct nonce lowest; /* of the two nonces of the peer's exchange */
+	struct nonce_head lowest; /* of the two nonces of the peer's exchange */
 };
 
 struct outreq {
@@ -116,7 +125,7 @@ struct outreq {
 	bool has_cookie2;
 	bool strayed; /* copies of it left by several paths */
 	/* CREATE_CHILD_SA */
-	struct nonce ni;
+	struct nonce_head ni;
 	struct dh *dh;
 	uint64_t new_spi;	    /* REKEY_IKE */
 	struct child_sa *new_child; /* CHILD_NEW, in the SA's list */
@@ -230,7 +239,7 @@ struct ike_sa {
 	size_t frag_max; /* largest IKE message that we send whole */
 	bool has_instance;
 	uint8_t instance[16];
-	struct nonce lowest; /* of the two IKE_SA_INIT nonces of the series */
+	struct nonce_head lowest; /* of the two IKE_SA_INIT nonces of the series */
 
 	struct dates *dates; /* still to be judged; or NULL */
 	struct auth_ctx *auth;
@@ -306,10 +315,13 @@ void ike_sa_tasks_clear(struct ike_sa *sa);
 const char *sa_state_name(enum sa_state s);
 
 /** nonce_cmp() - As RFC 7296 s2.8.1 orders them: octet by octet, a prefix is lower. */
-int nonce_cmp(const struct nonce *a, const struct nonce *b);
+int nonce_cmp(const struct nonce_head *a, const struct nonce_head *b);
+struct nonce_head nonce_head(const struct nonce *n);
+/** nonce_own() - The whole of one of ours. */
+struct nonce nonce_own(const struct nonce_head *n);
 void nonce_set(struct nonce *n, struct span from);
 struct span nonce_span(const struct nonce *n);
 /** nonce_lower() - The lower of both. */
-const struct nonce *nonce_lower(const struct nonce *a, const struct nonce *b);
+struct nonce_head nonce_lower(const struct nonce *a, const struct nonce *b);
 
 #endif

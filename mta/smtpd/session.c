@@ -478,4 +478,5 @@ void session_end(struct session *s)
 	free(s->out);
 	s->out = NULL;
 	s->out_len = s->out_cap = 0;
+	log_clear(&s->log);
 }

@@ -43,7 +43,7 @@ static int end(void **state)
 
 static void a_line_has_time_level_program_keys_and_message(void **state)
 {
-	struct log l;
+	struct log l = { 0 };
 	const char *s;
 
 	(void)state;
@@ -55,6 +55,9 @@ static void a_line_has_time_level_program_keys_and_message(void **state)
 	assert_string_equal(s + 24,
 			    " info posternd/child peer=home spi=00000abc msg=\"up after 12 ms\"\n");
 	log_warn(NULL, "x");
+	assert_string_equal(line() + 24, " warn posternd/child msg=\"x\"\n");
+	log_clear(&l);
+	log_warn(&l, "x");
 	assert_string_equal(line() + 24, " warn posternd/child msg=\"x\"\n");
 }
 

@@ -174,14 +174,15 @@ static void the_lowest_of_four_nonces_loses(void **s)
 	(void)s;
 	for (size_t i = 0; i < sizeof(at) / sizeof(*at); i++) {
 		struct nonce ni = nonce(at[i].ni), nr = nonce(at[i].nr);
-		struct collision r = { .active = true, .lowest = nonce(at[i].rival) };
+		struct nonce rival = nonce(at[i].rival);
+		struct collision r = { .active = true, .lowest = nonce_head(&rival) };
 
 		assert_int_equal(collide_lost(sa, &ni, &nr, &r), at[i].lost);
 	}
 	/* All four the same: one of the two sides gives in, and only one. */
 	for (int series = 0; series < 2; series++) {
 		struct nonce n = nonce("same");
-		struct collision r = { .active = true, .lowest = n };
+		struct collision r = { .active = true, .lowest = nonce_head(&n) };
 
 		sa->series_initiator = series;
 		assert_int_equal(collide_lost(sa, &n, &n, &r), series);
