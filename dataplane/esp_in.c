@@ -24,16 +24,16 @@ static void fill_event(struct dp_event *ev, enum dp_event_kind kind, const struc
 
 static bool same_tuple(const struct ep *ep, const struct rx *rx)
 {
-	const struct sockaddr_storage *a = &ep->to, *b = rx->from;
+	const struct sockaddr *a = &ep->to.any, *b = (const struct sockaddr *)rx->from;
 
-	if (ep->path.sock != rx->sock->group || a->ss_family != b->ss_family)
+	if (ep->path.sock != rx->sock->group || a->sa_family != b->sa_family)
 		return false;
-	if (a->ss_family == AF_INET) {
-		const struct sockaddr_in *x = (const void *)a, *y = (const void *)b;
+	if (a->sa_family == AF_INET) {
+		const struct sockaddr_in *x = &ep->to.v4, *y = (const void *)b;
 
 		return x->sin_port == y->sin_port && x->sin_addr.s_addr == y->sin_addr.s_addr;
 	} else {
-		const struct sockaddr_in6 *x = (const void *)a, *y = (const void *)b;
+		const struct sockaddr_in6 *x = &ep->to.v6, *y = (const void *)b;
 
 		return x->sin6_port == y->sin6_port &&
 		       !memcmp(&x->sin6_addr, &y->sin6_addr, sizeof(x->sin6_addr));

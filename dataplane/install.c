@@ -64,9 +64,7 @@ static int make_ep(const struct dp *dp, const struct dp_path *path, struct ep **
 	if (!ep)
 		return -ENOMEM;
 	ep->path = *path;
-	ep->to_len = udp_path_sockaddr(
-	    path, stream ? stream->sock.family : dp->group[path->sock].family, &ep->to);
-	if (!ep->to_len) {
+	if (ep_address(ep, stream ? stream->sock.family : dp->group[path->sock].family)) {
 		free(ep);
 		return -EINVAL;
 	}

@@ -9,6 +9,7 @@
  * one worker may carry a peer.
  */
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "dp.h"
@@ -24,7 +25,11 @@ struct ep {
 	struct dp_path path;
 	bool limited;
 	uint64_t credit_bytes;
-	struct sockaddr_storage to; /* path.remote in the family of the socket */
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} to; /* path.remote in the family of the socket */
 	socklen_t to_len;
 	struct stream *stream; /* held; NULL: path.sock is a socket group */
 	_Atomic uint64_t rx_bytes, tx_bytes; /* with that tuple, since it was set */

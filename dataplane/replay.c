@@ -2,6 +2,7 @@
 #include "replay.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct replay *replay_new(uint32_t window, bool esn)
 {
@@ -15,18 +16,46 @@ struct replay *replay_new(uint32_t window, bool esn)
 	window = (window + 63) & ~63u;
 	while (words < window / 64 + 1)
 		words *= 2;
-	r = calloc(1, sizeof(*r) + words * sizeof(r->bits[0]));
+	r = calloc(1, sizeof(*r));
 	if (!r)
 		return NULL;
 	r->window = window;
-	r->mask = words - 1;
+	r->full = words - 1;
+	r->mask = words < REPLAY_WORDS_MIN ? words - 1 : REPLAY_WORDS_MIN - 1;
 	r->esn = esn;
+	r->bits = r->few;
 	return r;
 }
 
 void replay_free(struct replay *r)
 {
+	if (r && r->bits != r->few)
+		free(r->bits);
 	free(r);
+}
+
+/*
+ * Before it goes round for the first time, so that it holds every number that ever came: a handful of
+ * times in the life of an SA, the last time at 4096 with the usual window.
+ */
+static void grow(struct replay *r, uint64_t seq)
+{
+	uint32_t words = r->mask + 1;
+	uint64_t *bits;
+
+	while (words <= r->full && words <= seq >> 6)
+		words *= 2;
+	bits = calloc(words, sizeof(*bits));
+	if (!bits) {
+		r->full = r->mask; /* for good: what a wider one should know will be gone */
+		r->window = r->mask * 64;
+		return;
+	}
+	memcpy(bits, r->bits, (r->mask + 1) * sizeof(*bits));
+	if (r->bits != r->few)
+		free(r->bits);
+	r->bits = bits;
+	r->mask = words - 1;
 }
 
 uint64_t replay_infer(const struct replay *r, uint32_t seq_lo)
@@ -65,6 +94,8 @@ bool replay_commit(struct replay *r, uint64_t seq)
 {
 	bool newest = seq > r->top;
 
+	if (r->mask != r->full && seq >> 6 > r->mask)
+		grow(r, seq);
 	if (newest) {
 		uint64_t from = r->top >> 6, to = seq >> 6;
 

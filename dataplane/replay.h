@@ -8,6 +8,10 @@
  * bitmap is a ring of words one longer than the window (RFC 6479), so that moving it clears
  * whole words and never shifts. Nothing moves before the ICV holds: infer, check, open, commit.
  * One thread only.
+ *
+ * The ring begins with REPLAY_WORDS_MIN words and grows with the numbers that come: an SA that has
+ * carried 200 packets needs no 4096 bits, and of ten thousand peers most are like that. Without
+ * memory to grow the window stays narrower, and packets that are very late are dropped.
  */
 
 #include <stdbool.h>
@@ -15,13 +19,16 @@
 
 #define REPLAY_WINDOW_DEFAULT 4096
 #define REPLAY_WINDOW_MAX     65536
+#define REPLAY_WORDS_MIN      4
 
 struct replay {
 	uint64_t top;	 /* highest number accepted; 0: none yet */
 	uint32_t window; /* packets, a multiple of 64 */
 	uint32_t mask;	 /* words - 1 */
+	uint32_t full;	 /* the same when it has all that the window needs */
 	bool esn;
-	uint64_t bits[];
+	uint64_t *bits; /* few, or owned */
+	uint64_t few[REPLAY_WORDS_MIN];
 };
 
 enum replay_result { REPLAY_NEW, REPLAY_SEEN, REPLAY_STALE };

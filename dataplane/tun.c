@@ -261,8 +261,7 @@ void tun_send_dummy(struct worker *w, const struct cmd *c)
 		const struct sock *s = w->tx_sock[c->via.sock];
 
 		via.path = c->via;
-		via.to_len = s ? udp_path_sockaddr(&c->via, s->family, &via.to) : 0;
-		ep = via.to_len ? &via : NULL;
+		ep = s && !ep_address(&via, s->family) ? &via : NULL;
 	}
 	if (!sa || !ep) {
 		worker_count(w, sa ? DP_DROP_NO_ENDPOINT : DP_DROP_NO_SA);

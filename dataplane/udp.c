@@ -65,6 +65,17 @@ socklen_t udp_path_sockaddr(const struct dp_path *path, int family, struct socka
 	return endpoint_to_sockaddr(&path->remote, family, to);
 }
 
+int ep_address(struct ep *ep, int family)
+{
+	struct sockaddr_storage to;
+
+	ep->to_len = udp_path_sockaddr(&ep->path, family, &to);
+	if (!ep->to_len || ep->to_len > sizeof(ep->to))
+		return -EINVAL;
+	memcpy(&ep->to, &to, ep->to_len);
+	return 0;
+}
+
 static uint8_t *put_cmsg(uint8_t *at, int level, int type, const void *data, size_t len)
 {
 	struct cmsghdr c = { .cmsg_len = CMSG_LEN(len), .cmsg_level = level, .cmsg_type = type };

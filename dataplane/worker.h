@@ -264,6 +264,8 @@ void udp_on_writable(struct worker *w, struct sock *s);
 void udp_prepare(struct txbatch *b);
 /** udp_path_sockaddr() - Fill @to for @path in @family; 0: does not fit. */
 socklen_t udp_path_sockaddr(const struct dp_path *path, int family, struct sockaddr_storage *to);
+/** ep_address() - Fill @ep->to for its path in @family; 0, or -EINVAL when it does not fit. */
+int ep_address(struct ep *ep, int family);
 /**
  * udp_control() - Source address, interface, ECN and (at the end) segment size as ancillary data.
  * @out: 96 bytes, aligned; @family: of the socket. Returns bytes used.

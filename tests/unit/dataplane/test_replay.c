@@ -246,9 +246,33 @@ static void replay_sizes_are_rounded_and_bounded(void **state)
 	assert_null(replay_new(REPLAY_WINDOW_MAX + 1, false));
 }
 
+/* An idle peer's SA never has the bits of a whole window; a busy one has them when it needs them. */
+static void the_ring_grows_with_the_numbers(void **state)
+{
+	struct replay *r = replay_new(0, true);
+
+	(void)state;
+	assert_true(sizeof(*r) <= 80);
+	for (uint64_t n = 1; n <= 200; n++)
+		assert_true(replay_commit(r, n));
+	assert_ptr_equal(r->bits, r->few);
+	for (uint64_t n = 203; n <= 4000; n += 3) {
+		assert_int_equal(replay_check(r, n), REPLAY_NEW);
+		assert_true(replay_commit(r, n));
+	}
+	for (uint64_t n = 1; n <= 4000; n++)
+		assert_int_equal(replay_check(r, n),
+				 n <= 200 || (n >= 203 && n % 3 == 203 % 3) ? REPLAY_SEEN : REPLAY_NEW);
+	assert_true(replay_commit(r, 9000));
+	assert_int_equal(replay_check(r, 9000 - 4096), REPLAY_STALE);
+	assert_int_equal(replay_check(r, 9000 - 4095), REPLAY_NEW);
+	replay_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_ring_grows_with_the_numbers),
 		cmocka_unit_test(replay_numbered_boundary_cases),
 		cmocka_unit_test(replay_rejects_duplicate_over_a_whole_window),
 		cmocka_unit_test(replay_accepts_a_window_backwards),
