@@ -169,7 +169,7 @@ static int bio_secret(BIO *bio, struct secret *out)
 
 int key_generate(enum key_type type, struct secret *private_pem, char *public_pem, size_t cap)
 {
-	struct pubkey public = { NULL, type };
+	struct pubkey public = { .type = type };
 	EVP_PKEY *pkey = NULL;
 	BIO *bio = NULL;
 	int rc = -EIO;
@@ -213,16 +213,33 @@ out:
 	return rc;
 }
 
-/* OpenSSL 3.0 takes 150 us to find out what a SubjectPublicKeyInfo is; ours by default are these. */
-static EVP_PKEY *ed25519_of(const uint8_t *der, size_t len)
+EVP_PKEY *ossl_pubkey(const struct pubkey *k)
 {
-	/* RFC 8410 s4: SEQUENCE { SEQUENCE { OID 1.3.101.112 } BIT STRING of 32 bytes } */
+	if (!k->pkey)
+		return EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, k->raw, sizeof(k->raw));
+	return EVP_PKEY_up_ref(k->pkey) == 1 ? k->pkey : NULL;
+}
+
+/*
+ * RFC 8410 s4: SEQUENCE { SEQUENCE { OID 1.3.101.112 } BIT STRING of 32 bytes }. OpenSSL 3.0 takes 150 us
+ * to find out what a SubjectPublicKeyInfo is; ours by default are these.
+ */
+static bool is_ed25519(const uint8_t *der, size_t len)
+{
 	static const uint8_t head[] = { 0x30, 0x2a, 0x30, 0x05, 0x06, 0x03,
 					0x2b, 0x65, 0x70, 0x03, 0x21, 0x00 };
 
-	if (len != sizeof(head) + 32 || memcmp(der, head, sizeof(head)) != 0)
-		return NULL;
-	return EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, der + sizeof(head), 32);
+	return len == sizeof(head) + 32 && !memcmp(der, head, sizeof(head));
+}
+
+static int ed25519_from_spki(const uint8_t *der, size_t len, struct pubkey **out)
+{
+	*out = OPENSSL_zalloc(sizeof(**out));
+	if (!*out)
+		return -ENOMEM;
+	(*out)->type = KEY_ED25519;
+	memcpy((*out)->raw, der + len - sizeof((*out)->raw), sizeof((*out)->raw));
+	return 0;
 }
 
 int pubkey_from_spki(const void *der, size_t len, struct pubkey **out)
@@ -231,16 +248,14 @@ int pubkey_from_spki(const void *der, size_t len, struct pubkey **out)
 	enum key_type type = KEY_NONE;
 	uint8_t *again = NULL;
 	EVP_PKEY *pkey;
-	bool known; /* all bytes were compared already */
 	int n, rc = -EBADMSG;
 
 	*out = NULL;
 	if (len > KEY_SPKI_MAX)
 		return -EBADMSG;
-	pkey = ed25519_of(der, len);
-	known = pkey != NULL;
-	if (!known)
-		pkey = d2i_PUBKEY(NULL, &p, (long)len);
+	if (is_ed25519(der, len))
+		return ed25519_from_spki(der, len, out);
+	pkey = d2i_PUBKEY(NULL, &p, (long)len);
 	if (!pkey)
 		goto out;
 	type = ossl_key_type(pkey);
@@ -249,13 +264,13 @@ int pubkey_from_spki(const void *der, size_t len, struct pubkey **out)
 		goto out;
 	}
 	/* DER has one form for each key; anything else, trailing bytes too, is refused. */
-	n = known ? 0 : i2d_PUBKEY(pkey, &again);
-	if (!known && (n <= 0 || (size_t)n != len || memcmp(again, der, len) != 0))
+	n = i2d_PUBKEY(pkey, &again);
+	if (n <= 0 || (size_t)n != len || memcmp(again, der, len) != 0)
 		goto out;
 	*out = OPENSSL_zalloc(sizeof(**out));
 	rc = *out ? 0 : -ENOMEM;
 	if (!rc)
-		**out = (struct pubkey){ pkey, type };
+		**out = (struct pubkey){ .pkey = pkey, .type = type };
 out:
 	OPENSSL_free(again);
 	if (rc) {
@@ -369,10 +384,12 @@ enum key_type pubkey_type(const struct pubkey *k)
 
 int pubkey_spki(const struct pubkey *k, uint8_t *out, size_t cap, size_t *len)
 {
+	EVP_PKEY *pkey = ossl_pubkey(k);
 	uint8_t *der = NULL;
-	int n = i2d_PUBKEY(k->pkey, &der), rc = -EMSGSIZE;
+	int n = pkey ? i2d_PUBKEY(pkey, &der) : -1, rc = -EMSGSIZE;
 
 	*len = 0;
+	EVP_PKEY_free(pkey);
 	if (n <= 0)
 		return -EIO;
 	if ((size_t)n <= cap) {
@@ -386,12 +403,13 @@ int pubkey_spki(const struct pubkey *k, uint8_t *out, size_t cap, size_t *len)
 
 int pubkey_pem(const struct pubkey *k, char *out, size_t cap)
 {
+	EVP_PKEY *pkey = ossl_pubkey(k);
 	BIO *bio = BIO_new(BIO_s_mem());
 	int rc = -EIO;
 	char *p = NULL;
 	long len;
 
-	if (bio && PEM_write_bio_PUBKEY(bio, k->pkey) == 1) {
+	if (bio && pkey && PEM_write_bio_PUBKEY(bio, pkey) == 1) {
 		len = BIO_get_mem_data(bio, &p);
 		rc = -EMSGSIZE;
 		if (len > 0 && (size_t)len < cap) {
@@ -401,6 +419,7 @@ int pubkey_pem(const struct pubkey *k, char *out, size_t cap)
 		}
 	}
 	BIO_free(bio);
+	EVP_PKEY_free(pkey);
 	return rc;
 }
 
@@ -420,5 +439,8 @@ const char *pubkey_fingerprint(const struct pubkey *k, char out[static KEY_FINGE
 
 bool pubkey_equal(const struct pubkey *a, const struct pubkey *b)
 {
-	return a->type == b->type && EVP_PKEY_eq(a->pkey, b->pkey) == 1;
+	if (a->type != b->type || !a->pkey != !b->pkey)
+		return false;
+	return a->pkey ? EVP_PKEY_eq(a->pkey, b->pkey) == 1
+		       : !memcmp(a->raw, b->raw, sizeof(a->raw));
 }

@@ -16,9 +16,14 @@ struct privkey {
 	enum key_type type;
 };
 
+/*
+ * The library's own form of an Ed25519 key takes half a kilobyte, more once it was used, and is made of the
+ * 32 octets in a microsecond: of ten thousand peers none has it for longer than a use.
+ */
 struct pubkey {
-	EVP_PKEY *pkey;
+	EVP_PKEY *pkey; /* NULL: see raw */
 	enum key_type type;
+	uint8_t raw[32]; /* KEY_ED25519 */
 };
 
 /** ossl_md() - @bits: 1 (SHA-1), 256, 384, 512; NULL when the library lacks it. */
@@ -28,6 +33,8 @@ const char *ossl_md_name(unsigned bits);
 const EVP_CIPHER *ossl_cipher(uint16_t encr, uint16_t bits);
 /** ossl_hmac_new() - A keyed HMAC-SHA2 context; NULL on failure. */
 EVP_MAC_CTX *ossl_hmac_new(unsigned bits, const void *key, size_t len);
+/** ossl_pubkey() - For one use; the caller frees (EVP_PKEY_free). NULL without memory. */
+EVP_PKEY *ossl_pubkey(const struct pubkey *k);
 /** ossl_key_type() - KEY_NONE: not a type, curve or size that we take. */
 enum key_type ossl_key_type(const EVP_PKEY *pkey);
 

@@ -144,6 +144,7 @@ int sig_verify(const struct pubkey *k, enum sig_scheme s, struct span octets, st
 	uint8_t der[SIG_LEN_MAX];
 	EVP_PKEY_CTX *pctx = NULL;
 	EVP_MD_CTX *ctx = NULL;
+	EVP_PKEY *pkey = NULL;
 	int rc;
 
 	if (!sig_scheme_fits(s, k->type))
@@ -158,8 +159,9 @@ int sig_verify(const struct pubkey *k, enum sig_scheme s, struct span octets, st
 	}
 	rc = -EIO;
 	ctx = EVP_MD_CTX_new();
-	if (!ctx ||
-	    EVP_DigestVerifyInit_ex(ctx, &pctx, ossl_md_name(bits), NULL, NULL, k->pkey, NULL) != 1)
+	pkey = ossl_pubkey(k);
+	if (!ctx || !pkey ||
+	    EVP_DigestVerifyInit_ex(ctx, &pctx, ossl_md_name(bits), NULL, NULL, pkey, NULL) != 1)
 		goto out;
 	if (set_padding(pctx, s, k->type))
 		goto out;
@@ -167,6 +169,7 @@ int sig_verify(const struct pubkey *k, enum sig_scheme s, struct span octets, st
 	rc = EVP_DigestVerify(ctx, sig.p, sig.len, octets.p, octets.len) == 1 ? 0 : -EKEYREJECTED;
 out:
 	EVP_MD_CTX_free(ctx);
+	EVP_PKEY_free(pkey);
 	if (rc)
 		ERR_clear_error();
 	return rc;
