@@ -35,6 +35,7 @@ struct reader {
 	size_t enc_len, enc_at;
 	char *raw; /* what came back, decoded */
 	size_t raw_len;
+	struct conf_chunk **values; /* where the next one goes */
 	bool out_of_memory;
 };
 
@@ -188,7 +189,7 @@ static void unknown_kind(struct reader *r, const char *kind, const char *name)
 		conf_error(r->c, r->line, "unknown section %s; allowed: %s", was, list);
 }
 
-/* Appends; takes @name. */
+/* Appends; @name is kept. */
 static int section_add(struct reader *r, const struct conf_kind *kind, char *name)
 {
 	struct conf *c = r->c;
@@ -211,13 +212,12 @@ static int section_add(struct reader *r, const struct conf_kind *kind, char *nam
 		s->entries[i].key = &kind->keys[i];
 	r->section = ++c->section_count;
 	if (conf_by_name_add(c)) {
-		r->out_of_memory = true; /* the section owns its name */
+		r->out_of_memory = true;
 		return -ENOMEM;
 	}
 	r->skipping = false;
 	return 0;
 nomem:
-	free(name);
 	r->out_of_memory = true;
 	return -ENOMEM;
 }
@@ -289,7 +289,10 @@ static void header_known(struct reader *r, const struct conf_kind *kind, const c
 		free(copy);
 		return;
 	}
-	if (!section_add(r, kind, copy))
+	copy = conf_keep(r->c, copy);
+	if (!copy)
+		r->out_of_memory = true;
+	else if (!section_add(r, kind, copy))
 		r->header_due = true;
 }
 
@@ -485,13 +488,19 @@ static void add_value(struct reader *r, struct conf_entry *e, const char *s, siz
 		free(v.text);
 		return;
 	}
-	grown = realloc(e->values, (e->count + 1) * sizeof(*grown));
-	if (!grown) {
+	v.text = conf_keep(r->c, v.text);
+	/* Room for 1, 2, 4, 8... */
+	if (!(e->count & (e->count - 1))) {
+		grown = conf_alloc(r->values, (e->count ? 2 * e->count : 1) * sizeof(*grown), 8);
+		if (grown && e->count)
+			memcpy(grown, e->values, e->count * sizeof(*grown));
+		e->values = grown;
+	}
+	if (!e->values || !v.text) {
+		e->count = 0;
 		r->out_of_memory = true;
-		free(v.text);
 		return;
 	}
-	e->values = grown;
 	e->values[e->count++] = v;
 }
 
@@ -611,6 +620,7 @@ static int on_pair(void *arg, const char *section, const char *name, const char 
 	if (r->enc_at < r->enc_len)
 		return 1;
 	r->value_due = false;
+	r->values = &r->c->values[s->kind - r->c->schema->kinds];
 	finish_value(r, &s->entries[r->key], r->raw, r->raw_len);
 	return 1;
 }
@@ -630,6 +640,7 @@ static const struct conf_entry *defaults_of(struct reader *r, const struct conf_
 		return NULL;
 	}
 	r->line = 0;
+	r->values = &r->c->values[r->c->schema->kind_count];
 	for (size_t i = 0; i < kind->key_count; i++) {
 		struct conf_entry *e = &(*at)[i];
 
@@ -701,6 +712,7 @@ struct conf *conf_parse(const struct conf_schema *schema, const char *path, cons
 {
 	struct conf *c = calloc(1, sizeof(*c));
 	struct reader r = { .c = c, .p = text, .end = text ? text + len : text };
+	struct conf_section *fit;
 
 	if (!c)
 		return NULL;
@@ -708,7 +720,8 @@ struct conf *conf_parse(const struct conf_schema *schema, const char *path, cons
 	c->path = strdup(path);
 	c->dir = folder(path);
 	c->defaults = calloc(schema->kind_count, sizeof(*c->defaults));
-	if (!c->path || !c->dir || !c->defaults)
+	c->values = calloc(schema->kind_count + 1, sizeof(*c->values));
+	if (!c->path || !c->dir || !c->defaults || !c->values)
 		goto nomem;
 	if (len > CONF_SIZE_MAX) {
 		conf_error(c, 0, "%zu bytes; allowed: up to %u", len, CONF_SIZE_MAX);
@@ -718,6 +731,9 @@ struct conf *conf_parse(const struct conf_schema *schema, const char *path, cons
 		r.out_of_memory = true;
 	for (size_t i = 0; i < c->section_count && !r.out_of_memory; i++)
 		settle(&r, &c->sections[i]);
+	fit = realloc(c->sections, (c->section_count + 1) * sizeof(*fit));
+	if (fit)
+		c->sections = fit;
 	check_needed(c);
 	free(r.enc);
 	free(r.raw);
@@ -728,28 +744,18 @@ nomem:
 	return NULL;
 }
 
-static void entries_free(struct conf_entry *e, size_t count)
-{
-	for (size_t k = 0; e && k < count; k++) {
-		for (size_t n = 0; n < e[k].count; n++)
-			free(e[k].values[n].text);
-		free(e[k].values);
-	}
-	free(e);
-}
-
 void conf_free(struct conf *c)
 {
 	if (!c)
 		return;
-	for (size_t i = 0; i < c->section_count; i++) {
-		struct conf_section *s = &c->sections[i];
-
-		entries_free(s->entries, s->rest ? s->entry_count : s->kind->key_count);
-		free((char *)s->name);
-	}
+	for (size_t i = 0; i < c->section_count; i++)
+		free(c->sections[i].entries);
 	for (size_t i = 0; c->defaults && i < c->schema->kind_count; i++)
-		entries_free(c->defaults[i], c->schema->kinds[i].key_count);
+		free(c->defaults[i]);
+	for (size_t i = 0; c->values && i <= c->schema->kind_count; i++)
+		conf_chunks_free(&c->values[i]);
+	free(c->values);
+	conf_chunks_free(&c->texts);
 	free(c->defaults);
 	free(c->sections);
 	free(c->by_name);

@@ -100,7 +100,7 @@ struct conf_schema {
 
 struct conf_value {
 	unsigned line; /* where it stands; 0: the default */
-	char *text;    /* unquoted; CONF_PATH absolute; CONF_DOMAIN lower case */
+	char *text;    /* unquoted; CONF_PATH absolute; CONF_DOMAIN lower case; lives with the conf */
 	bool b;
 	uint64_t u;
 	struct addr addr;
@@ -110,9 +110,9 @@ struct conf_value {
 
 struct conf_entry {
 	const struct conf_key *key;
-	unsigned line; /* of the first value; 0: not in the file */
 	struct conf_value *values;
-	size_t count; /* 0: not set and no default; otherwise 1, or more for a list */
+	size_t count;  /* 0: not set and no default; otherwise 1, or more for a list */
+	unsigned line; /* of the first value; 0: not in the file */
 };
 
 struct conf_section {
@@ -133,6 +133,8 @@ struct conf {
 	uint32_t *by_name;    /* hash table of section numbers from 1; 0: free */
 	size_t by_name_size;  /* a power of two, at least twice section_count; 0: none yet */
 	struct conf_entry **defaults; /* by kind, by key; NULL: none of that kind was seen */
+	struct conf_chunk *texts;     /* what all names and values point to */
+	struct conf_chunk **values;   /* by kind, behind them those of the defaults */
 	char *errors;	      /* lines joined by '\n', NULL when there are none */
 	unsigned error_count;
 };
@@ -155,6 +157,12 @@ struct conf *conf_parse(const struct conf_schema *schema, const char *path, cons
  */
 struct conf *conf_load(const struct conf_schema *schema, const char *path);
 void conf_free(struct conf *c);
+/**
+ * conf_forget_values() - Who has made a structure of his own of all sections of @kind needs their values no
+ * more: those go, ten thousand peers have many. Texts stay where they are, and so do conf_line() and
+ * conf_is_set(); values are not to be asked for again.
+ */
+void conf_forget_values(struct conf *c, const char *kind);
 
 static inline bool conf_ok(const struct conf *c)
 {

@@ -21,6 +21,12 @@ int conf_value_parse(const struct conf_key *k, const char *dir, struct conf_valu
  */
 char *conf_value_unquote(const char *s, size_t len, char *why, size_t why_cap);
 
+/** conf_keep() - A copy of @text that lives as long as @c; takes @text (malloc'd). NULL without memory. */
+char *conf_keep(struct conf *c, char *text);
+/** conf_alloc() - @len bytes (@align: a power of two up to 8) that go with conf_chunks_free(); NULL without memory. */
+void *conf_alloc(struct conf_chunk **list, size_t len, size_t align);
+void conf_chunks_free(struct conf_chunk **list);
+
 /** conf_by_name_add() - The last section becomes known to conf_find(), the first of equals wins; 0, -ENOMEM. */
 int conf_by_name_add(struct conf *c);
 

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,13 +13,13 @@
 
 /* ---- lists of values into arrays of ours ---- */
 
+/* NULL where there is none: with *@count a failure. */
 static void *list_of(const struct conf_section *s, const char *key, size_t size, size_t *count)
 {
 	const struct conf_entry *e = conf_get(s, key);
 
 	*count = e->count;
-	/* One more than needed, so that an empty list is not mistaken for a failure. */
-	return calloc(e->count + 1, size);
+	return e->count ? calloc(e->count, size) : NULL;
 }
 
 static int take_hosts(struct config_peer *p, const struct conf_section *s)
@@ -26,11 +27,9 @@ static int take_hosts(struct config_peer *p, const struct conf_section *s)
 	const struct conf_entry *e = conf_get(s, "address");
 
 	p->address = list_of(s, "address", sizeof(*p->address), &p->address_count);
-	if (!p->address)
-		return -ENOMEM;
-	for (size_t i = 0; i < e->count; i++)
+	for (size_t i = 0; p->address && i < e->count; i++)
 		p->address[i] = (struct config_host){ e->values[i].text, e->values[i].addr };
-	return 0;
+	return p->address || !e->count ? 0 : -ENOMEM;
 }
 
 static int take_prefixes(const struct conf_section *s, const char *key, struct prefix **list,
@@ -41,7 +40,7 @@ static int take_prefixes(const struct conf_section *s, const char *key, struct p
 	*list = list_of(s, key, sizeof(**list), count);
 	for (size_t i = 0; *list && i < e->count; i++)
 		(*list)[i] = e->values[i].prefix;
-	return *list ? 0 : -ENOMEM;
+	return *list || !e->count ? 0 : -ENOMEM;
 }
 
 static int take_assign(struct config_peer *p, const struct conf_section *s)
@@ -51,7 +50,7 @@ static int take_assign(struct config_peer *p, const struct conf_section *s)
 	p->assign = list_of(s, "assign", sizeof(*p->assign), &p->assign_count);
 	for (size_t i = 0; p->assign && i < e->count; i++)
 		p->assign[i] = e->values[i].addr;
-	return p->assign ? 0 : -ENOMEM;
+	return p->assign || !e->count ? 0 : -ENOMEM;
 }
 
 static int take_public_keys(struct config_peer *p, const struct conf_section *s)
@@ -61,7 +60,7 @@ static int take_public_keys(struct config_peer *p, const struct conf_section *s)
 	p->public_key = list_of(s, "public-key", sizeof(*p->public_key), &p->public_key_count);
 	for (size_t i = 0; p->public_key && i < e->count; i++)
 		p->public_key[i] = e->values[i].text;
-	return p->public_key ? 0 : -ENOMEM;
+	return p->public_key || !e->count ? 0 : -ENOMEM;
 }
 
 static struct config_id take_id(const struct conf_section *s, const char *key)
@@ -111,21 +110,29 @@ static int take_written_ts(const struct conf_section *s, const char *key, struct
 	return *list ? 0 : -ENOMEM;
 }
 
-static int take_local_ts(const struct config *cfg, const struct config_peer *p,
-			 struct config_child *c)
+/* Our tunnel addresses, then what a peer gives us: all that write no local-ts share the one list. */
+static int take_own_ts(struct config *cfg)
 {
-	c->local_ts = calloc(cfg->tunnel_address_count + 2, sizeof(*c->local_ts));
-	if (!c->local_ts)
+	size_t n = 0;
+
+	cfg->own_ts = calloc(cfg->tunnel_address_count + 2, sizeof(*cfg->own_ts));
+	if (!cfg->own_ts)
 		return -ENOMEM;
 	for (size_t i = 0; i < cfg->tunnel_address_count; i++) {
 		struct prefix own = prefix_host(&cfg->tunnel_address[i]);
 
-		c->local_ts[c->local_ts_count++] = ts_of(&own);
+		cfg->own_ts[n++] = ts_of(&own);
 	}
-	if (p->request_address) {
-		assigned_ts(c->local_ts, &c->local_ts_count, AF_INET);
-		assigned_ts(c->local_ts, &c->local_ts_count, AF_INET6);
-	}
+	assigned_ts(cfg->own_ts, &n, AF_INET);
+	assigned_ts(cfg->own_ts, &n, AF_INET6);
+	return 0;
+}
+
+static int take_local_ts(const struct config *cfg, const struct config_peer *p,
+			 struct config_child *c)
+{
+	c->local_ts = cfg->own_ts;
+	c->local_ts_count = cfg->tunnel_address_count + (p->request_address ? 2 : 0);
 	return 0;
 }
 
@@ -133,13 +140,15 @@ static int take_remote_ts(const struct config_peer *p, struct config_child *c)
 {
 	bool v4 = config_pool_has(p->pool, AF_INET), v6 = config_pool_has(p->pool, AF_INET6);
 
-	c->remote_ts = calloc(p->network_count + 2, sizeof(*c->remote_ts));
-	if (!c->remote_ts)
-		return -ENOMEM;
 	for (size_t i = 0; i < p->assign_count; i++) {
 		v4 |= p->assign[i].family == AF_INET;
 		v6 |= p->assign[i].family == AF_INET6;
 	}
+	if (!v4 && !v6 && !p->network_count)
+		return 0;
+	c->remote_ts = calloc(p->network_count + v4 + v6, sizeof(*c->remote_ts));
+	if (!c->remote_ts)
+		return -ENOMEM;
 	if (v4)
 		assigned_ts(c->remote_ts, &c->remote_ts_count, AF_INET);
 	if (v6)
@@ -301,6 +310,21 @@ static int take_children(struct config *cfg, struct config_peer *p, const struct
 	return rc;
 }
 
+/* Who writes none shares the default. */
+static int take_accept_assigned(struct config *cfg, struct config_peer *p,
+				const struct conf_section *s)
+{
+	if (conf_is_set(s, "accept-assigned"))
+		return take_prefixes(s, "accept-assigned", &p->accept_assigned,
+				     &p->accept_assigned_count);
+	if (!cfg->accept_assigned && take_prefixes(s, "accept-assigned", &cfg->accept_assigned,
+						   &cfg->accept_assigned_count))
+		return -ENOMEM;
+	p->accept_assigned = cfg->accept_assigned;
+	p->accept_assigned_count = cfg->accept_assigned_count;
+	return 0;
+}
+
 static int take_peer(struct config *cfg, struct config_peer *p, const struct conf_section *s)
 {
 	p->id = (uint32_t)(p - cfg->peers) + 1;
@@ -339,7 +363,7 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	    config_take_pool(cfg, p, s) ||
 	    take_prefixes(s, "networks", &p->networks, &p->network_count) ||
 	    take_prefixes(s, "from", &p->from, &p->from_count) ||
-	    take_prefixes(s, "accept-assigned", &p->accept_assigned, &p->accept_assigned_count) ||
+	    take_accept_assigned(cfg, p, s) ||
 	    take_proposals(cfg, s, "ike-proposals", PROTO_IKE, cfg->ike_proposals,
 			   &p->ike_proposals) ||
 	    take_proposals(cfg, s, "esp-proposals", PROTO_ESP, cfg->esp_proposals,
@@ -415,8 +439,8 @@ struct config *config_make(struct conf *c)
 	children = child_sections(c, &child_count);
 	n = 0;
 	cfg->by_name = calloc(cfg->peer_count + 1, sizeof(*cfg->by_name));
-	if (!cfg->peers || !cfg->by_name || !children || config_take_pools(cfg) ||
-	    config_take_wans(cfg))
+	if (!cfg->peers || !cfg->by_name || !children || take_own_ts(cfg) ||
+	    config_take_pools(cfg) || config_take_wans(cfg))
 		goto nomem;
 	while ((s = conf_next(c, "peer", s))) {
 		struct config_peer *p = &cfg->peers[n];
@@ -446,7 +470,21 @@ struct config *config_load(const char *path)
 
 struct config *config_from_bundle(const struct bundle *b)
 {
-	return config_make(bundle_conf(b, &config_schema));
+	struct config *cfg = config_make(bundle_conf(b, &config_schema));
+
+	if (cfg)
+		config_settle(cfg);
+	return cfg;
+}
+
+void config_settle(struct config *cfg)
+{
+	if (!conf_ok(cfg->conf))
+		return;
+	conf_forget_values(cfg->conf, "peer");
+	conf_forget_values(cfg->conf, "child");
+	conf_forget_values(cfg->conf, "pool");
+	(void)malloc_trim(0);
 }
 
 void config_free(struct config *cfg)
@@ -463,10 +501,12 @@ void config_free(struct config *cfg)
 		free(p->networks);
 		free(p->assign);
 		free(p->own_dns);
-		free(p->accept_assigned);
+		if (p->accept_assigned != cfg->accept_assigned)
+			free(p->accept_assigned);
 		free(p->from);
 		for (size_t k = 0; k < p->child_count; k++) {
-			free(p->child[k].local_ts);
+			if (p->child[k].local_ts != cfg->own_ts)
+				free(p->child[k].local_ts);
 			free(p->child[k].remote_ts);
 		}
 		free(p->child);
@@ -477,6 +517,8 @@ void config_free(struct config *cfg)
 	}
 	free(cfg->peers);
 	free(cfg->by_name);
+	free(cfg->own_ts);
+	free(cfg->accept_assigned);
 	config_free_pools(cfg);
 	free(cfg->wans);
 	conf_free(cfg->conf);

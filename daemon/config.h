@@ -76,7 +76,7 @@ struct config_child {
 	uint32_t id;	  /* 1.., in its peer; stable over reloads as long as the name is */
 	const char *name; /* of its section; that of the peer when there is none */
 	unsigned line;
-	struct config_ts *local_ts, *remote_ts; /* as they are negotiated, never empty */
+	struct config_ts *local_ts, *remote_ts; /* as they are negotiated; local_ts may be shared */
 	size_t local_ts_count, remote_ts_count;
 	const struct proposals *esp_proposals; /* as in the peer */
 	uint32_t lifetime_s;
@@ -134,7 +134,7 @@ struct config_peer {
 	const struct addr *dns; /* name servers that it is told: its own or its pool's */
 	size_t dns_count;
 	struct addr *own_dns;
-	struct prefix *accept_assigned; /* in which an address that it gives us must lie */
+	struct prefix *accept_assigned; /* in which what it gives us must lie; may be shared */
 	size_t accept_assigned_count;
 	bool request_address; /* ask it for addresses by CP */
 	struct prefix *from;  /* waiting side: from where it may come; none: from anywhere */
@@ -183,6 +183,10 @@ struct config {
 
 	struct config_wan *wans; /* none: each interface that leads to a peer is a way out */
 	size_t wan_count;
+	struct config_ts *own_ts;	/* the local_ts of who writes none */
+	struct prefix *accept_assigned; /* the default of all */
+	size_t accept_assigned_count;
+
 	struct config_pool *pools;
 	size_t pool_count;
 	struct config_peer *peers; /* in file order */
@@ -200,8 +204,13 @@ extern const struct conf_schema config_schema;
 struct config *config_make(struct conf *c);
 /** config_load() - From disk. No named file is opened; see config_files_check(). */
 struct config *config_load(const char *path);
-/** config_from_bundle() - In a child; borrows @b during the call. */
+/** config_from_bundle() - In a child, settled; borrows @b during the call. */
 struct config *config_from_bundle(const struct bundle *b);
+/**
+ * config_settle() - All checks are done, and all named files are read: of the parsed text only what was
+ * written where is kept, and what the structure points to.
+ */
+void config_settle(struct config *cfg);
 void config_free(struct config *cfg);
 
 /**

@@ -15,10 +15,10 @@ static int take_addrs(const struct conf_section *s, const char *key, struct addr
 	const struct conf_entry *e = conf_get(s, key);
 
 	*count = e->count;
-	*list = calloc(e->count + 1, sizeof(**list));
+	*list = e->count ? calloc(e->count, sizeof(**list)) : NULL;
 	for (size_t i = 0; *list && i < e->count; i++)
 		(*list)[i] = e->values[i].addr;
-	return *list ? 0 : -ENOMEM;
+	return *list || !e->count ? 0 : -ENOMEM;
 }
 
 int config_take_pools(struct config *cfg)

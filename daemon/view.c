@@ -17,37 +17,39 @@ static struct engine_id id_of(const struct config_id *id, uint8_t bytes[static 1
 				   (const uint8_t *)id->text, strlen(id->text) };
 }
 
-static struct engine_ts *ts_list(const struct config_ts *from, size_t count)
+/* Those of one side to @at; returns where the next ones go. */
+static struct engine_ts *put_ts(struct engine_ts *at, const struct config_ts *from, size_t count)
 {
-	struct engine_ts *list = calloc(count + 1, sizeof(*list));
-
-	for (size_t i = 0; list && i < count; i++) {
-		struct ts *t = &list[i].ts;
-
-		*t = ts_from_prefix(&from[i].prefix);
-		t->proto = from[i].proto;
-		t->port_lo = from[i].port_lo;
-		t->port_hi = from[i].port_hi;
-		list[i].assigned = from[i].assigned;
+	for (size_t i = 0; i < count; i++, at++) {
+		at->ts = ts_from_prefix(&from[i].prefix);
+		at->ts.proto = from[i].proto;
+		at->ts.port_lo = from[i].port_lo;
+		at->ts.port_hi = from[i].port_hi;
+		at->assigned = from[i].assigned;
 	}
-	return list;
+	return at;
 }
 
 static int fill_children(struct view *v, const struct config_peer *p)
 {
+	struct engine_ts *at;
+	size_t ts_count = 0;
+
+	for (size_t i = 0; i < p->child_count; i++)
+		ts_count += p->child[i].local_ts_count + p->child[i].remote_ts_count;
 	v->child = calloc(p->child_count, sizeof(*v->child));
-	if (!v->child)
+	v->ts = at = calloc(ts_count + 1, sizeof(*v->ts));
+	if (!v->child || !v->ts)
 		return -ENOMEM;
 	v->peer.child = v->child;
 	for (size_t i = 0; i < p->child_count; i++) {
 		const struct config_child *c = &p->child[i];
-		struct engine_ts *local = ts_list(c->local_ts, c->local_ts_count);
-		struct engine_ts *remote = ts_list(c->remote_ts, c->remote_ts_count);
+		struct engine_ts *remote = put_ts(at, c->local_ts, c->local_ts_count);
 
 		v->child[v->peer.child_count++] = (struct engine_child_conf){
 			.id = c->id,
 			.name = c->name,
-			.local_ts = local,
+			.local_ts = at,
 			.local_ts_count = c->local_ts_count,
 			.remote_ts = remote,
 			.remote_ts_count = c->remote_ts_count,
@@ -56,8 +58,7 @@ static int fill_children(struct view *v, const struct config_peer *p)
 			.lifetime_bytes = c->lifetime_bytes,
 			.lifetime_pkts = c->lifetime_pkts,
 		};
-		if (!local || !remote)
-			return -ENOMEM;
+		at = put_ts(remote, c->remote_ts, c->remote_ts_count);
 	}
 	return 0;
 }
@@ -230,11 +231,8 @@ void view_free(struct view *v)
 		cert_free(v->chain[i]);
 	ca_store_free(v->ca);
 	free(v->public_key);
-	for (size_t i = 0; i < v->peer.child_count; i++) {
-		free((void *)(uintptr_t)v->child[i].local_ts);
-		free((void *)(uintptr_t)v->child[i].remote_ts);
-	}
 	free(v->child);
+	free(v->ts);
 	free(v);
 }
 

@@ -19,7 +19,8 @@ struct view {
 	struct cert *chain[CERT_CHAIN_MAX];
 	size_t chain_count;
 	struct ca_store *ca;
-	struct engine_child_conf *child; /* and their selectors */
+	struct engine_child_conf *child;
+	struct engine_ts *ts; /* of all of them */
 	uint8_t id_bytes[2][16];	 /* of identities that are addresses */
 };
 

@@ -138,6 +138,8 @@ int loaded_read(struct loaded *l, const char *path, char **text)
 	if (rc) {
 		*text = errors_of(l, rc);
 		loaded_clear(l);
+	} else {
+		config_settle(l->cfg);
 	}
 	free(data);
 	return rc;
