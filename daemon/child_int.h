@@ -22,6 +22,7 @@
 #include "loop.h"
 #include "memory.h"
 #include "metrics.h"
+#include "mtu.h"
 #include "priv.h"
 #include "supervisor.h"
 #include "view.h"
@@ -52,7 +53,9 @@ struct peer {
 	struct addr leased[2];	 /* given to it from its pool: v4, v6 */
 	struct addr dns[ENGINE_DNS_MAX]; /* told by it, with our addresses */
 	size_t dns_count;
-	uint16_t path_mtu;	 /* of the route to it; 0: not known */
+	struct mtu mtu;
+	struct timer mtu_timer;
+	uint16_t path_mtu; /* as the data plane was told; 0: not known */
 	uint64_t up_since_ms, down_since_ms;
 	struct log log;
 	bool present; /* reload: stands in the new configuration */
@@ -94,6 +97,7 @@ struct child {
 	struct pool **pool; /* as cfg->pools; NULL: cannot be used */
 	size_t pool_count;
 	uint32_t tun_mtu;
+	uint16_t path_max; /* the largest path_mtu of all peers; 0: none is known */
 	enum dp_cipher widest; /* of those in use since the start: leaves least room in a packet */
 
 	gid_t admin_gid;
@@ -140,14 +144,29 @@ void effects_on_dp(struct child *c);
 /** hop_used() - Something was sent from @sock: if it is for hops, it needs another port one day. */
 void hop_used(struct child *c, uint32_t sock);
 
-/* lease.c: addresses that peers give us, and the TUN's MTU */
+/* lease.c: addresses that peers give us */
 void lease_take(struct peer *p, const struct fx *fx);
 void lease_drop(struct peer *p);
 /** lease_changed() - The tunnel is up, or not: the hook is told, with what the peer gave. */
 void lease_changed(struct peer *p, bool up);
-void lease_path_mtu(struct peer *p, uint32_t mtu);
-/** lease_cipher() - A CHILD SA with this cipher is in use: its packets must fit too. */
-void lease_cipher(struct child *c, enum dp_cipher cipher);
+
+/* path_mtu.c: how large packets to a peer may be, and so the TUN's MTU */
+void path_mtu_init(struct peer *p);
+/** path_mtu_clear() - The peer is about to be removed. */
+void path_mtu_clear(struct peer *p);
+/** path_mtu_route() - The kernel's way to @to begins with a link of that MTU; 0: not told. */
+void path_mtu_route(struct peer *p, const struct addr *to, uint32_t first_link);
+/** path_mtu_cipher() - A CHILD SA with this cipher is in use: its packets must fit too. */
+void path_mtu_cipher(struct child *c, enum dp_cipher cipher);
+/** path_mtu_fx() - After sup_on_fx(). */
+void path_mtu_fx(struct peer *p, const struct fx *fx);
+/** path_mtu_moved() - Its packets take another way. */
+void path_mtu_moved(struct peer *p);
+/** path_mtu_probe() - DP_EV_PROBE; false: its token is somebody else's. */
+bool path_mtu_probe(struct peer *p, const struct dp_event *ev);
+/** path_mtu_event() - DP_EV_STALLED, DP_EV_TOO_BIG, and DP_EV_ICMP that is about a size. */
+void path_mtu_event(struct peer *p, const struct dp_event *ev);
+json_t *path_mtu_json(const struct peer *p);
 
 /* peers.c: configuration to peers */
 int peers_start(struct child *c);

@@ -88,7 +88,17 @@ static void on_event(struct child *c, const struct dp_event *ev)
 	case DP_EV_ICMP:
 		if (ev->icmp_errno == ECONNREFUSED)
 			engine_unreachable(c->engine, now, ev->peer, &ev->path.remote, &c->fx);
-		sup_on_icmp(&p->sup, now);
+		if (ev->icmp_errno == EMSGSIZE)
+			path_mtu_event(p, ev);
+		else
+			sup_on_icmp(&p->sup, now);
+		break;
+	case DP_EV_STALLED:
+	case DP_EV_TOO_BIG:
+		path_mtu_event(p, ev);
+		break;
+	case DP_EV_PROBE:
+		(void)path_mtu_probe(p, ev);
 		break;
 	default:
 		break;

@@ -208,6 +208,7 @@ static void do_one(struct child *c, struct fx *fx)
 	}
 	if (p) {
 		sup_on_fx(&p->sup, fx, child_now(c));
+		path_mtu_fx(p, fx);
 		peer_arm(p);
 	}
 }

@@ -124,7 +124,7 @@ static int op_child_install(void *arg, enum engine_dir dir, const struct engine_
 	rc = dir == ENGINE_IN ? dp_sa_install_in(c->dp, &sa) : dp_sa_install_out(c->dp, &sa);
 	secret_wipe(key, sizeof(key));
 	if (!rc)
-		lease_cipher(c, sa.cipher);
+		path_mtu_cipher(c, sa.cipher);
 	log_debug(&p->log, "CHILD SA %s spi=%08x generation=%u: %s",
 		  dir == ENGINE_IN ? "in" : "out", ntohl(sa.spi), sa.generation,
 		  rc ? strerror(-rc) : "installed");

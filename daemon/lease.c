@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Addresses that peers give us by CP, the routes that use them as source, and the TUN's MTU. */
+/* Addresses that peers give us by CP, and the routes that use them as source. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "child_int.h"
-
-#define OUTER_MTU_FIRST 1500
-#define TUN_MTU_MIN	1280 /* IPv6 in the tunnel */
 
 static void on_done(int status, void *arg)
 {
@@ -134,40 +131,4 @@ void lease_drop(struct peer *p)
 					    NULL);
 		memset(&p->assigned[i], 0, sizeof(p->assigned[i]));
 	}
-}
-
-static void tun_mtu(struct child *c)
-{
-	uint32_t outer = OUTER_MTU_FIRST, inner;
-
-	if (c->cfg->mtu)
-		return;
-	for (const struct peer *q = NULL; (q = child_peer_next(c, q));)
-		if (q->path_mtu && q->path_mtu < outer)
-			outer = q->path_mtu;
-	/* The larger header, so that a peer may go over from one family to the other. */
-	inner = dp_tun_mtu((uint16_t)outer, AF_INET6, c->widest);
-	if (inner < TUN_MTU_MIN)
-		inner = TUN_MTU_MIN;
-	if (inner == c->tun_mtu)
-		return;
-	c->tun_mtu = inner;
-	dp_set_tun_mtu(c->dp, (uint16_t)inner);
-	log_info(NULL, "tun=%s mtu=%u, for a path of %u", c->inv.tun_name, inner, outer);
-	(void)priv_link_set(c->priv, inner, 0, 0, on_done, NULL);
-}
-
-void lease_path_mtu(struct peer *p, uint32_t mtu)
-{
-	p->path_mtu = (uint16_t)(mtu > UINT16_MAX ? UINT16_MAX : mtu);
-	tun_mtu(p->child);
-}
-
-void lease_cipher(struct child *c, enum dp_cipher cipher)
-{
-	if (dp_tun_mtu(OUTER_MTU_FIRST, AF_INET6, cipher) >=
-	    dp_tun_mtu(OUTER_MTU_FIRST, AF_INET6, c->widest))
-		return;
-	c->widest = cipher;
-	tun_mtu(c);
 }

@@ -228,6 +228,7 @@ static struct peer *peer_add(struct child *c, const struct config_peer *cfg)
 	p->tick = (struct timer){ .fire = on_tick, .arg = p };
 	p->down_since_ms = child_now(c);
 	log_set(&p->log, "peer=%s", cfg->name);
+	path_mtu_init(p);
 	sup_init(&p->sup, &c->env, &sc, memory_find(&c->memory, cfg->name), child_now(c));
 	c->peer[p->id] = p;
 	peer_networks(p);
@@ -243,6 +244,7 @@ static void peer_remove(struct peer *p)
 	engine_peer_remove(c->engine, child_now(c), p->id, &c->fx);
 	effects_apply(c);
 	lease_drop(p);
+	path_mtu_clear(p);
 	timer_clear(loop_timers(c->loop), &p->tick);
 	dp_peer_remove(c->dp, p->id);
 	c->peer[p->id] = NULL;
@@ -450,6 +452,7 @@ void peers_free(struct child *c)
 {
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		timer_clear(loop_timers(c->loop), &p->tick);
+		timer_clear(loop_timers(c->loop), &p->mtu_timer);
 		sup_clear(&p->sup);
 		c->peer[p->id] = NULL;
 		peer_free(p);

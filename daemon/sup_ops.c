@@ -133,7 +133,7 @@ static void on_path(int status, const struct pr_path *path, void *arg)
 	if (path) {
 		route = (struct sup_route){ path->ifindex, path->src, path->gateway };
 		if (p)
-			lease_path_mtu(p, path->mtu);
+			path_mtu_route(p, &r->to, path->mtu);
 	}
 	if (p) {
 		sup_on_route(&p->sup, &r->to, status, path ? &route : NULL, child_now(c));
@@ -170,6 +170,8 @@ static void s_move(void *arg, uint32_t peer, const struct engine_path *path, boo
 	if (rc && p)
 		log_err(&p->log, "endpoint %s cannot be used: %s", endpoint_str(&to.remote, text),
 			strerror(-rc));
+	else if (p)
+		path_mtu_moved(p);
 }
 
 static void s_dummy(void *arg, uint32_t peer)

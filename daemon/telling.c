@@ -222,6 +222,7 @@ static json_t *peer_json(struct child *c, const struct peer *p)
 		json_object_set_new(o, "ike", ike_json(c, s->ike));
 		json_object_set_new(o, "beside", beside_json(c, p));
 	}
+	json_object_set_new(o, "mtu", path_mtu_json(p));
 	add_attempts(p, o);
 	json_object_set_new(o, "failure", s->failure ? json_string(s->failure) : json_null());
 	json_object_set_new(o, "claim", s->claim ? json_string(s->claim) : json_null());

@@ -11,6 +11,7 @@
 #define ANSWERS_A_SECOND 100  /* that a worker gives; a sender needs one */
 #define WATCHED_MIN	 500  /* smaller packets pass any path */
 #define STALLED_PAUSE_MS 500
+#define SHRUNK_RECENT_MS 10000
 #define LARGE_PAUSE_MS	 10000 /* packets of which nobody can tell whether they arrive */
 #define TCP_SYN		 0x02
 #define TCP_RST		 0x04
@@ -73,7 +74,8 @@ bool split_fragment(struct split *s, size_t max)
 
 /* ---- answering ---- */
 
-static void answer(struct worker *w, const struct split *s, size_t bytes, uint16_t mtu)
+static void answer(struct worker *w, const uint8_t *p, const struct pkt *k, size_t bytes,
+		   uint16_t mtu)
 {
 	uint8_t out[VNET_LEN + TOO_BIG_V6_MAX];
 	size_t before = w->features & DP_F_VNET_HDR ? VNET_LEN : 0, len;
@@ -85,7 +87,7 @@ static void answer(struct worker *w, const struct split *s, size_t bytes, uint16
 	if (w->told >= ANSWERS_A_SECOND)
 		return;
 	memset(out, 0, before);
-	len = too_big_build(s->p, &s->k, bytes, mtu, out + before);
+	len = too_big_build(p, k, bytes, mtu, out + before);
 	if (!len)
 		return;
 	w->told++;
@@ -121,7 +123,7 @@ enum dp_verdict fit_unit(struct worker *w, const struct sa_out *sa, struct split
 		worker_count(w, DP_OUT_RECUT);
 		/* Where no smaller number may be told, nothing is said: it would not become smaller. */
 		if (df && bytes > mtu)
-			answer(w, s, bytes, mtu);
+			answer(w, s->p, &s->k, bytes, mtu);
 		return DP_OUT_PKT;
 	}
 	if (!df && any_port(sa) && split_fragment(s, max)) {
@@ -133,7 +135,7 @@ enum dp_verdict fit_unit(struct worker *w, const struct sa_out *sa, struct split
 		worker_count(w, DP_OUT_WITHOUT_DF);
 		return DP_OUT_PKT;
 	}
-	answer(w, s, bytes, mtu);
+	answer(w, s->p, &s->k, bytes, mtu);
 	return DP_DROP_INNER_BIG;
 }
 
@@ -151,7 +153,7 @@ static void stalled(struct worker *w, struct peer *p)
  * TCP that sends the same bytes again has not heard that they arrived. Whether it was their size is for
  * a probe to find out; this only says when it is worth one.
  */
-static bool again(struct worker *w, const struct split *s)
+static bool again(struct worker *w, const struct peer *p, const struct split *s)
 {
 	const uint8_t *tcp = s->p + s->k.l4;
 	uint32_t seq, end, key;
@@ -167,6 +169,13 @@ static bool again(struct worker *w, const struct split *s)
 	if (f->key != key || !back || (int32_t)(end - f->top) > 0)
 		f->top = end;
 	f->key = key;
+	f->again_ms = 0;
+	if (back && s->k.l4 + 8u <= WATCHED_HEAD) {
+		f->again_ms = w->now_ms;
+		f->peer = p->id;
+		f->k = s->k;
+		memcpy(f->head, s->p, WATCHED_HEAD);
+	}
 	return back;
 }
 
@@ -177,9 +186,32 @@ void fit_watch(struct worker *w, struct peer *p, const struct split *s)
 	if (s->k.total < WATCHED_MIN)
 		return;
 	if (s->k.proto == PKT_TCP && !s->k.fragment && s->k.l4 + 20u <= s->k.total) {
-		if (again(w, s) && since >= STALLED_PAUSE_MS)
+		if (again(w, p, s) && since >= STALLED_PAUSE_MS)
 			stalled(w, p);
 	} else if (since >= LARGE_PAUSE_MS) {
 		stalled(w, p);
+	}
+}
+
+void fit_shrunk(struct worker *w, uint32_t id)
+{
+	struct peer *p = atomic_load_explicit(&w->dp->peers[id], memory_order_acquire);
+	struct sa_out *sa = p ? atomic_load_explicit(&p->out, memory_order_acquire) : NULL;
+	struct ep *ep = p ? atomic_load_explicit(&p->ep, memory_order_acquire) : NULL;
+	uint16_t max = sa ? fit_inner(p, ep, &sa->key.shape) : UINT16_MAX;
+
+	for (unsigned i = 0; i < WATCHED_FLOWS; i++) {
+		struct flow *f = &w->flow[i];
+		size_t bytes = f->k.total < w->dp->tun_mtu ? f->k.total : w->dp->tun_mtu;
+		uint16_t mtu = f->k.ver == 6 && max < FIT_IPV6_MIN ? FIT_IPV6_MIN : max;
+		struct pkt k = f->k;
+
+		if (!f->again_ms || f->peer != id || w->now_ms - f->again_ms > SHRUNK_RECENT_MS)
+			continue;
+		f->again_ms = 0;
+		if (f->k.total <= mtu)
+			continue;
+		k.total = k.l4 + 8u; /* so much was kept, and is quoted */
+		answer(w, f->head, &k, bytes > mtu ? bytes : mtu + 1u, mtu);
 	}
 }

@@ -30,6 +30,11 @@ uint16_t fit_inner(const struct peer *p, const struct ep *ep, const struct esp_s
  * allowed.
  */
 enum dp_verdict fit_unit(struct worker *w, const struct sa_out *sa, struct split *s, uint16_t max);
+/**
+ * fit_shrunk() - The path to @peer takes less now: TCP that has sent again of late is told so.
+ * Else it would wait for its timer, which doubles, before it learns it by another packet.
+ */
+void fit_shrunk(struct worker *w, uint32_t peer);
 /** fit_watch() - Look for large packets that seem to get lost on the way: DP_EV_STALLED. */
 void fit_watch(struct worker *w, struct peer *p, const struct split *s);
 

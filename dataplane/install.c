@@ -32,6 +32,29 @@ static struct peer *get_peer(const struct dp *dp, uint32_t id)
 				  : NULL;
 }
 
+/* A command for the worker that sends for @p, emptied; NULL: no room. */
+static struct cmd *inbox_room(struct dp *dp, const struct peer *p)
+{
+	struct inbox *in = &dp->worker[p->owner]->inbox;
+	uint32_t tail = atomic_load_explicit(&in->tail, memory_order_relaxed);
+	struct cmd *c = &in->cmd[tail % INBOX_CMDS];
+
+	if (tail - atomic_load_explicit(&in->head, memory_order_acquire) >= INBOX_CMDS)
+		return NULL;
+	memset(c, 0, sizeof(*c));
+	c->peer = p->id;
+	return c;
+}
+
+static void inbox_send(struct dp *dp, const struct peer *p)
+{
+	struct worker *w = dp->worker[p->owner];
+	uint32_t tail = atomic_load_explicit(&w->inbox.tail, memory_order_relaxed);
+
+	atomic_store_explicit(&w->inbox.tail, tail + 1, memory_order_release);
+	worker_wake(w);
+}
+
 /* ---- peers ---- */
 
 static void ep_free(struct rcu_node *n)
@@ -198,10 +221,20 @@ int dp_peer_activity(const struct dp *dp, uint32_t id, struct dp_activity *a)
 int dp_peer_set_mtu(struct dp *dp, uint32_t id, uint16_t path_mtu)
 {
 	struct peer *p = get_peer(dp, id);
+	uint16_t was;
 
 	if (!p)
 		return -ENOENT;
-	atomic_store_explicit(&p->path_mtu, path_mtu, memory_order_relaxed);
+	was = atomic_exchange(&p->path_mtu, path_mtu);
+	if (path_mtu && (!was || path_mtu < was)) {
+		struct cmd *c = inbox_room(dp, p);
+
+		/* A full one is no matter: the next packet that does not fit says it too. */
+		if (c) {
+			c->shrunk = true;
+			inbox_send(dp, p);
+		}
+	}
 	return 0;
 }
 
@@ -511,9 +544,7 @@ int dp_send_nat_keepalive(struct dp *dp, uint32_t peer)
 int dp_send_dummy(struct dp *dp, uint32_t peer, const struct dp_dummy *d)
 {
 	struct peer *p = get_peer(dp, peer);
-	struct inbox *in;
 	struct cmd *c;
-	uint32_t tail;
 
 	if (!p || !atomic_load(&p->out))
 		return -ENOENT;
@@ -521,13 +552,9 @@ int dp_send_dummy(struct dp *dp, uint32_t peer, const struct dp_dummy *d)
 		return -EMSGSIZE;
 	if (d && d->via && (d->via->sock >= DP_SOCKS_MAX || !dp->group[d->via->sock].used))
 		return -EINVAL;
-	in = &dp->worker[p->owner]->inbox;
-	tail = atomic_load_explicit(&in->tail, memory_order_relaxed);
-	if (tail - atomic_load_explicit(&in->head, memory_order_acquire) >= INBOX_CMDS)
+	c = inbox_room(dp, p);
+	if (!c)
 		return -EAGAIN;
-	c = &in->cmd[tail % INBOX_CMDS];
-	memset(c, 0, sizeof(*c));
-	c->peer = peer;
 	if (d) {
 		c->has_via = d->via != NULL;
 		if (d->via)
@@ -536,7 +563,6 @@ int dp_send_dummy(struct dp *dp, uint32_t peer, const struct dp_dummy *d)
 		c->token_len = d->token_len;
 		memcpy(c->token, d->token, d->token_len);
 	}
-	atomic_store_explicit(&in->tail, tail + 1, memory_order_release);
-	worker_wake(dp->worker[p->owner]);
+	inbox_send(dp, p);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "fit.h"
 #include "log.h"
 #include "stream.h"
 
@@ -205,7 +206,12 @@ static void take_inbox(struct worker *w)
 	uint32_t head = atomic_load_explicit(&in->head, memory_order_relaxed);
 
 	while (head != atomic_load_explicit(&in->tail, memory_order_acquire)) {
-		tun_send_dummy(w, &in->cmd[head % INBOX_CMDS]);
+		const struct cmd *c = &in->cmd[head % INBOX_CMDS];
+
+		if (c->shrunk)
+			fit_shrunk(w, c->peer);
+		else
+			tun_send_dummy(w, c);
 		atomic_store_explicit(&in->head, ++head, memory_order_release);
 	}
 }

@@ -64,6 +64,7 @@ struct rx {
 
 struct cmd {
 	uint32_t peer;
+	bool shrunk; /* no dummy: its path takes less than before */
 	bool has_via;
 	struct dp_path via;
 	uint16_t udp_bytes;
@@ -106,11 +107,16 @@ struct group {
 	int fd[DP_WORKERS_MAX]; /* -1: none */
 };
 
-#define WATCHED_FLOWS 128
+#define WATCHED_FLOWS 64
+#define WATCHED_HEAD  64
 
-/* How far a TCP connection has been sent. */
+/* How far a TCP connection has been sent; and when it was last sent again, how its packet began. */
 struct flow {
 	uint32_t key, top;
+	uint32_t peer;
+	uint64_t again_ms;
+	struct pkt k;
+	uint8_t head[WATCHED_HEAD];
 };
 
 struct worker {

@@ -150,6 +150,7 @@ static void print_ike(const json_t *ike)
 
 static void print_path(const json_t *p)
 {
+	const json_t *mtu = json_object_get(p, "mtu");
 	char a[32];
 
 	if (!has(p, "endpoint"))
@@ -161,6 +162,12 @@ static void print_path(const json_t *p)
 	      : has(p, "nat_local")			  ? "NAT on our side"
 	      : has(p, "nat_remote")			  ? "NAT on its side"
 							  : "no NAT");
+	if (json_is_object(mtu))
+		field("", "takes packets of %.0f (%s), inner ones of %.0f", num(mtu, "path"),
+		      strcmp(str(mtu, "source"), "probe") == 0 ? "probed"
+		      : strcmp(str(mtu, "source"), "icmp") == 0 ? "said by a router on the way"
+								 : "its first link",
+		      num(mtu, "inner"));
 	if (has(p, "reply_age_s"))
 		field("answered", "%s ago", span(num(p, "reply_age_s"), a));
 	if (has(p, "unanswered_s"))

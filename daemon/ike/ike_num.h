@@ -178,7 +178,8 @@ enum notify_type {
 	POSTERN_REPLAY_WINDOW = 51201, /* with SA; be32: packets of our inbound window */
 	POSTERN_PROBE_ECHO = 51202,    /* INFORMATIONAL: be16 seconds, 16 bytes of token: send one
 					  dummy to the tuple that the token came from, so late */
-	POSTERN_PROBE_MTU = 51203,     /* INFORMATIONAL: be16 largest probe seen; 0 asks */
+	POSTERN_PROBE_MTU = 51203,     /* INFORMATIONAL: be16 largest packet that its
+					* path to us takes; 0: not known, look yourself */
 	POSTERN_CHILD_LABEL = 51204,   /* with SA: be16 worker number of a per-worker CHILD */
 	POSTERN_IDENTITY_BUSY = 51205  /* IKE_AUTH answer, with AUTHENTICATION_FAILED: another
 					  instance of this identity is up at u8 length, address,

@@ -119,6 +119,24 @@ int net_link_find(struct nl *nl, const char *name, uint32_t *ifindex, bool *is_t
 	return rc;
 }
 
+static int on_mtu(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *tb[IFLA_MTU + 1];
+
+	nl_attrs(nlh, sizeof(*ifi), tb, IFLA_MTU);
+	*(uint32_t *)arg = nl_u32(tb[IFLA_MTU]);
+	return MNL_CB_OK;
+}
+
+uint32_t net_link_mtu(struct net *n, uint32_t ifindex)
+{
+	uint8_t buf[NL_BUF];
+	uint32_t mtu = 0;
+
+	return nl_talk(&n->rt, link_msg(buf, RTM_GETLINK, ifindex), on_mtu, &mtu) ? 0 : mtu;
+}
+
 static int set_addr_gen(struct net *n)
 {
 	uint8_t buf[NL_BUF];

@@ -65,6 +65,8 @@ struct net {
 void net_lose_tun(struct net *n); /* it is gone: the owner is told from the loop */
 /* link.c */
 int net_link_find(struct nl *nl, const char *name, uint32_t *ifindex, bool *is_tun);
+/** net_link_mtu() - Of a device; 0: not told. */
+uint32_t net_link_mtu(struct net *n, uint32_t ifindex);
 int net_link_apply(struct net *n);
 int net_link_remove_stale(struct nl *nl, const struct net_params *p, bool all);
 /* address.c */

@@ -423,6 +423,16 @@ int net_route_del(struct net *n, const struct prefix *dst)
 
 /* ---- what a marked packet would do ---- */
 
+static bool expires(const struct nlattr *a)
+{
+	struct rta_cacheinfo info;
+
+	if (mnl_attr_get_payload_len(a) < sizeof(info))
+		return false;
+	memcpy(&info, mnl_attr_get_payload(a), sizeof(info));
+	return info.rta_expires != 0;
+}
+
 static int on_path(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
@@ -438,7 +448,9 @@ static int on_path(const struct nlmsghdr *nlh, void *arg)
 	out->ifindex = nl_u32(tb[RTA_OIF]);
 	out->src = nl_addr(tb[RTA_PREFSRC]);
 	out->gateway = nl_addr(tb[RTA_GATEWAY]);
-	out->mtu = nl_u32(metrics[RTAX_MTU]);
+	/* What an ICMP error made the kernel believe expires; it is no fact about the way, and forgeable. */
+	if (!tb[RTA_CACHEINFO] || !expires(tb[RTA_CACHEINFO]))
+		out->mtu = nl_u32(metrics[RTAX_MTU]);
 	return MNL_CB_OK;
 }
 
@@ -458,5 +470,7 @@ int net_path_lookup(struct net *n, const struct addr *dst, struct net_path *out)
 	nl_put_addr(nlh, RTA_DST, dst);
 	mnl_attr_put_u32(nlh, RTA_MARK, n->p.mark);
 	rc = nl_talk(&n->rt, nlh, on_path, out);
+	if (!rc && out->ifindex && !out->mtu)
+		out->mtu = net_link_mtu(n, out->ifindex);
 	return rc ? rc : out->ifindex ? 0 : -ENETUNREACH;
 }

@@ -174,10 +174,10 @@ static uint16_t checksum(const uint8_t *p, size_t len, uint32_t sum)
 static void pass(struct way *w, const uint8_t *frame, size_t len);
 
 /* Back to the sender, as from the machine it wrote to: a wire has no address of its own. */
-static void icmp4(struct way *w, const uint8_t *frame, const uint8_t *ip)
+static void icmp4(struct way *w, const uint8_t *frame, const uint8_t *ip, size_t len)
 {
-	size_t head = (size_t)(ip[0] & 15) * 4, quote = head + 8;
-	uint8_t out[14 + 20 + 8 + 68] = { 0 }, *o = out + 14, *c = o + 20;
+	size_t quote = len < 548 ? len : 548; /* RFC 1812 s4.3.2.3 */
+	uint8_t out[14 + 20 + 8 + 548] = { 0 }, *o = out + 14, *c = o + 20;
 
 	memcpy(out, frame + 6, 6);
 	memcpy(out + 6, frame, 6);
@@ -256,7 +256,7 @@ static bool above_mtu(struct way *w, const uint8_t *frame, size_t len)
 		if (!(be16(ip + 6) & IP4_DF))
 			cut4(w, frame, ip, bytes);
 		else if (w->f.icmp > 0 && ip[9] != 1)
-			icmp4(w, frame, ip);
+			icmp4(w, frame, ip, bytes);
 		return true;
 	}
 	if (type == ETH_P_IPV6 && len >= 54) {

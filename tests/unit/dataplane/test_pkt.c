@@ -93,7 +93,7 @@ static size_t syn_with_mss(const struct made *m, uint8_t *b, uint16_t mss, size_
 	return len;
 }
 
-static void mss_is_clamped_and_the_checksum_follows(void **state)
+static void ike_case_111_mss_is_clamped_and_the_checksum_follows(void **state)
 {
 	(void)state;
 	for (int i = 0; i < 4; i++) {
@@ -114,7 +114,7 @@ static void mss_is_clamped_and_the_checksum_follows(void **state)
 	}
 }
 
-static void mss_is_left_alone_where_it_must_be(void **state)
+static void ike_case_111_mss_is_left_alone_where_it_must_be(void **state)
 {
 	struct made m = syn4;
 	uint8_t b[100];
@@ -170,8 +170,8 @@ int main(void)
 		cmocka_unit_test(checksum_agrees_with_the_textbook),
 		cmocka_unit_test(parse_survives_every_truncation),
 		cmocka_unit_test(parse_walks_extension_headers),
-		cmocka_unit_test(mss_is_clamped_and_the_checksum_follows),
-		cmocka_unit_test(mss_is_left_alone_where_it_must_be),
+		cmocka_unit_test(ike_case_111_mss_is_clamped_and_the_checksum_follows),
+		cmocka_unit_test(ike_case_111_mss_is_left_alone_where_it_must_be),
 		cmocka_unit_test(ecn_is_set_and_the_checksum_follows),
 	};
 
