@@ -41,6 +41,7 @@ enum conf_type {
 	CONF_UINT,     /* decimal, min..max -> .u */
 	CONF_DURATION, /* 500ms, 10s, 5m, 4h, 7d, or 0 -> .u in ms, min..max in ms */
 	CONF_SIZE,     /* bytes, or with K, M, G (times 1024) -> .u in bytes, min..max in bytes */
+	CONF_RATE,     /* bit/s, or with K, M, G (times 1000) -> .u in bit/s, min..max in bit/s */
 	CONF_STRING,   /* any printable text, length min..max -> .text */
 	CONF_PATH,     /* -> .text, made absolute against the folder of the configuration file */
 	CONF_ADDR,     /* 192.0.2.1 or 2001:db8::1 -> .addr */

@@ -50,6 +50,10 @@ static const struct unit size_units[] = {
 	{ "", 1 }, { "K", 1u << 10 }, { "M", 1u << 20 }, { "G", 1u << 30 }, { NULL, 0 },
 };
 
+static const struct unit rate_units[] = {
+	{ "", 1 }, { "K", 1000 }, { "M", 1000000 }, { "G", 1000000000 }, { NULL, 0 },
+};
+
 static int parse_unit(const char *s, const struct unit *units, uint64_t *u)
 {
 	const char *end;
@@ -78,6 +82,10 @@ static int parse_number(const struct conf_key *k, struct conf_value *v, char *wh
 		rc = parse_unit(v->text, size_units, &v->u);
 		if (rc == -EINVAL)
 			return refuse(why, cap, "not a size");
+	} else if (k->type == CONF_RATE) {
+		rc = parse_unit(v->text, rate_units, &v->u);
+		if (rc == -EINVAL)
+			return refuse(why, cap, "not a rate");
 	} else {
 		rc = digits(v->text, &v->u, &end);
 		if (rc == -EINVAL || (!rc && *end))
@@ -241,6 +249,7 @@ int conf_value_parse(const struct conf_key *k, const char *dir, struct conf_valu
 	case CONF_UINT:
 	case CONF_DURATION:
 	case CONF_SIZE:
+	case CONF_RATE:
 		rc = parse_number(k, v, why, cap);
 		break;
 	case CONF_STRING:
@@ -387,6 +396,9 @@ const char *conf_describe(const struct conf_key *k, char *out, size_t cap)
 		break;
 	case CONF_SIZE:
 		describe_range(k, size_units, "a size (K, M, G), ", out, cap);
+		break;
+	case CONF_RATE:
+		describe_range(k, rate_units, "bits a second (K, M, G), ", out, cap);
 		break;
 	case CONF_STRING:
 		snprintf(out, cap, "text");

@@ -359,6 +359,8 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	p->inactivity_ms = conf_uint(s, "inactivity");
 	p->keepalive_ms = conf_uint(s, "keepalive");
 	p->leak_never = conf_uint(s, "leak") != 0;
+	p->rate_in = conf_uint(s, conf_is_set(s, "rate-limit-in") ? "rate-limit-in" : "rate-limit");
+	p->rate_out = conf_uint(s, conf_is_set(s, "rate-limit-out") ? "rate-limit-out" : "rate-limit");
 	if (take_hosts(p, s) || take_public_keys(p, s) || take_assign(p, s) ||
 	    config_take_pool(cfg, p, s) ||
 	    take_prefixes(s, "networks", &p->networks, &p->network_count) ||

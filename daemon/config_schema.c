@@ -106,6 +106,12 @@ static int check_esp_proposal(const struct conf_value *v, char *why, size_t cap)
 		.check = check_esp_proposal, .allowed = PROPOSAL_ESP_WORDS, .help = text           \
 	}
 
+#define RATE(key, text)                                                                            \
+	{                                                                                          \
+		.name = key, .type = CONF_RATE, .min = 64000, .max = 1000000000000ull,             \
+		.help = text                                                                       \
+	}
+
 static const struct conf_key posternd_keys[] = {
 	{ .name = "identity",
 	  .type = CONF_IDENTITY,
@@ -353,6 +359,9 @@ static const struct conf_key peer_keys[] = {
 	  .words = leak_words,
 	  .dflt = "allow",
 	  .help = "never: what lies there is unreachable outside of the tunnel, from boot on" },
+	RATE("rate-limit", "of its traffic, each direction for itself; no such limit"),
+	RATE("rate-limit-in", "of what comes from it, if not rate-limit"),
+	RATE("rate-limit-out", "of what goes to it, if not rate-limit"),
 };
 
 static const struct conf_key child_keys[] = {

@@ -169,6 +169,11 @@ void peer_networks(struct peer *p)
 	free(list);
 }
 
+static void peer_rate(struct peer *p)
+{
+	(void)dp_peer_set_rate(p->child->dp, p->id, p->cfg->rate_out, p->cfg->rate_in);
+}
+
 /* Keys and certificates are read and the engine gets to know it; on failure it is out of service. */
 static int peer_enable(struct peer *p)
 {
@@ -229,6 +234,7 @@ static struct peer *peer_add(struct child *c, const struct config_peer *cfg)
 	p->down_since_ms = child_now(c);
 	log_set(&p->log, "peer=%s", cfg->name);
 	path_mtu_init(p);
+	peer_rate(p);
 	sup_init(&p->sup, &c->env, &sc, memory_find(&c->memory, cfg->name), child_now(c));
 	c->peer[p->id] = p;
 	peer_networks(p);
@@ -401,6 +407,7 @@ static void peer_change(struct peer *p, const struct config_peer *cfg)
 		p->sup.cfg = sc; /* the names are those of the new text */
 	p->hosts = hosts;
 	free(old);
+	peer_rate(p);
 	if (diff & CONFIG_DIFF_ROUTES)
 		peer_networks(p);
 	/* Files may have changed behind the same names: always looked at again. The type of our own key is

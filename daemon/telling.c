@@ -197,6 +197,16 @@ static void add_attempts(const struct peer *p, json_t *o)
 	json_object_set_new(o, "calling", list);
 }
 
+static json_t *rate_json(const struct peer *p, const struct dp_activity *a)
+{
+	if (!p->cfg->rate_in && !p->cfg->rate_out)
+		return json_null();
+	return json_pack("{s:o, s:o, s:I, s:I}", "in", limit_json(p->cfg->rate_in), "out",
+			 limit_json(p->cfg->rate_out), "in_dropped",
+			 (json_int_t)a->rx_limited_pkts, "out_dropped",
+			 (json_int_t)a->tx_limited_pkts);
+}
+
 static json_t *peer_json(struct child *c, const struct peer *p)
 {
 	const struct supervisor *s = &p->sup;
@@ -223,6 +233,7 @@ static json_t *peer_json(struct child *c, const struct peer *p)
 		json_object_set_new(o, "beside", beside_json(c, p));
 	}
 	json_object_set_new(o, "mtu", path_mtu_json(p));
+	json_object_set_new(o, "rate_limit", rate_json(p, &a));
 	add_attempts(p, o);
 	json_object_set_new(o, "failure", s->failure ? json_string(s->failure) : json_null());
 	json_object_set_new(o, "claim", s->claim ? json_string(s->claim) : json_null());

@@ -628,6 +628,33 @@ static void ten_thousand_peers_are_checked_in_time(void **state)
 	assert_true(many < 8 * 4 * few);
 }
 
+static void a_rate_is_for_both_directions_unless_one_has_its_own(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t in, out;
+	} t[] = {
+		{ "", 0, 0 },
+		{ "rate-limit = 100M\n", 100000000, 100000000 },
+		{ "rate-limit = 1G\nrate-limit-in = 64K\n", 64000, 1000000000 },
+		{ "rate-limit-out = 123456\n", 0, 123456 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		struct config *cfg;
+		char text[2000];
+
+		snprintf(text, sizeof(text), VPS HOME "%s", t[i].text);
+		cfg = good(text);
+		assert_int_equal(config_peer_find(cfg, "home")->rate_in, t[i].in);
+		assert_int_equal(config_peer_find(cfg, "home")->rate_out, t[i].out);
+		config_free(cfg);
+	}
+	bad(VPS HOME "rate-limit = 1K\n", "11: rate-limit = 1K: out of range; allowed: bits a second (K, M, G), 64K to 1000G");
+	bad(VPS HOME "rate-limit = fast\n", "11: rate-limit = fast: not a rate; allowed: bits a second (K, M, G), 64K to 1000G");
+}
+
 static void reload_keeps_ids_and_finds_differences(void **state)
 {
 	struct config *old =
@@ -715,6 +742,7 @@ int main(void)
 		cmocka_unit_test(semantic_errors_have_exact_messages),
 		cmocka_unit_test(overlaps_are_refused),
 		cmocka_unit_test(ten_thousand_peers_are_checked_in_time),
+		cmocka_unit_test(a_rate_is_for_both_directions_unless_one_has_its_own),
 		cmocka_unit_test(reload_keeps_ids_and_finds_differences),
 		cmocka_unit_test(the_manual_names_every_key),
 	};

@@ -96,13 +96,14 @@ static size_t syn_with_mss(const struct made *m, uint8_t *b, uint16_t mss, size_
 static void ike_case_111_mss_is_clamped_and_the_checksum_follows(void **state)
 {
 	(void)state;
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 8; i++) {
 		struct made m = syn4;
 		uint8_t b[100];
 		struct pkt k;
 		size_t len, l4, odd = i & 1;
 
-		m.ver = i < 2 ? 4 : 6;
+		m.ver = i & 2 ? 6 : 4;
+		m.flags = i & 4 ? 0x12 : 0x02; /* the answer says what its side takes, too */
 		l4 = m.ver == 4 ? 20 : 40;
 		len = syn_with_mss(&m, b, 1460, odd);
 		assert_int_equal(pkt_parse(b, len, &k), 0);
@@ -127,6 +128,9 @@ static void ike_case_111_mss_is_left_alone_where_it_must_be(void **state)
 	pkt_parse(b, len, &k);
 	assert_false(pkt_clamp_mss(b, &k, 1400, false));
 	m.flags = 0x02;
+	len = make_packet(&m, b, 0); /* none there: its least is what will be sent */
+	pkt_parse(b, len, &k);
+	assert_false(pkt_clamp_mss(b, &k, 1400, false));
 	len = syn_with_mss(&m, b, 1460, 0);
 	b[41] = 1; /* option length below two */
 	pkt_parse(b, len, &k);
