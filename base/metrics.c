@@ -14,6 +14,7 @@
 #include "control.h"
 
 #define REQUEST_MAX 4096
+#define ACCEPT_PAUSE_MS 500
 #define CLIENTS_MAX 8
 #define TIMEOUT_MS  5000
 
@@ -132,6 +133,7 @@ struct asker {
 struct metrics_server {
 	struct loop *loop;
 	struct loop_fd listen;
+	struct timer again; /* accept was paused: no descriptor was left */
 	void (*fill)(struct metrics *m, void *arg);
 	void *arg;
 	struct asker asker[CLIENTS_MAX];
@@ -262,6 +264,22 @@ static void asker_ready(struct loop_fd *lf, uint32_t events)
 		asker_end(a);
 }
 
+static void accept_again(struct timer *t, uint64_t now_ms)
+{
+	struct metrics_server *s = t->arg;
+
+	(void)now_ms;
+	if (loop_mod(s->loop, &s->listen, EPOLLIN))
+		(void)timer_set(loop_timers(s->loop), t, loop_now_ms(s->loop) + ACCEPT_PAUSE_MS);
+}
+
+/* Who waits keeps the socket readable: without a pause the loop would do nothing else. */
+static void pause_accept(struct metrics_server *s)
+{
+	if (!timer_set(loop_timers(s->loop), &s->again, loop_now_ms(s->loop) + ACCEPT_PAUSE_MS))
+		(void)loop_mod(s->loop, &s->listen, 0);
+}
+
 static void accept_ready(struct loop_fd *lf, uint32_t events)
 {
 	struct metrics_server *s = lf->arg;
@@ -269,8 +287,11 @@ static void accept_ready(struct loop_fd *lf, uint32_t events)
 	struct asker *a = NULL;
 
 	(void)events;
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			pause_accept(s);
 		return;
+	}
 	for (size_t i = 0; i < CLIENTS_MAX && !a; i++)
 		if (!s->asker[i].server)
 			a = &s->asker[i];
@@ -300,6 +321,7 @@ struct metrics_server *metrics_server_new(struct loop *l, int listen_fd,
 		s->loop = l;
 		s->fill = fill;
 		s->arg = arg;
+		s->again = (struct timer){ .fire = accept_again, .arg = s };
 		s->listen = (struct loop_fd){ .fd = listen_fd, .ready = accept_ready, .arg = s };
 		rc = loop_add(l, &s->listen, EPOLLIN);
 	}
@@ -319,6 +341,7 @@ void metrics_server_free(struct metrics_server *s)
 	for (size_t i = 0; i < CLIENTS_MAX; i++)
 		if (s->asker[i].server)
 			asker_end(&s->asker[i]);
+	timer_clear(loop_timers(s->loop), &s->again);
 	loop_del(s->loop, &s->listen);
 	close(s->listen.fd);
 	free(s);

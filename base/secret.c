@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 
 #include <openssl/crypto.h>
@@ -68,7 +69,19 @@ void secret_wipe(void *p, size_t len)
 
 int secret_random(void *p, size_t len)
 {
-	return RAND_bytes(p, (int)len) == 1 ? 0 : -EIO;
+	size_t at = 0;
+
+	if (RAND_bytes(p, (int)len) == 1)
+		return 0;
+	/* The library wants memory for it; the kernel's generator does not. */
+	while (at < len) {
+		ssize_t n = getrandom((uint8_t *)p + at, len - at, 0);
+
+		if (n < 0 && errno != EINTR)
+			return -EIO;
+		at += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
 }
 
 void secret_process_harden(void)

@@ -50,7 +50,7 @@ struct uring {
 	struct ring_bufs bufs[2];
 	struct buf buf[2][BUFS];
 	unsigned at_kernel[2]; /* buffers that it may take */
-	bool tun_armed, wake_armed, stream_armed;
+	bool tun_armed, wake_armed, stream_armed, poll_armed[SOCKS_MAX];
 	uint64_t wake_value;
 	struct recv_state recv[SOCKS_MAX];
 	struct buf *held, **held_end; /* TUN reads that wait for a writable socket */
@@ -176,13 +176,32 @@ static void arm_streams(struct worker *w)
 	u->stream_armed = true;
 }
 
+static void arm_poll(struct worker *w, unsigned i)
+{
+	struct uring *u = w->io_state;
+	struct io_uring_sqe *sqe;
+
+	if (u->poll_armed[i] || !w->socks[i].blocked)
+		return;
+	sqe = sqe_for(w, DATA(TAG_POLL, i));
+	if (!sqe)
+		return; /* at the end of the turn once more: nothing else would let the socket go on */
+	sqe->opcode = IORING_OP_POLL_ADD;
+	sqe->fd = FILE_SOCK + (int)i;
+	sqe->poll32_events = POLLOUT;
+	sqe->flags = IOSQE_FIXED_FILE;
+	u->poll_armed[i] = true;
+}
+
 static void arm_all(struct worker *w)
 {
 	arm_streams(w);
 	arm_wake(w);
 	arm_tun(w);
-	for (unsigned i = 0; i < w->sock_count; i++)
+	for (unsigned i = 0; i < w->sock_count; i++) {
 		arm_recv(w, i);
+		arm_poll(w, i);
+	}
 }
 
 static int ur_open(struct worker *w)
@@ -389,6 +408,7 @@ static void handle(struct worker *w, const struct io_uring_cqe *cqe)
 		tun_on_written(w, &w->tunw_pool[n], cqe->res < 0 ? cqe->res : 0);
 		break;
 	case TAG_POLL:
+		u->poll_armed[n] = false;
 		udp_on_writable(w, &w->socks[n]);
 		break;
 	case TAG_STREAM:
@@ -469,15 +489,8 @@ static void ur_write(struct worker *w, struct tunw *t)
 
 static void ur_blocked(struct worker *w, struct sock *s)
 {
-	struct io_uring_sqe *sqe = sqe_for(w, DATA(TAG_POLL, s->index));
-
 	worker_count(w, DP_TUN_PAUSED);
-	if (!sqe)
-		return;
-	sqe->opcode = IORING_OP_POLL_ADD;
-	sqe->fd = FILE_SOCK + s->index;
-	sqe->poll32_events = POLLOUT;
-	sqe->flags = IOSQE_FIXED_FILE;
+	arm_poll(w, s->index);
 }
 
 /* Requests are cancelled and seen off here: else the TUN and the port are let go of late. */

@@ -174,7 +174,32 @@ static int insert(struct spd *s, struct rcu *r, const struct entry *e)
 	return 0;
 }
 
-/* Take out what has @sa, or with @sa NULL the trap of @p; in place of a failed malloc: in place. */
+static bool is_dead(const struct entry *e)
+{
+	return !e->sa && !e->peer;
+}
+
+static bool is_meant(const struct entry *e, const struct sa_out *sa, const struct peer *p)
+{
+	return !is_dead(e) && e->sa == sa && (sa || e->peer == p);
+}
+
+/*
+ * Without memory for a new set the entry dies where it stands: a pointer to an SA that will be freed must
+ * not stay, and a worker that reads it meanwhile sees the SA, which lives until it has passed a quiet
+ * point, or nothing. The next change of the set leaves it out.
+ */
+static void kill_in_place(struct set *t, const struct sa_out *sa, const struct peer *p)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		if (!is_meant(&t->e[i], sa, p))
+			continue;
+		__atomic_store_n(&t->e[i].sa, NULL, __ATOMIC_RELEASE);
+		__atomic_store_n(&t->e[i].peer, NULL, __ATOMIC_RELEASE);
+	}
+}
+
+/* Take out what has @sa, or with @sa NULL the trap of @p. */
 static void cut(struct spd *s, struct rcu *r, const struct ts *remote, const struct sa_out *sa,
 		const struct peer *p)
 {
@@ -189,7 +214,7 @@ static void cut(struct spd *s, struct rcu *r, const struct ts *remote, const str
 	if (!old)
 		return;
 	for (size_t i = 0; i < old->count; i++)
-		keep += old->e[i].sa != sa || (!sa && old->e[i].peer != p);
+		keep += !is_dead(&old->e[i]) && !is_meant(&old->e[i], sa, p);
 	if (keep == old->count)
 		return;
 	if (!keep) {
@@ -199,12 +224,14 @@ static void cut(struct spd *s, struct rcu *r, const struct ts *remote, const str
 		return;
 	}
 	fresh = malloc(sizeof(*fresh) + keep * sizeof(fresh->e[0]));
-	if (!fresh)
-		abort(); /* a stale pointer to a freed SA would be worse */
+	if (!fresh) {
+		kill_in_place(old, sa, p);
+		return;
+	}
 	*fresh = *old;
 	fresh->count = 0;
 	for (size_t i = 0; i < old->count; i++) {
-		if (old->e[i].sa != sa || (!sa && old->e[i].peer != p))
+		if (!is_dead(&old->e[i]) && !is_meant(&old->e[i], sa, p))
 			fresh->e[fresh->count++] = old->e[i];
 	}
 	rtab_swap(&s->tab, &old->node, &fresh->node);
@@ -314,17 +341,19 @@ struct spd_hit spd_lookup(const struct spd *s, const struct pkt *k)
 		t = find(s, v6, (uint8_t)len, bits);
 		for (size_t i = 0; t && i < t->count; i++) {
 			const struct entry *e = &t->e[i];
+			struct peer *peer = __atomic_load_n(&e->peer, __ATOMIC_RELAXED);
+			struct sa_out *sa = __atomic_load_n(&e->sa, __ATOMIC_RELAXED);
 
-			if (hit.peer && e->peer != hit.peer)
+			if (!peer || (hit.peer && peer != hit.peer))
 				continue;
-			if (!e->sa) {
-				hit.peer = e->peer;
+			if (!sa) {
+				hit.peer = peer;
 				continue;
 			}
 			if (ts_match(&e->remote, k, k->dst, k->dport, false) &&
 			    ts_match(&e->local, k, k->src, k->sport, true)) {
-				hit.sa = e->sa;
-				hit.peer = e->peer;
+				hit.sa = sa;
+				hit.peer = peer;
 				return hit;
 			}
 		}

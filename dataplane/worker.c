@@ -100,10 +100,16 @@ void worker_free(struct worker *w)
 	free(w);
 }
 
+/* What the kernel says while it is short of memory: a process started anew would be no better off. */
+static bool is_scarce(int rc)
+{
+	return rc == -ENOMEM || rc == -ENOBUFS || rc == -EAGAIN || rc == -EBUSY;
+}
+
 /*
- * A turn fails when the kernel is short of memory, and then again succeeds. Only when it has failed for a
- * second nothing will come: a worker that ended in silence would leave a tunnel that looks well and passes
- * nothing, so the process ends and is started anew.
+ * A turn fails when the kernel is short of memory, and then again succeeds, however long that takes. When it
+ * has failed for a second for another reason nothing will come: a worker that ended in silence would
+ * leave a tunnel that looks well and passes nothing, so the process ends and is started anew.
  */
 static void go_on(struct worker *w)
 {
@@ -111,11 +117,13 @@ static void go_on(struct worker *w)
 	unsigned failed = 0;
 
 	while (!atomic_load_explicit(&w->stop, memory_order_acquire)) {
-		if (!w->io->turn(w)) {
+		int rc = w->io->turn(w);
+
+		if (!rc) {
 			failed = 0;
 			continue;
 		}
-		if (++failed == TURN_FAILS_MAX)
+		if (!is_scarce(rc) && ++failed == TURN_FAILS_MAX)
 			abort();
 		rcu_offline(&w->rcu);
 		nanosleep(&pause, NULL);

@@ -57,6 +57,7 @@ struct keys {
 	struct ipc *child; /* NULL: no link */
 	struct set now, next;
 	bool running;
+	bool skip; /* what belongs to a configuration that was not taken */
 	int status;
 	struct log_limit limit;
 };
@@ -372,9 +373,13 @@ static void on_parent(struct ipc *ipc, struct ipc_msg *m, void *arg)
 	int rc = 0;
 
 	(void)ipc;
+	if (m->type == PM_CONFIG)
+		k->skip = false;
 	if (proc_check_reply(m, &why)) {
 		log_err(NULL, "parent: message type=%u refused: %s", m->type, why);
 		rc = -EBADMSG;
+	} else if (k->skip && (m->type == PM_SECRETS || m->type == PM_GO)) {
+		return; /* of a configuration that there was no room for */
 	} else if (m->type == PM_CONFIG) {
 		rc = on_config(k, m);
 	} else if (m->type == PM_SECRETS) {
@@ -386,7 +391,13 @@ static void on_parent(struct ipc *ipc, struct ipc_msg *m, void *arg)
 		k->child = ipc_new(k->loop, m->fd[0], &child_ops, k);
 		m->fd[0] = -1;
 	}
-	if (rc) {
+	if (rc && k->running &&
+	    (m->type == PM_CONFIG || m->type == PM_SECRETS || m->type == PM_GO)) {
+		/* The keys of those who are there already are worth more than an end and a new start. */
+		log_err(NULL, "the new configuration is not taken, the old keys stay: %s", strerror(-rc));
+		set_clear(&k->next);
+		k->skip = true;
+	} else if (rc) {
 		log_err(NULL, "message type=%u of the parent: %s", m->type, strerror(-rc));
 		k->status = 1;
 		loop_stop(k->loop);
