@@ -160,6 +160,7 @@ static int start_dp(struct child *c)
 	}
 	dp_info(c->dp, &c->dp_info);
 	c->tun_mtu = inv->tun_mtu;
+	c->mtu_fixed = c->cfg->mtu != 0;
 	c->dp_fd = (struct loop_fd){ .fd = dp_event_fd(c->dp), .ready = on_dp, .arg = c };
 	return loop_add(c->loop, &c->dp_fd, EPOLLIN);
 }

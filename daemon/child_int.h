@@ -97,6 +97,7 @@ struct child {
 	struct pool **pool; /* as cfg->pools; NULL: cannot be used */
 	size_t pool_count;
 	uint32_t tun_mtu;
+	bool mtu_fixed;	   /* by the configuration */
 	uint16_t path_max; /* the largest path_mtu of all peers; 0: none is known */
 	enum dp_cipher widest; /* of those in use since the start: leaves least room in a packet */
 
@@ -156,6 +157,8 @@ void path_mtu_init(struct peer *p);
 void path_mtu_clear(struct peer *p);
 /** path_mtu_route() - The kernel's way to @to begins with a link of that MTU; 0: not told. */
 void path_mtu_route(struct peer *p, const struct addr *to, uint32_t first_link);
+/** path_mtu_reload() - `mtu` of the configuration may be another now, or none. */
+void path_mtu_reload(struct child *c);
 /** path_mtu_cipher() - A CHILD SA with this cipher is in use: its packets must fit too. */
 void path_mtu_cipher(struct child *c, enum dp_cipher cipher);
 /** path_mtu_fx() - After sup_on_fx(). */

@@ -169,6 +169,46 @@ void path_mtu_clear(struct peer *p)
 		settle_tun(p->child, p->path_mtu, 0);
 }
 
+static void begin(struct peer *p)
+{
+	if (!p->sup.ike || !p->sup.child)
+		return;
+	mtu_up(&p->mtu, p->sup.postern, over_v6(p), child_now(p->child));
+	/* How large its first link is comes with the route. */
+	(void)child_sup_ops.route(p->child, p->id, &p->sup.where.path.remote.addr);
+	arm(p);
+}
+
+static void forget(struct peer *p)
+{
+	mtu_down(&p->mtu);
+	timer_clear(loop_timers(p->child->loop), &p->mtu_timer);
+	mtu_init(&p->mtu, &ops, p->child, p->id);
+	p->path_mtu = 0;
+	(void)dp_peer_set_mtu(p->child->dp, p->id, 0);
+}
+
+void path_mtu_reload(struct child *c)
+{
+	uint32_t fixed = c->cfg->mtu;
+
+	if (fixed ? fixed == c->tun_mtu && c->mtu_fixed : !c->mtu_fixed)
+		return;
+	c->mtu_fixed = fixed != 0;
+	c->path_max = 0;
+	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
+		forget(p);
+		if (!fixed)
+			begin(p);
+	}
+	if (!fixed) {
+		set_tun(c);
+		return;
+	}
+	c->tun_mtu = fixed; /* the parent has set the device's */
+	dp_set_tun_mtu(c->dp, (uint16_t)fixed);
+}
+
 void path_mtu_route(struct peer *p, const struct addr *to, uint32_t first_link)
 {
 	if (p->child->cfg->mtu || !first_link)

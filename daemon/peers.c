@@ -449,6 +449,7 @@ void peers_reload(struct child *c, struct config *cfg)
 		if (!p->present)
 			peer_remove(p);
 	}
+	path_mtu_reload(c);
 	ask_keys(c);
 	effects_apply(c);
 	config_free(old);

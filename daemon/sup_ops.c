@@ -170,7 +170,7 @@ static void s_move(void *arg, uint32_t peer, const struct engine_path *path, boo
 	if (rc && p)
 		log_err(&p->log, "endpoint %s cannot be used: %s", endpoint_str(&to.remote, text),
 			strerror(-rc));
-	else if (p)
+	else if (p && !limited) /* else probes would use up what may be sent there */
 		path_mtu_moved(p);
 }
 

@@ -22,7 +22,7 @@ uint16_t fit_inner(const struct peer *p, const struct ep *ep, const struct esp_s
 	uint16_t path = atomic_load_explicit(&p->path_mtu, memory_order_relaxed);
 	unsigned head;
 
-	if (!path || !ep)
+	if (!path || !ep || ep->stream) /* a stream has segments of its own */
 		return UINT16_MAX;
 	head = (ep->path.remote.addr.family == AF_INET ? 20 : 40) + UDP_HEAD;
 	return path < head ? 0 : (uint16_t)esp_room(shape, path - head);

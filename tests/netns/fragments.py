@@ -5,7 +5,7 @@ fragment, both ways: the tunnel comes up all the same, since IKE cuts its messag
 import testlib
 from testlib import Failed, case, check, require, wait_for
 
-lab, net = testlib.start()
+lab, net = testlib.start(wire=True)
 import cast  # noqa: E402
 
 VPS_CONF = """[posternd]
@@ -108,4 +108,15 @@ for side, other, name in ((home, vps, "home"), (vps, home, "VPS")):
     side.start_posternd()
     check(f"after a restart of the {name} too", bool(wait_for("up again", lambda: pings(net.home, "10.99.0.1", 56), 60)))
 check("still no IP fragment", dropped() == before, dropped() - before)
+
+# A path that takes 620 bytes and says nothing: messages begin at 1280 and are cut smaller when nobody answers.
+net.wire.set("both", mtu=620, icmp=0)
+for side, name in ((home, "home"), (vps, "VPS")):
+    side.d.terminate()
+    side.d.wait(15)
+    side.start_posternd()
+    check(f"on a silent path of 620 bytes it comes up too, after a restart of the {name}",
+          bool(wait_for("up again", lambda: home.up("vps") and pings(net.home, "10.99.0.1", 56), 90)))
+check("and data fits", bool(wait_for("the path is known", lambda: (home.peer("vps").get("mtu") or {}).get("path") in range(612, 621), 30))
+      and pings(net.home, "10.99.0.1", 1000, "-M", "dont"), home.peer("vps").get("mtu"))
 testlib.done()

@@ -193,4 +193,17 @@ ping(net.home, "10.99.0.1", 1392, "-M", "dont", count=3)
 check("a smaller first link is noticed",
       bool(wait_for("1400", lambda: path(home, "vps") == 1400, 20)), mtu(home, "vps"))
 check("and packets fit it", ping(net.home, "10.99.0.1", 1392, "-M", "dont", count=2).returncode == 0)
+
+# --- `mtu` in the configuration decides, from a reload on and until another
+conf = home.m.read("/etc/postern/postern.conf")
+home.m.write("/etc/postern/postern.conf", conf.replace("[posternd]\n", "[posternd]\nmtu = 1300\n"))
+home.cli("reload")
+check("mtu = 1300 holds at once, and nothing is probed",
+      bool(wait_for("1300", lambda: home.status().get("tun", {}).get("mtu") == 1300, 10)) and not mtu(home, "vps")
+      and "mtu 1300" in net.home.run(["ip", "link", "show", "postern0"]).stdout, home.status().get("tun"))
+home.m.write("/etc/postern/postern.conf", conf)
+home.cli("reload")
+check("without it the path is looked for again",
+      bool(wait_for("probed", lambda: mtu(home, "vps").get("last_probe_s") is not None and path(home, "vps") == 1400, 20)),
+      mtu(home, "vps"))
 testlib.done()
