@@ -51,6 +51,7 @@ workers = 2
 identity = home.example.net
 public-key = home.pub
 assign = 10.99.0.2, fd99::2
+leak = never
 
 [peer vps]
 address = 203.0.113.9
@@ -147,6 +148,7 @@ def state():
         "route6": ["ip", "-6", "route", "show", "table", "15700"],
         "rule4": ["ip", "-4", "rule"], "rule6": ["ip", "-6", "rule"],
         "nft": ["nft", "-s", "list", "table", "inet", "postern"],
+        "guard": ["nft", "-s", "list", "table", "inet", "postern_leak"],
     }.items():
         lines = gate.run(argv, check=False).stdout.splitlines()
         out[name] = sorted(" ".join(x for x in line.split() if x != "linkdown") for line in lines)
@@ -537,7 +539,9 @@ time.sleep(0.5)
 r = gate.run([PROBE, "-c", "/etc/postern/postern.conf"], check=False, timeout=20)
 check("a port that another holds is refused, not shared", r.returncode == 1 and "UDP port 4500" in r.stdout, r.stdout)
 holder.kill()
+guarded = gate.run(["nft", "list", "table", "inet", "postern_leak"], check=False).stdout
 r = gate.run([PROBE, "-c", "/etc/postern/postern.conf", "--cleanup"], check=False)
+check("the guard stood until now", "10.99.0.2" in guarded, guarded)
 check("--cleanup ends well", r.returncode == 0, r.stdout)
 check("and leaves no device", gate.run(["ip", "link", "show", "postern0"], check=False).returncode != 0)
 rules = gate.run(["ip", "rule"]).stdout + gate.run(["ip", "-6", "rule"]).stdout

@@ -63,7 +63,15 @@ networkd = ini("systemd", "network", "05-postern.network")
 check("systemd-networkd too", networkd["Link"]["Unmanaged"] == "yes" and fnmatch.fnmatch(tun, networkd["Match"]["Name"]))
 foreign = ini("systemd", "network", "networkd.conf")["Network"]
 check("and routes and rules that it did not make", dict(foreign) == {"ManageForeignRoutes": "no", "ManageForeignRoutingPolicyRules": "no"})
-for script in (("packaging", "networkmanager", "90-postern-leak-guard"), ("packaging", "after-install")):
+openwrt = [("packaging", "openwrt", "files", n) for n in ("posternd.init", "postern-leak-guard.init", "postern.hotplug", "postern.defaults")]
+starts = {n: int(re.search(r"^START=(\d+)", text("packaging", "openwrt", "files", n), re.M)[1]) for n in ("posternd.init", "postern-leak-guard.init")}
+check("OpenWrt: the guard stands before the network (20), the tunnel comes behind it", starts["postern-leak-guard.init"] < 19 < 20 < starts["posternd.init"], starts)
+made = set(re.search(r"for name in (postern .*); do", text("packaging", "openwrt", "files", "postern.defaults"))[1].split())
+check("OpenWrt: every default user and group of posternd is made", defaults <= made, defaults - made)
+listed = set(re.findall(r"\./files/(\S+)", text("packaging", "openwrt", "Makefile")))
+there = set(os.listdir(os.path.join(top, "packaging", "openwrt", "files")))
+check("OpenWrt: the package has every file", listed == there, listed ^ there)
+for script in [("packaging", "networkmanager", "90-postern-leak-guard"), ("packaging", "after-install"), *openwrt]:
     r = subprocess.run(["sh", "-n", os.path.join(top, *script)], capture_output=True, text=True)
     check(f"{script[-1]} is a script", r.returncode == 0, r.stderr)
 

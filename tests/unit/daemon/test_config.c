@@ -106,6 +106,19 @@ static void the_example_by_port_is_true(void **state)
 	config_free(cfg);
 }
 
+static void the_example_for_openwrt_is_true(void **state)
+{
+	struct config *cfg = config_load(CONF_DIR "/../packaging/openwrt/files/postern.conf");
+
+	(void)state;
+	assert_non_null(cfg);
+	if (!conf_ok(cfg->conf))
+		fail_msg("%s", cfg->conf->errors);
+	assert_int_equal(cfg->name_user_count, 1);
+	assert_string_equal(cfg->name_users[0], "dnsmasq");
+	config_free(cfg);
+}
+
 static void the_example_with_a_pool_is_true(void **state)
 {
 	struct config *cfg = config_load(CONF_DIR "/vps-pool.conf");
@@ -723,6 +736,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_examples_are_true),
 		cmocka_unit_test(the_example_by_port_is_true),
+		cmocka_unit_test(the_example_for_openwrt_is_true),
 		cmocka_unit_test(the_example_with_a_pool_is_true),
 		cmocka_unit_test(a_peer_takes_what_its_pool_has),
 		cmocka_unit_test(a_pool_that_cannot_be_is_refused),
