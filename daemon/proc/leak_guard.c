@@ -157,12 +157,19 @@ static int recall(const char *dir, struct net_params *np, struct guarded *g)
 	return rc ? rc : np->tun[0] ? 0 : -EBADMSG;
 }
 
-void leak_guard_forget(const char *state_dir)
+static void forget(const char *dir)
 {
 	char path[4096];
 
-	snprintf(path, sizeof(path), "%s/" KEPT, state_dir);
+	snprintf(path, sizeof(path), "%s/" KEPT, dir);
 	(void)unlink(path);
+}
+
+void leak_guard_forget(const char *state_dir)
+{
+	forget(state_dir ? state_dir : STATE_DIR);
+	if (!state_dir)
+		forget(STATE_DIR2);
 }
 
 int leak_guard_wish(struct net *n, const struct config *cfg, const struct net_params *p)
@@ -275,7 +282,7 @@ static int take_away(struct loop *l, struct config *cfg)
 	n = net_new(l, &np);
 	rc = n ? net_leak_remove(n) : -errno;
 	net_free(n);
-	leak_guard_forget(cfg ? cfg->state_dir : STATE_DIR);
+	leak_guard_forget(cfg ? cfg->state_dir : NULL);
 	return rc;
 }
 

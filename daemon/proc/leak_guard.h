@@ -20,7 +20,7 @@ int leak_guard_wish(struct net *n, const struct config *cfg, const struct net_pa
  * does not exist is told and left out.
  */
 size_t leak_guard_name_users(const struct config *cfg, uid_t *uid);
-/** leak_guard_forget() - Take the file in the state folder away. */
+/** leak_guard_forget() - Take the file in the state folder away; NULL: where it most likely is. */
 void leak_guard_forget(const char *state_dir);
 /**
  * leak_guard_main() - `posternd --leak-guard apply | remove`: exit status.

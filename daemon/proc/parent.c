@@ -492,14 +492,19 @@ static void init(struct parent *p)
 	p->forget = (struct timer){ .fire = on_forget, .arg = p };
 }
 
+/* A configuration that cannot be read is no reason to leave things behind: they are where most are then. */
 static int cleanup(struct parent *p)
 {
-	struct net_params np;
+	struct net_params np = { .table = NET_TABLE,
+				 .mark = NET_MARK,
+				 .tun = "postern0",
+				 .alias = "postern /run/postern" };
 	int rc;
 
-	parent_params(p, &np);
+	if (p->now.cfg)
+		parent_params(p, &np);
 	rc = net_cleanup(&np);
-	leak_guard_forget(p->now.cfg->state_dir);
+	leak_guard_forget(p->now.cfg ? p->now.cfg->state_dir : NULL);
 	if (rc)
 		log_err(NULL, "cleanup: %s", strerror(-rc));
 	return rc;
@@ -521,7 +526,7 @@ int parent_main(const struct parent_options *o)
 	if (loaded_read(&p.now, o->config, &errors)) {
 		parent_log_lines(errors);
 		free(errors);
-		return 1;
+		return o->cleanup && !cleanup(&p) ? 0 : 1;
 	}
 	log_setup("posternd/parent", p.now.cfg->log_level, STDERR_FILENO);
 	if (o->cleanup) {

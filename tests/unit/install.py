@@ -93,6 +93,10 @@ if not meson:
     sys.exit(77)
 with tempfile.TemporaryDirectory(prefix="postern-install-") as tmp:
     installed(tmp)
+    # Of a DESTDIR: what runs on this machine is none of ours.
+    run(os.path.join(source, "packaging", "uninstall"), build, "--files-only")
+    left = [os.path.join(d, f) for d, _, names in os.walk(os.path.join(tmp, "dest")) for f in names]
+    check("packaging/uninstall takes every file away", not left, left)
     same("-Dmta=disabled leaves out the mail server alone", planned(tmp, "-Dmta=disabled"), COMMON + DAEMON)
     same("-Ddaemon=disabled leaves out the tunnel alone", planned(tmp, "-Ddaemon=disabled"), COMMON + MTA)
     same("-Dsystemd=disabled leaves out what systemd reads", planned(tmp, "-Dsystemd=disabled"),

@@ -71,7 +71,7 @@ check("OpenWrt: every default user and group of posternd is made", defaults <= m
 listed = set(re.findall(r"\./files/(\S+)", text("packaging", "openwrt", "Makefile")))
 there = set(os.listdir(os.path.join(top, "packaging", "openwrt", "files")))
 check("OpenWrt: the package has every file", listed == there, listed ^ there)
-for script in [("packaging", "networkmanager", "90-postern-leak-guard"), ("packaging", "after-install"), *openwrt]:
+for script in [("packaging", "networkmanager", "90-postern-leak-guard"), ("packaging", "after-install"), ("packaging", "uninstall"), *openwrt]:
     r = subprocess.run(["sh", "-n", os.path.join(top, *script)], capture_output=True, text=True)
     check(f"{script[-1]} is a script", r.returncode == 0, r.stderr)
 
