@@ -37,7 +37,11 @@
 #define CHAINS_MAX     64
 #define HANDLES_MAX    128
 #define BATCH_CAP      65536
+#define READ_TRIES     5
 #define FIREWALL_MS    300
+#define CALM_MS	       60000 /* without a write: whoever wrote against us has stopped */
+#define PATIENCE	       8     /* writes after which a quarrel gets SLOW_MS between two of them */
+#define SLOW_MS	       30000
 #define UDATA_COMMENT  0 /* as nft and iptables write it: type, length, text with NUL */
 #define LEGACY	       "/proc/net/ip_tables_names"
 #define LEGACY6	       "/proc/net/ip6_tables_names"
@@ -203,14 +207,13 @@ static int on_rule(const struct nlmsghdr *nlh, void *arg)
 	return MNL_CB_OK;
 }
 
-static int read_chains(struct nl *nf, const char *tun, struct chains *l)
+static int read_once(struct nl *nf, const char *tun, struct chains *l)
 {
 	struct rules r;
 	int rc;
 
-	*l = (struct chains){ .v = calloc(CHAINS_MAX, sizeof(*l->v)) };
-	if (!l->v)
-		return -ENOMEM;
+	l->count = 0;
+	l->more = false;
 	rc = get(nf, NFT_MSG_GETCHAIN, NULL, on_chain, l);
 	tag_of(tun, r.tag);
 	for (size_t i = 0; !rc && i < l->count; i++) {
@@ -219,6 +222,19 @@ static int read_chains(struct nl *nf, const char *tun, struct chains *l)
 		if (rc == -ENOENT)
 			rc = 0; /* gone meanwhile; its end is an event, which brings us back */
 	}
+	return rc;
+}
+
+static int read_chains(struct nl *nf, const char *tun, struct chains *l)
+{
+	int rc = -EINTR;
+
+	*l = (struct chains){ .v = calloc(CHAINS_MAX, sizeof(*l->v)) };
+	if (!l->v)
+		return -ENOMEM;
+	/* EINTR: somebody writes while we read. */
+	for (int i = 0; i < READ_TRIES && rc == -EINTR; i++)
+		rc = read_once(nf, tun, l);
 	if (rc)
 		free(l->v);
 	return rc;
@@ -361,6 +377,8 @@ static int write_chain(struct net *n, const struct chain *c, bool anew)
 	delete_ours(&b, c);
 	for (size_t i = count; i-- > 0;) /* each goes to the head */
 		put_rule(&b, c, &want[i], tag);
+	n->fw_writes++;
+	n->fw_last_ms = loop_now_ms(n->loop);
 	return nft_run(&b);
 }
 
@@ -420,6 +438,11 @@ int net_firewall_apply(struct net *n)
 	if (!n->nf.s)
 		return 0;
 	rc = read_chains(&n->nf, n->p.tun, &l);
+	if (rc == -EINTR) {
+		n->fw_dirty = anew;
+		net_firewall_settle(n);
+		return 0;
+	}
 	if (rc) {
 		if (!n->fw_told)
 			log_warn(NULL, "firewall: the rules of nft cannot be read: %s",
@@ -434,6 +457,11 @@ int net_firewall_apply(struct net *n)
 			first = first ? first : rc;
 		}
 	}
+	if (l.more && !n->fw_told) {
+		log_warn(NULL, "firewall: more than %d base chains; those behind are not looked at",
+			 CHAINS_MAX);
+		n->fw_told = true;
+	}
 	free(l.v);
 	tell_legacy(n);
 	return first;
@@ -441,8 +469,13 @@ int net_firewall_apply(struct net *n)
 
 void net_firewall_settle(struct net *n)
 {
+	uint64_t now = loop_now_ms(n->loop);
+
+	if (now - n->fw_last_ms > CALM_MS)
+		n->fw_writes = 0;
 	if (!timer_armed(&n->fw))
-		(void)timer_set(loop_timers(n->loop), &n->fw, loop_now_ms(n->loop) + FIREWALL_MS);
+		(void)timer_set(loop_timers(n->loop), &n->fw,
+				now + (n->fw_writes > PATIENCE ? SLOW_MS : FIREWALL_MS));
 }
 
 static bool same_ports(const uint16_t *a, size_t na, const uint16_t *b, size_t nb)

@@ -56,6 +56,8 @@ struct net {
 	struct timer fw;
 	struct timer look; /* who else manages the TUN: managed.c */
 	bool managed_told;
+	unsigned fw_writes; /* since it was last quiet */
+	uint64_t fw_last_ms;
 	bool open, fw_dirty, fw_told, fw_legacy_told;
 	void (*change)(void *arg);
 	void *change_arg;
