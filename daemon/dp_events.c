@@ -68,6 +68,8 @@ static void on_event(struct child *c, const struct dp_event *ev)
 		return;
 	}
 	p = child_peer(c, ev->peer);
+	if (!p && ev->kind == DP_EV_UNKNOWN_SPI && !ev->peer)
+		engine_on_unknown_spi(c->engine, now, 0, &path, ntohl(ev->spi), &c->fx);
 	if (!p)
 		return;
 	switch (ev->kind) {

@@ -364,8 +364,8 @@ enum dp_event_kind {
 	DP_EV_TOO_BIG, /* the device took no datagram of this size; peer, or DP_PEERS_MAX; two a second */
 	DP_EV_STREAM_OPEN, /* a stream of ours is connected, path.sock: IKE can begin */
 	DP_EV_STREAM_GONE, /* a stream is dead, path.sock; icmp_errno: why. It is to be closed */
-	DP_EV_UNKNOWN_SPI, /* ESP under no SPI of ours from where a peer is: at most 8 a second and
-			      worker, for anybody can make such a packet; spi, peer, path */
+	DP_EV_UNKNOWN_SPI, /* ESP under no SPI of ours: at most 8 a second and worker, for anybody
+			      can make such a packet; spi, path, peer (0: from where none is) */
 };
 
 struct dp_event {

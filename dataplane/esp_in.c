@@ -218,7 +218,7 @@ static enum dp_verdict open_packet(struct worker *w, const struct rx *rx, uint8_
 	return inner_in(w, sa, rx, &in, b);
 }
 
-/* From where a peer is, it may be that one of us has lost an SA; from elsewhere it is nobody's. */
+/* One of us has lost an SA; when it was we, by a restart, we do not know either where its peer is: 0. */
 static void unknown_spi(struct worker *w, const struct rx *rx, uint32_t spi)
 {
 	struct dp_event ev = { .kind = DP_EV_UNKNOWN_SPI, .spi = spi };
@@ -234,8 +234,9 @@ static void unknown_spi(struct worker *w, const struct rx *rx, uint32_t spi)
 	ev.path.sock = rx->sock->group;
 	ev.path.local = rx->local;
 	ev.path.ifindex = rx->ifindex;
-	if (ev.peer < DP_PEERS_MAX &&
-	    !endpoint_from_sockaddr(&ev.path.remote, (const struct sockaddr *)rx->from))
+	if (ev.peer >= DP_PEERS_MAX)
+		ev.peer = 0;
+	if (!endpoint_from_sockaddr(&ev.path.remote, (const struct sockaddr *)rx->from))
 		worker_event(w, &ev);
 }
 

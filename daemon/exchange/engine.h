@@ -377,6 +377,7 @@ void engine_on_auth_result(struct engine *e, uint64_t now_ms, uint64_t token, co
 /**
  * engine_on_unknown_spi() - ESP came under @spi, which is none of ours, by @path, where @peer is: it is
  * told, by INVALID_SPI within its IKE SA, at most once a second (RFC 7296 s1.5).
+ * @peer: 0: it is nobody's place; told without protection, a few times a second in all.
  * @spi: host order.
  */
 void engine_on_unknown_spi(struct engine *e, uint64_t now_ms, uint32_t peer,

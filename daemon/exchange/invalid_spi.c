@@ -8,7 +8,9 @@
  *	HDR, SK {SA, Ni, [KEi,] TSi, TSr} -->			at once, whoever it is that makes them
  *	HDR, SK {D(x)} -->					should it not be lost after all
  *
- *			<--  HDR, N(INVALID_SPI, x)		without one: a hint, never more
+ *			<--  HDR, N(INVALID_SPI, x)		without one: a hint, never more; also to
+ *								somebody unknown: we may have just
+ *								started, and it may be a peer
  *
  * What anybody can cause by ESP of his own making is bounded three times: by the worker, by peer and,
  * without protection, by the second.
@@ -49,9 +51,10 @@ static void tell_clear(struct engine *e, struct peer_entry *pe, const struct eng
 	uint8_t buf[64], wire[4];
 	size_t n;
 
-	if ((pe->spi_told_ms && e->now_ms - pe->spi_told_ms < TELL_MS) || !stray_allowed(e))
+	if ((pe && pe->spi_told_ms && e->now_ms - pe->spi_told_ms < TELL_MS) || !stray_allowed(e))
 		return;
-	pe->spi_told_ms = e->now_ms;
+	if (pe)
+		pe->spi_told_ms = e->now_ms;
 	ike_build_begin(&b, buf, sizeof(buf), &h);
 	pld_notify_add(&b, INVALID_SPI, spi_span(spi, wire));
 	if (!ike_build_end(&b, &n))
@@ -73,10 +76,10 @@ void engine_on_unknown_spi(struct engine *e, uint64_t now_ms, uint32_t peer,
 	struct ike_sa *sa;
 
 	/* One that is being made: its first packet was faster than the answer that makes it. */
-	if (!pe || child_by_spi(e, spi))
+	if ((!pe && peer) || child_by_spi(e, spi))
 		return;
 	engine_enter(e, now_ms, fx);
-	sa = sa_with(pe, &path->remote);
+	sa = pe ? sa_with(pe, &path->remote) : NULL;
 	if (!sa) {
 		tell_clear(e, pe, path, spi);
 	} else if ((!pe->spi_told_ms || now_ms - pe->spi_told_ms >= TELL_MS) &&

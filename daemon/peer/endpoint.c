@@ -30,7 +30,7 @@ static void ignore(struct endpoint_rule *r, const struct addr *a, uint64_t now_m
 }
 
 enum endpoint_verdict endpoint_offer(struct endpoint_rule *r, const struct engine_path *path,
-				     uint64_t now_ms)
+				     bool silent, uint64_t now_ms)
 {
 	if (path->sock == r->path.sock && endpoint_eq(&path->remote, &r->path.remote)) {
 		r->path.local = path->local; /* our own address may have changed under it */
@@ -44,7 +44,9 @@ enum endpoint_verdict endpoint_offer(struct endpoint_rule *r, const struct engin
 		r->moved_ms = now_ms;
 		return ENDPOINT_MOVE;
 	}
-	if (is_ignored(r, &path->remote.addr, now_ms) || now_ms - r->moved_ms < ENDPOINT_PACE_MS)
+	if (!silent && is_ignored(r, &path->remote.addr, now_ms))
+		return ENDPOINT_STAY;
+	if (now_ms - r->moved_ms < ENDPOINT_PACE_MS)
 		return ENDPOINT_STAY;
 	r->moved_ms = now_ms;
 	if (addr_eq(&path->remote.addr, &r->path.remote.addr)) {

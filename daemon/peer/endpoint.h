@@ -7,7 +7,7 @@
  * another tuple. A new port at the same address is used at once. A new address is used at once too,
  * but on trial: the data plane sends it at most three times what came from it, and without an
  * answer to a request of ours within 3 s the old path is taken again and the address is not
- * listened to for a minute. At most one move a second.
+ * listened to for a minute, unless the old path does not answer either. At most one move a second.
  */
 
 #include <stdbool.h>
@@ -39,9 +39,12 @@ enum endpoint_verdict {
 
 /** endpoint_set() - A path that the IKE SA itself proved; forgets trial and ignored ones. */
 void endpoint_set(struct endpoint_rule *r, const struct engine_path *path, uint64_t now_ms);
-/** endpoint_offer() - An authentic packet came from @path. */
+/**
+ * endpoint_offer() - An authentic packet came from @path. @silent: a request has had no answer for longer
+ * than a trial, so the path in use is no better than one that was left: what it was left for may be over.
+ */
 enum endpoint_verdict endpoint_offer(struct endpoint_rule *r, const struct engine_path *path,
-				     uint64_t now_ms);
+				     bool silent, uint64_t now_ms);
 /**
  * endpoint_told() - The peer itself says, under its keys, that it is there now (RFC 4555): nothing is too soon
  * and no address is ignored. True: on trial.

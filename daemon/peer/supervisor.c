@@ -221,7 +221,9 @@ static void offered(struct supervisor *s, const struct engine_path *path, uint32
 {
 	struct endpoint was = s->where.path.remote;
 
-	switch (endpoint_offer(&s->where, path, now_ms)) {
+	bool unanswered = s->asked_ms && now_ms - s->asked_ms >= ENDPOINT_TRIAL_MS;
+
+	switch (endpoint_offer(&s->where, path, unanswered, now_ms)) {
 	case ENDPOINT_STAY:
 		return;
 	case ENDPOINT_MOVE:
@@ -468,6 +470,10 @@ void sup_on_fx(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 	case FX_REPLY:
 		if (fx->reply.ike != s->ike)
 			break;
+		/* Our NAT may have moved us meanwhile, and copies of a request teach the far side nothing. */
+		if (s->asked_ms && now_ms - s->asked_ms >= SUP_WAITED_MS && s->postern &&
+		    s->cfg.start != SUP_WAIT)
+			ops(s)->dummy(s->env->arg, s->cfg.peer);
 		proved(s, now_ms);
 		call_stop(s, false);
 		answered_from(s, &fx->reply.path, fx->reply.routable, now_ms);

@@ -47,6 +47,7 @@
 #define SUP_SILENT_MS	   8000	 /* a request unanswered for so long: told as down */
 #define SUP_HOP_MS	   6000	 /* ... the same bytes from another source port */
 #define SUP_HOP_TURN_MS	   20000 /* ... another one each 20 s, the one before is renewed meanwhile */
+#define SUP_WAITED_MS	   1000	 /* an answer that took so long ends a silence */
 #define SUP_PARALLEL_MS	   15000 /* ... attempts beside the old SA */
 #define SUP_KICK_MS	   1000	 /* at most one immediate attempt in this time */
 #define SUP_GAP_MIN_MS	   2000	 /* between attempts: 2 .. 4 s, */

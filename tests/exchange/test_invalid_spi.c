@@ -36,6 +36,28 @@ static void esp(struct world *w, int h, uint32_t spi)
 	   engine_on_unknown_spi(e, now, w->host[h].peer.id, &w->host[h].path, spi, fx));
 }
 
+/* Started anew it does not know where its peers are: who still sends to it is told all the same. */
+static void a_server_that_was_started_anew_is_noticed_by_the_first_packet(void **state)
+{
+	struct world *w = world_new(1, STYLE_PSK);
+	struct engine_ike_info i;
+	uint32_t spi;
+
+	(void)state;
+	world_up(w);
+	assert_true(engine_ike_info(w->host[HOME].e, w->host[HOME].ike, &i));
+	spi = i.child[0].spi_out;
+	world_restart(w, VPS);
+	DO(w, VPS, engine_on_unknown_spi(e, now, 0, &w->host[VPS].path, spi, fx));
+	world_run(w, 100);
+	assert_int_equal(w->host[HOME].hints, 1);
+	/* a few in a second, whoever it is */
+	for (int k = 0; k < 100; k++)
+		DO(w, VPS, engine_on_unknown_spi(e, now, 0, &w->host[VPS].path, spi, fx));
+	assert_in_range(world_in_flight(w, HOME), 1, 10);
+	world_free(w);
+}
+
 static void a_lost_child_is_made_anew(void **state)
 {
 	(void)state;
@@ -210,6 +232,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_lost_child_is_made_anew),
+		cmocka_unit_test(a_server_that_was_started_anew_is_noticed_by_the_first_packet),
 		cmocka_unit_test(a_child_that_is_not_lost_is_replaced),
 		cmocka_unit_test(other_numbers_change_nothing),
 		cmocka_unit_test(a_flood_of_unknown_numbers_is_one_word_a_second),

@@ -668,8 +668,10 @@ static void a_new_address_that_does_not_answer_is_left_and_ignored(void **state)
 	assert_string_equal(moved_to(), "203.0.113.66:1");
 	pass(200);
 	assert_string_equal(moved_to(), "100.64.0.9:1234");
+	reply_from(0, "100.64.0.9:1234"); /* where it is all the time */
 	f.moves = 0;
 	for (int i = 0; i < 50; i++) {
+		f.act.rx_auth_ms = now;
 		seen_from("203.0.113.66:2", true);
 		pass(1000);
 	}
@@ -677,6 +679,30 @@ static void a_new_address_that_does_not_answer_is_left_and_ignored(void **state)
 	pass(11000);
 	seen_from("203.0.113.66:2", true);
 	assert_int_equal(f.moves, 1);
+}
+
+/* The trial was lost for want of a way back, which may come any time: the old path is no better. */
+static void an_address_that_was_left_is_tried_again_while_the_old_one_is_silent(void **state)
+{
+	int trials = 0;
+
+	(void)state;
+	up_as_waiting_side();
+	for (int i = 0; i < 200; i++) {
+		int was = f.limited;
+
+		seen_from("203.0.113.66:1", true);
+		trials += f.limited != was;
+		pass(100);
+	}
+	assert_in_range(trials, 4, 7);
+	seen_from("203.0.113.66:1", true);
+	pass(1100);
+	seen_from("203.0.113.66:1", true);
+	reply_from(0, "203.0.113.66:1");
+	assert_string_equal(moved_to(), "203.0.113.66:1");
+	pass(10000);
+	assert_string_equal(moved_to(), "203.0.113.66:1");
 }
 
 static void a_newer_packet_from_the_old_address_ends_the_detour(void **state)
@@ -772,6 +798,7 @@ int main(void)
 		T(a_new_port_is_used_at_once),
 		T(a_new_address_is_on_trial_until_it_answers),
 		T(a_new_address_that_does_not_answer_is_left_and_ignored),
+		T(an_address_that_was_left_is_tried_again_while_the_old_one_is_silent),
 		T(a_newer_packet_from_the_old_address_ends_the_detour),
 		T(the_start_side_does_not_follow_a_server_without_nat),
 		T(after_our_own_start_the_last_endpoint_is_called_for_a_minute),

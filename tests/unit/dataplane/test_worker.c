@@ -510,8 +510,8 @@ static void garbage_is_counted_and_harmless(void **state)
 	close(fd);
 }
 
-/* From where a peer is it is told, a few times a second; what strangers send is only counted. */
-static void unknown_spis_are_told_of_peers_alone(void **state)
+/* A few times a second it is told, as of a peer if it came from where one is. */
+static void unknown_spis_are_told_with_whose_they_may_be(void **state)
 {
 	struct world *w = *state;
 	struct sockaddr_storage to;
@@ -528,7 +528,7 @@ static void unknown_spis_are_told_of_peers_alone(void **state)
 	close(fd);
 	assert_true(counts(w->e[1].dp, DP_DROP_SPI, 4));
 	while (dp_event_next(w->e[1].dp, &ev))
-		assert_int_not_equal(ev.kind, DP_EV_UNKNOWN_SPI);
+		assert_true(ev.kind != DP_EV_UNKNOWN_SPI || !ev.peer);
 	usleep(1100000); /* the next second has its own */
 	dp_sa_remove_in(w->e[1].dp, w->e[1].spi);
 	for (int i = 0; i < 50; i++)
@@ -538,6 +538,7 @@ static void unknown_spis_are_told_of_peers_alone(void **state)
 		if (ev.kind != DP_EV_UNKNOWN_SPI)
 			continue;
 		assert_int_equal(ev.spi, w->e[1].spi);
+		assert_true(ev.peer);
 		assert_true(endpoint_eq(&ev.path.remote, &w->e[0].at));
 		told++;
 	}
@@ -732,7 +733,7 @@ int main(void)
 		T(limits_are_told_once_and_the_hard_one_holds),
 		T(each_line_of_sas_tells_where_the_peer_is),
 		T(garbage_is_counted_and_harmless),
-		T(unknown_spis_are_told_of_peers_alone),
+		T(unknown_spis_are_told_with_whose_they_may_be),
 		T(what_does_not_fit_the_peer_is_answered),
 		T(tcp_that_does_not_fit_arrives_in_smaller_segments),
 		T(ipv4_that_may_be_fragmented_is_not_refused),
