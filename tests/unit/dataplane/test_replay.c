@@ -269,9 +269,71 @@ static void the_ring_grows_with_the_numbers(void **state)
 	replay_free(r);
 }
 
+#define QUEUES 4
+#define UNITS  4000
+#define LAG    2000 /* packets by which a queue may be behind */
+
+/*
+ * One sender, four queues on the way: each keeps its order, none waits for another, and the one that is
+ * furthest behind lags by up to 2000 packets. Each packet is new once, and a copy of it never is.
+ */
+static void ike_case_112_four_queues_out_of_step_lose_nothing(void **state)
+{
+	static struct {
+		uint64_t first;
+		unsigned count;
+	} queue[QUEUES][UNITS];
+	size_t head[QUEUES] = { 0 }, tail[QUEUES] = { 0 };
+	uint64_t next = 1, random = 112, worst = 0, top = 0;
+	struct replay *r = replay_new(4096, true);
+
+	(void)state;
+	for (int i = 0; i < UNITS; i++) {
+		int q;
+
+		random = random * 6364136223846793005ull + 1442695040888963407ull;
+		q = (int)(random >> 60) % QUEUES;
+		queue[q][tail[q]].first = next;
+		queue[q][tail[q]].count = 1 + (unsigned)(random >> 40) % 45; /* a unit of GSO */
+		next += queue[q][tail[q]++].count;
+	}
+	for (;;) {
+		uint64_t least = UINT64_MAX;
+		int q = -1, last = 0;
+
+		for (int i = 0; i < QUEUES; i++) {
+			if (head[i] < tail[i] && queue[i][head[i]].first < least) {
+				least = queue[i][head[i]].first;
+				last = i;
+			}
+		}
+		if (least == UINT64_MAX)
+			break;
+		/* Any queue may go on that does not leave the last one too far behind. */
+		random = random * 6364136223846793005ull + 1442695040888963407ull;
+		q = (int)(random >> 60) % QUEUES;
+		if (head[q] == tail[q] || queue[q][head[q]].first + queue[q][head[q]].count > least + LAG)
+			q = last;
+		for (unsigned i = 0; i < queue[q][head[q]].count; i++) {
+			uint64_t n = queue[q][head[q]].first + i;
+
+			assert_int_equal(replay_infer(r, (uint32_t)n), n);
+			assert_int_equal(replay_check(r, n), REPLAY_NEW);
+			(void)replay_commit(r, n);
+			assert_int_equal(replay_check(r, n), REPLAY_SEEN);
+			worst = top > n && top - n > worst ? top - n : worst;
+			top = n > top ? n : top;
+		}
+		head[q]++;
+	}
+	assert_in_range(worst, LAG / 2, LAG); /* it was as bad as it was meant to be */
+	replay_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ike_case_112_four_queues_out_of_step_lose_nothing),
 		cmocka_unit_test(the_ring_grows_with_the_numbers),
 		cmocka_unit_test(replay_numbered_boundary_cases),
 		cmocka_unit_test(replay_rejects_duplicate_over_a_whole_window),
