@@ -91,6 +91,16 @@ def kill_all():
     home.d.wait(10)
 
 
+# Networks that touch, lie in each other or end where the addresses do are one set all the same.
+home.m.write("/etc/postern/postern.conf", conf.replace("networks = 10.99.0.1, fd99::1, 10.60.0.0/16",
+             "networks = 10.128.0.0/9, 10.0.0.0/9, 10.3.0.0/16, 240.0.0.0/4, 192.0.2.1, 192.0.2.2, fe00::/7, fd99::/64, fd99:0:0:1::/64"))
+guard("apply")
+text = " ".join(net.home.run(["nft", "list", "table", "inet", "postern_leak"]).stdout.split())
+for want in ("elements = { 10.0.0.0/8, 192.0.2.1-192.0.2.2, 240.0.0.0/4 }", "elements = { fd99::/63, fe00::/7 }"):
+    check(f"the set reads {want}", want in text, text)
+guard("remove")
+home.m.write("/etc/postern/postern.conf", conf)
+
 for m in (net.home, net.lan):
     m.start([sys.executable, "-c", SENDER, *GUARDED4, *GUARDED6], log="sender")
 wait_for("without a guard it is seen on the WAN, both families", lambda: all(c > 20 for c in seen()))
