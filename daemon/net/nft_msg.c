@@ -69,10 +69,13 @@ static int send_batch(struct nft_batch *b)
 	size_t size = mnl_nlmsg_batch_size(b->b);
 	int room = (int)size + SEND_MARGIN;
 
-	/* A datagram larger than the socket's buffer is not taken at all. */
-	if (size > 65536)
+	/* A datagram larger than the socket's buffer is not taken at all; in a container only the first helps. */
+	if (size > 65536) {
+		(void)setsockopt(mnl_socket_get_fd(b->nf->s), SOL_SOCKET, SO_SNDBUF, &room,
+				 sizeof(room));
 		(void)setsockopt(mnl_socket_get_fd(b->nf->s), SOL_SOCKET, SO_SNDBUFFORCE, &room,
 				 sizeof(room));
+	}
 	return mnl_socket_sendto(b->nf->s, mnl_nlmsg_batch_head(b->b), size) < 0 ? -errno : 0;
 }
 

@@ -81,6 +81,9 @@ static int keep(const char *dir, const struct net_params *np, const struct guard
 	snprintf(path, sizeof(path), "%s/" KEPT, dir);
 	if (!g->count)
 		return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+	/* Before the daemon's first start. The mask is 077: 0755 once it is ours and made. */
+	if (!mkdir(dir, 0700))
+		(void)chmod(dir, 0755);
 	snprintf(fresh, sizeof(fresh), "%s.new", path);
 	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	f = fd < 0 ? NULL : fdopen(fd, "w");

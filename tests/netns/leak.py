@@ -108,6 +108,8 @@ guard("apply")
 time.sleep(0.2)
 base = seen()
 quiet("before the first start", 1)
+check("what is guarded is kept, in a folder that is there now", home.m.run(["stat", "-c", "%a", "/var/lib/postern", "/var/lib/postern/leak-guard"],
+                                                                          check=False).stdout.split() == ["755", "600"])
 told = net.home.run(["ping", "-c1", "-W3", "10.99.0.1"], check=False).stdout
 check("a sender is told at once", "No route" in told or "nreachable" in told, told)
 check("a LAN inside of a guarded network is reached", ping("10.60.7.10"))
