@@ -420,7 +420,7 @@ void peer_settle(struct engine *e, struct ike_sa *sa, bool initial_contact)
 		if (initial_contact && other_instance(o, sa)) {
 			log_info(&o->log, "INITIAL_CONTACT: the peer was started anew");
 			sa_end(e, o, ENGINE_WHY_REPLACED, true);
-		} else if (crossing(o, sa)) {
+		} else if (crossing(o, sa) && !other_instance(o, sa)) {
 			bool other = ike_sa_children_up(o) > 0;
 
 			if (other && (!child || nonce_cmp(&sa->lowest, &o->lowest) < 0)) {

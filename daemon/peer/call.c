@@ -9,7 +9,9 @@ bool call_wanted(const struct supervisor *s, uint64_t now_ms)
 	if (s->admin_down || s->cfg.start == SUP_WAIT)
 		return false;
 	if (s->ike)
-		return s->asked_ms && (s->hinted || now_ms - s->asked_ms >= SUP_PARALLEL_MS);
+		return s->asked_ms &&
+		       (s->hinted || now_ms - s->asked_ms >=
+					 (s->slept ? SUP_SLEPT_MS : SUP_PARALLEL_MS));
 	return s->cfg.start == SUP_ALWAYS || s->wanted;
 }
 
@@ -37,7 +39,7 @@ int call_sock(const struct supervisor *s, const struct addr *a, size_t from)
 size_t call_good(const struct supervisor *s)
 {
 	for (size_t i = 0; i < s->env->sock_count; i++)
-		if (s->env->sock_number[i] == s->good_sock)
+		if (s->env->sock_number[i] == (s->ike ? s->where.path.sock : s->good_sock))
 			return i;
 	return 0;
 }

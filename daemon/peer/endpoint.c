@@ -3,11 +3,10 @@
 
 #include <string.h>
 
-void endpoint_set(struct endpoint_rule *r, const struct engine_path *path, uint64_t now_ms)
+void endpoint_set(struct endpoint_rule *r, const struct engine_path *path)
 {
 	memset(r, 0, sizeof(*r));
-	r->path = *path;
-	r->moved_ms = now_ms;
+	r->path = *path; /* no move: the first may follow at once */
 }
 
 static bool is_ignored(const struct endpoint_rule *r, const struct addr *a, uint64_t now_ms)
@@ -46,7 +45,7 @@ enum endpoint_verdict endpoint_offer(struct endpoint_rule *r, const struct engin
 	}
 	if (!silent && is_ignored(r, &path->remote.addr, now_ms))
 		return ENDPOINT_STAY;
-	if (now_ms - r->moved_ms < ENDPOINT_PACE_MS)
+	if (r->moved_ms && now_ms - r->moved_ms < ENDPOINT_PACE_MS)
 		return ENDPOINT_STAY;
 	r->moved_ms = now_ms;
 	if (addr_eq(&path->remote.addr, &r->path.remote.addr)) {

@@ -38,7 +38,7 @@ enum endpoint_verdict {
 };
 
 /** endpoint_set() - A path that the IKE SA itself proved; forgets trial and ignored ones. */
-void endpoint_set(struct endpoint_rule *r, const struct engine_path *path, uint64_t now_ms);
+void endpoint_set(struct endpoint_rule *r, const struct engine_path *path);
 /**
  * endpoint_offer() - An authentic packet came from @path. @silent: a request has had no answer for longer
  * than a trial, so the path in use is no better than one that was left: what it was left for may be over.

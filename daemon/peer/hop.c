@@ -71,7 +71,8 @@ uint64_t hop_tick(struct supervisor *s, uint64_t now_ms)
 		const struct sup_attempt *a = &s->attempt[i];
 
 		if (waits(a) && now_ms - a->at_ms >= SUP_HOP_MS)
-			hop(s, a->ike, a, &any, &a->remote, s->good_sock, now_ms);
+			hop(s, a->ike, a, &any, &a->remote,
+			    s->env->sock_number[call_good(s)], now_ms);
 	}
 	return s->hop_due_ms;
 }

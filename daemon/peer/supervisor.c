@@ -202,6 +202,7 @@ static void proved(struct supervisor *s, uint64_t now_ms)
 	s->reply_ms = now_ms;
 	s->asked_ms = 0;
 	s->hinted = false;
+	s->slept = false;
 	s->silent_since_ms = now_ms;
 	s->due_ms = now_ms;
 }
@@ -273,9 +274,8 @@ static void answered_from(struct supervisor *s, const struct engine_path *path, 
 		return; /* an answer on the old path proves nothing about the new one */
 	if (path->sock != s->where.path.sock && addr_eq(&path->remote.addr, &was.addr) &&
 	    s->cfg.start != SUP_WAIT) {
-		endpoint_set(&s->where, path, now_ms);
+		endpoint_set(&s->where, path);
 		apply_path(s, 0);
-		s->good_sock = path->sock;
 		if (s->postern)
 			ops(s)->dummy(s->env->arg,
 				      s->cfg.peer); /* teaches the far side our new port */
@@ -342,11 +342,10 @@ static void on_up(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 	s->ike = fx->up.ike;
 	s->postern = fx->up.postern;
 	s->mobike = fx->up.mobike;
-	s->good_sock = fx->up.path.sock;
 	s->nat_local = fx->up.nat_local;
 	s->nat_remote = fx->up.nat_remote;
 	s->child = s->child || fx->up.child;
-	endpoint_set(&s->where, &fx->up.path, now_ms);
+	endpoint_set(&s->where, &fx->up.path);
 	ops(s)->move(s->env->arg, s->cfg.peer, &s->where.path, false, 0);
 	s->up_ms = now_ms;
 	s->closing = false;
@@ -414,11 +413,11 @@ static void on_down(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 		s->ike = fx->down.heir;
 		s->child = fx->down.heir_child;
 		s->asked_ms = 0;
-		s->good_sock = fx->down.heir_path.sock;
-		endpoint_set(&s->where, &fx->down.heir_path, now_ms);
+		endpoint_set(&s->where, &fx->down.heir_path);
 		ops(s)->move(s->env->arg, s->cfg.peer, &s->where.path, false, 0);
 		sup_ask(s, now_ms);
 	} else if (fx->down.ike == s->ike && !fx->down.replaced) {
+		s->good_sock = s->where.path.sock;
 		s->ike = 0;
 		s->child = false;
 		s->asked_ms = 0;
@@ -580,6 +579,9 @@ static uint64_t live_tick(struct supervisor *s, uint64_t now_ms)
 		due = next;
 	if (s->where.trial_until_ms && s->where.trial_until_ms < due)
 		due = s->where.trial_until_ms;
+	if (s->slept && s->asked_ms && s->asked_ms + SUP_SLEPT_MS > now_ms &&
+	    s->asked_ms + SUP_SLEPT_MS < due)
+		due = s->asked_ms + SUP_SLEPT_MS;
 	if (s->asked_ms && s->told_up && s->asked_ms + SUP_SILENT_MS < due)
 		due = s->asked_ms + SUP_SILENT_MS;
 	return due > now_ms ? due : now_ms + 1;
@@ -593,6 +595,7 @@ void sup_tick(struct supervisor *s, uint64_t now_ms)
 	if (s->tick_ms && s->due_ms != UINT64_MAX && s->due_ms > s->tick_ms &&
 	    now_ms > s->due_ms + SUP_JUMP_MS) {
 		s->next_call_ms = now_ms;
+		s->slept = s->ike != 0;
 		if (s->asked_ms)
 			call_now(s, now_ms);
 		else if (s->ike)

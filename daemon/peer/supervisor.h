@@ -46,6 +46,7 @@
 #define SUP_WAIT_ASK_MS	   60000 /* waiting side, idle peer: at least */
 #define SUP_SILENT_MS	   8000	 /* a request unanswered for so long: told as down */
 #define SUP_HOP_MS	   6000	 /* ... the same bytes from another source port */
+#define SUP_SLEPT_MS	   1000	 /* ... the same after a sleep */
 #define SUP_HOP_TURN_MS	   20000 /* ... another one each 20 s, the one before is renewed meanwhile */
 #define SUP_WAITED_MS	   1000	 /* an answer that took so long ends a silence */
 #define SUP_PARALLEL_MS	   15000 /* ... attempts beside the old SA */
@@ -200,13 +201,14 @@ struct supervisor {
 	uint32_t ike; /* 0: none */
 	bool postern, mobike, nat_local, nat_remote, child;
 	struct endpoint_rule where; /* where it is, and whether that is sure */
-	uint32_t good_sock;	    /* by its number: the last that an answer came to; calls begin there */
+	uint32_t good_sock;	    /* by its number: the last IKE SA's; calls begin there */
 	struct sup_route route;	    /* towards it */
 	uint64_t up_ms;		    /* since when this IKE SA lives */
 	uint64_t reply_ms;	    /* t_reply */
 	uint64_t asked_ms;	    /* a request of ours is unanswered since; 0: none */
 	uint64_t ike_tx_ms;	    /* last request that we know of: it refreshes a NAT as well */
 	uint64_t rx_auth_ms, rx_gap_ms; /* waiting side: how often it is usually heard */
+	bool slept;    /* and since it was asked for that: what it knew may be gone long since */
 	bool hinted;   /* it does not answer, and somebody says that it has lost this IKE SA */
 	uint64_t hop_due_ms; /* what is unanswered goes by another socket; 0: nothing is for so long */
 	bool closing;	     /* for inactivity */

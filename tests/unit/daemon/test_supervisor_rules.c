@@ -10,6 +10,7 @@
  *	(3) waiting side: three gaps, at least 60 s	S the_waiting_side_misses_an_idle_peer_after_three_gaps
  *	(4) another interface, source, gateway		  another_interface_source_or_gateway_asks_at_once
  *	(5) the clock jumped				  ike_case_095_after_8_hours_asleep_it_asks_at_once
+ *							  after_a_sleep_it_is_called_beside_soon
  *	(6) an ICMP error, one in 5 s			S icmp_is_a_hint_at_most_every_5_s
  *	0.5, 1, 2, 4, 4 s, then 2-4 s, after 24 h 30 s	  retransmissions_come_at_these_times
  *	hop at 6 s, the same bytes, by turns		  at_6_s_it_goes_by_another_port_and_then_by_turns
@@ -30,6 +31,7 @@
  *	the cost is told				  the_cost_of_a_day_follows_the_pace
  *	waiting side calls the last endpoint		S after_our_own_start_the_last_endpoint_is_called_for_a_minute
  *							  without_a_way_the_last_endpoint_is_called_as_soon_as_there_is_one
+ *	an endpoint moves once a second, the first at once	  the_first_move_may_follow_at_once
  *	no network at boot				  ike_case_098_half_an_hour_without_a_network_costs_nothing_after
  *	the wall clock decides nothing			  there is none here: time is an argument
  *	on demand, inactivity				  an_idle_on_demand_peer_is_closed_and_comes_back_with_a_packet
@@ -111,9 +113,45 @@ static void ike_case_095_after_8_hours_asleep_it_asks_at_once(void **state)
 	f.retransmitted = 0;
 	now += 8 * 3600 * 1000;
 	sup_tick(&s, now);
-	assert_int_equal(f.retransmitted, 1);
+	assert_int_equal(f.retransmitted, 2); /* that, and the call that was made beside it */
 	pass(10);
 	assert_int_equal(f.initiated, 1); /* and it is called beside at once */
+}
+
+static void after_a_sleep_it_is_called_beside_soon(void **state)
+{
+	(void)state;
+	up_as_start_side();
+	pass(1000);
+	now += 3600 * 1000;
+	sup_tick(&s, now);
+	assert_int_equal(f.initiated, 0);
+	pass(1200);
+	assert_int_equal(f.initiated, 1); /* what it knew may be gone: not 15 s later */
+	reply_from(0, "198.51.100.1");
+	assert_int_equal(f.dropped, 1);
+	f.initiated = 0;
+	pass(44000); /* the next silence is as any */
+	assert_int_equal(f.initiated, 0);
+	pass(6000);
+	assert_int_equal(f.initiated, 1);
+}
+
+static void the_first_move_may_follow_at_once(void **state)
+{
+	struct engine_path p = { .sock = 0 };
+
+	(void)state;
+	start(SUP_WAIT, NULL);
+	comes_up(1, "100.64.0.9:1234");
+	pass(300); /* its NAT moved it between its IKE_AUTH and our answer */
+	assert_int_equal(endpoint_parse("100.64.0.9:1235", 0, &p.remote), 0);
+	sup_on_endpoint(&s, &p, 100, true, now);
+	assert_int_equal(f.moved.remote.port, 1235);
+	pass(300);
+	p.remote.port = 1236;
+	sup_on_endpoint(&s, &p, 100, true, now);
+	assert_int_equal(f.moved.remote.port, 1235); /* one a second */
 }
 
 static void retransmissions_come_at_these_times(void **state)
@@ -443,6 +481,8 @@ int main(void)
 		T(the_start_side_asks_after_two_keepalives_where_those_are_longer),
 		T(another_interface_source_or_gateway_asks_at_once),
 		T(ike_case_095_after_8_hours_asleep_it_asks_at_once),
+		T(after_a_sleep_it_is_called_beside_soon),
+		T(the_first_move_may_follow_at_once),
 		T(retransmissions_come_at_these_times),
 		T(at_6_s_it_goes_by_another_port_and_then_by_turns),
 		T(a_call_hops_too),
