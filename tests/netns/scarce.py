@@ -125,6 +125,11 @@ limit(parent, "nofile", 1024)
 up = wait_for("the tunnel is back", lambda: vps.up("home") and ping(), 60)
 case("ike_case_118_a_child_is_started_again_when_there_are_descriptors", bool(up))
 
+# A sanitizer lives on terabytes of addresses, and ends a program that gets no more.
+with open(testlib.POSTERND, "rb") as f:
+    if b"__asan_init" in f.read():
+        testlib.done()
+
 # --- no memory: what is there now is all that there will be
 before = procs(vps)
 squeezed = 0
