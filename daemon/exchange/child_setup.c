@@ -170,6 +170,11 @@ int child_switch_out(struct engine *e, struct child_sa *c)
 	/* Without keys: it was told to send no more (child_stop_out()) before it ever did. */
 	if (c->state != CHILD_HALF || !c->out_keys.encr_i.len)
 		return 0;
+	/* Its rekey was under way when a newer IKE SA came up: what that has must go on to send. */
+	if (c->sa->state == SA_RETIRED) {
+		child_stop_out(e, c);
+		return 0;
+	}
 	err = install(e, c, ENGINE_OUT, &c->out_keys);
 	child_keys_clear(&c->out_keys);
 	if (!err) {
