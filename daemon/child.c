@@ -294,6 +294,7 @@ static void stop(struct child *c)
 		timer_clear(loop_timers(c->loop), &c->save_timer);
 		timer_clear(loop_timers(c->loop), &c->hop_timer);
 		peers_free(c);
+		wans_free(c);
 	}
 	engine_free(c->engine);
 	dp_free(c->dp);

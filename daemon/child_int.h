@@ -20,12 +20,14 @@
 #include "dp.h"
 #include "engine.h"
 #include "loop.h"
+#include "mapping.h"
 #include "memory.h"
 #include "metrics.h"
 #include "mtu.h"
 #include "priv.h"
 #include "supervisor.h"
 #include "view.h"
+#include "wan.h"
 
 /* Numbers of socket groups in dp and in engine_path. */
 enum child_sock { SOCK_MAIN, SOCK_IKE, SOCK_HOP0, SOCK_HOPS_END = SOCK_HOP0 + PROC_HOPS };
@@ -57,6 +59,10 @@ struct peer {
 	struct timer mtu_timer;
 	uint16_t path_mtu; /* as the data plane was told; 0: not known */
 	uint64_t up_since_ms, down_since_ms;
+	struct sup_route way;	/* for which the WAN was last looked up */
+	size_t asked_bytes;	/* of its last IKE datagram: an answer costs about as much */
+	struct echoes *echoes;	/* owned: measurements of its NAT that we take part in; NULL: none yet */
+	struct timer echo;
 	struct log log;
 	bool present; /* reload: stands in the new configuration */
 };
@@ -94,6 +100,7 @@ struct child {
 	struct loop_fd dp_fd;
 	struct memory memory; /* of the run before, while peers are made; then empty */
 	uint64_t memory_serial;
+	struct wans *wans; /* wans.c */
 	struct pool **pool; /* as cfg->pools; NULL: cannot be used */
 	size_t pool_count;
 	uint32_t tun_mtu;
@@ -192,6 +199,30 @@ void pools_free(struct child *c);
 /** op_address_lease() - See struct engine_ops. */
 int op_address_lease(void *arg, uint32_t peer, bool v4, bool v6, struct addr out[static 2],
 		     char *why, size_t cap);
+
+/* wans.c: the ways out, and what is learnt about their NATs */
+#define WANS_DUMMY_BYTES 36 /* of a plain dummy: header, IV, trailer, ICV (GCM, ChaCha20) */
+/** wans_start() - What was kept is loaded; 0 or -ENOMEM. Before the peers. */
+int wans_start(struct child *c);
+void wans_free(struct child *c);
+/** wans_configure() - Sections [wan NAME] are new. */
+void wans_configure(struct child *c);
+/** wans_on_route() - The route to @p: by which WAN is that? */
+void wans_on_route(struct peer *p, const struct sup_route *route);
+/** wans_arm() - There may be something to measure. */
+void wans_arm(struct child *c);
+/** wans_on_probe() - A dummy with a token; false: it is not about a NAT. */
+bool wans_on_probe(struct peer *p, const struct dp_event *ev);
+/** wans_on_private() - POSTERN_PROBE_ECHO. */
+void wans_on_private(struct peer *p, const struct fx *fx);
+/** wans_spend() - A datagram of @bytes towards or from @p that is no data. */
+void wans_spend(struct peer *p, enum wan_use use, size_t bytes);
+/** wans_spend_ike() - The same, of IKE. */
+void wans_spend_ike(struct peer *p, size_t bytes, bool answer);
+void wans_forget_peer(struct peer *p);
+json_t *wans_json(struct child *c);
+/** wans_keepalive_json() - "keepalive" of a peer. */
+json_t *wans_keepalive_json(struct child *c, const struct peer *p);
 
 /* telling.c: JSON */
 json_t *telling_status(struct child *c, bool counters);

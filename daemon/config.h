@@ -99,6 +99,8 @@ struct config_wan {
 	unsigned line;
 	const char *interface;
 	uint32_t priority; /* the least is preferred */
+	bool metered;
+	uint64_t budget_bytes; /* a month, if metered */
 };
 
 struct config_peer {

@@ -352,8 +352,7 @@ static const struct conf_key peer_keys[] = {
 	  .type = CONF_DURATION,
 	  .min = 5000,
 	  .max = 300000,
-	  .dflt = "15s",
-	  .help = "how often a NAT on the way is reminded of us" },
+	  .help = "how often a NAT on the way is reminded of us; not set: as it needs it" },
 	{ .name = "leak",
 	  .type = CONF_ENUM,
 	  .words = leak_words,
@@ -420,6 +419,16 @@ static const struct conf_key wan_keys[] = {
 	  .max = 1000,
 	  .dflt = "100",
 	  .help = "the line with the least is used while it works" },
+	{ .name = "metered",
+	  .type = CONF_BOOL,
+	  .dflt = "no",
+	  .help = "what is sent to keep tunnels up is held within `budget`" },
+	{ .name = "budget",
+	  .type = CONF_SIZE,
+	  .min = 1 << 20,
+	  .max = 1ull << 40,
+	  .dflt = "30M",
+	  .help = "bytes in 30 days for keepalives, liveness and attempts; metered lines" },
 };
 
 static const struct conf_kind kinds[] = {

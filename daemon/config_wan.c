@@ -24,6 +24,8 @@ int config_take_wans(struct config *cfg)
 		w->line = s->line;
 		w->interface = conf_text(s, "interface");
 		w->priority = (uint32_t)conf_uint(s, "priority");
+		w->metered = conf_bool(s, "metered");
+		w->budget_bytes = w->metered ? conf_uint(s, "budget") : 0;
 	}
 	return 0;
 }
@@ -51,6 +53,11 @@ void config_check_wans(struct config *cfg)
 			conf_error(cfg->conf, line,
 				   "interface = %s is that of [wan %s] too (line %u); each has its own",
 				   w->interface, first->name, first->line);
+		if (!w->metered && conf_is_set(conf_find(cfg->conf, "wan", w->name), "budget"))
+			conf_error(cfg->conf,
+				   conf_line(conf_find(cfg->conf, "wan", w->name), "budget"),
+				   "budget without metered = yes: nothing is held back on a line that "
+				   "costs nothing; add it, or remove the budget");
 		if (!strcmp(w->interface, cfg->tun))
 			conf_error(cfg->conf, line,
 				   "interface = %s is the tunnel device itself; name the one that leads "

@@ -100,7 +100,8 @@ static void on_event(struct child *c, const struct dp_event *ev)
 		path_mtu_event(p, ev);
 		break;
 	case DP_EV_PROBE:
-		(void)path_mtu_probe(p, ev);
+		if (!path_mtu_probe(p, ev))
+			(void)wans_on_probe(p, ev);
 		break;
 	default:
 		break;

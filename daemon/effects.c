@@ -88,6 +88,11 @@ static void do_send(struct child *c, struct fx *fx)
 
 	hop_used(c, path.sock);
 	rc = dp_send_ike(c->dp, &path, fx->send.bytes, fx->send.len);
+	if (p && !rc) {
+		if (fx->send.path.sock == p->sup.where.path.sock)
+			keepalive_left(&p->sup, child_now(c));
+		wans_spend_ike(p, fx->send.len, false);
+	}
 	if (rc)
 		log_debug(p ? &p->log : NULL, "IKE datagram of %zu bytes to %s: %s", fx->send.len,
 			  endpoint_str(&path.remote, to), strerror(-rc));
@@ -158,6 +163,16 @@ static uint32_t peer_of(const struct fx *fx)
 	}
 }
 
+static void on_wan_fx(struct peer *p, const struct fx *fx)
+{
+	if (fx->kind == FX_REPLY)
+		wans_spend_ike(p, 0, true);
+	else if (fx->kind == FX_PRIVATE)
+		wans_on_private(p, fx);
+	else if (fx->kind == FX_PEER_UP || fx->kind == FX_NAT_CHANGED)
+		wans_arm(p->child);
+}
+
 static void do_one(struct child *c, struct fx *fx)
 {
 	struct peer *p = child_peer(c, peer_of(fx));
@@ -209,6 +224,7 @@ static void do_one(struct child *c, struct fx *fx)
 	if (p) {
 		sup_on_fx(&p->sup, fx, child_now(c));
 		path_mtu_fx(p, fx);
+		on_wan_fx(p, fx);
 		peer_arm(p);
 	}
 }

@@ -252,6 +252,7 @@ static void peer_remove(struct peer *p)
 	lease_drop(p);
 	path_mtu_clear(p);
 	timer_clear(loop_timers(c->loop), &p->tick);
+	wans_forget_peer(p);
 	dp_peer_remove(c->dp, p->id);
 	c->peer[p->id] = NULL;
 	(void)json_object_set_new(gone, "state", json_string("down"));
@@ -370,6 +371,8 @@ int peers_start(struct child *c)
 
 	(void)memory_load(c->inv.state_fd, &c->memory);
 	c->memory_serial = c->memory.serial;
+	if (wans_start(c))
+		return -ENOMEM;
 	for (size_t i = 0; i < c->cfg->peer_count; i++)
 		if (!peer_add(c, &c->cfg->peers[i]))
 			return -ENOMEM;
@@ -450,6 +453,7 @@ void peers_reload(struct child *c, struct config *cfg)
 			peer_remove(p);
 	}
 	path_mtu_reload(c);
+	wans_configure(c);
 	ask_keys(c);
 	effects_apply(c);
 	config_free(old);
@@ -461,6 +465,7 @@ void peers_free(struct child *c)
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		timer_clear(loop_timers(c->loop), &p->tick);
 		timer_clear(loop_timers(c->loop), &p->mtu_timer);
+		wans_forget_peer(p);
 		sup_clear(&p->sup);
 		c->peer[p->id] = NULL;
 		peer_free(p);

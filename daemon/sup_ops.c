@@ -134,6 +134,8 @@ static void on_path(int status, const struct pr_path *path, void *arg)
 		route = (struct sup_route){ path->ifindex, path->src, path->gateway };
 		if (p)
 			path_mtu_route(p, &r->to, path->mtu);
+		if (p && (!p->sup.ike || addr_eq(&r->to, &p->sup.where.path.remote.addr)))
+			wans_on_route(p, &route);
 	}
 	if (p) {
 		sup_on_route(&p->sup, &r->to, status, path ? &route : NULL, child_now(c));
@@ -178,14 +180,20 @@ static void s_dummy(void *arg, uint32_t peer)
 {
 	struct child *c = arg;
 
-	(void)dp_send_dummy(c->dp, peer, NULL);
+	struct peer *p = child_peer(c, peer);
+
+	if (!dp_send_dummy(c->dp, peer, NULL) && p)
+		wans_spend(p, WAN_KEEPALIVE, WANS_DUMMY_BYTES);
 }
 
 static void s_nat_keepalive(void *arg, uint32_t peer)
 {
 	struct child *c = arg;
 
-	(void)dp_send_nat_keepalive(c->dp, peer);
+	struct peer *p = child_peer(c, peer);
+
+	if (!dp_send_nat_keepalive(c->dp, peer) && p)
+		wans_spend(p, WAN_KEEPALIVE, 1);
 }
 
 static void s_activity(void *arg, uint32_t peer, struct sup_activity *a)

@@ -234,6 +234,7 @@ static json_t *peer_json(struct child *c, const struct peer *p)
 	}
 	json_object_set_new(o, "mtu", path_mtu_json(p));
 	json_object_set_new(o, "rate_limit", rate_json(p, &a));
+	json_object_set_new(o, "keepalive", wans_keepalive_json(c, p));
 	add_attempts(p, o);
 	json_object_set_new(o, "failure", s->failure ? json_string(s->failure) : json_null());
 	json_object_set_new(o, "claim", s->claim ? json_string(s->claim) : json_null());
@@ -307,6 +308,7 @@ json_t *telling_status(struct child *c, bool counters)
 		json_object_set_new(o, "refused", json_string(c->refused));
 		json_object_set_new(o, "refused_age_s", age_json(c->refused_ms, child_now(c)));
 	}
+	json_object_set_new(o, "wans", wans_json(c));
 	if (counters)
 		json_object_set_new(o, "counters", counters_json(c));
 	return o;
@@ -349,6 +351,12 @@ static uint64_t v_ups(struct child *c, const struct peer *p)
 	return p->sup.ups;
 }
 
+static uint64_t v_rebind_gap(struct child *c, const struct peer *p)
+{
+	(void)c;
+	return keepalive_rebind_median_ms(&p->sup) / 1000;
+}
+
 static uint64_t v_tx(struct child *c, const struct peer *p)
 {
 	struct dp_activity a = { 0 };
@@ -376,6 +384,8 @@ void telling_metrics(struct metrics *m, void *arg)
 	peer_family(m, c, "postern_peer_ups_total", METRICS_COUNTER, "IKE SAs that came up", v_ups);
 	peer_family(m, c, "postern_peer_moves_total", METRICS_COUNTER, "changes of its endpoint",
 		    v_moves);
+	peer_family(m, c, "postern_peer_rebind_gap_seconds", METRICS_GAUGE,
+		    "median silence after which it came from another address or port", v_rebind_gap);
 	peer_family(m, c, "postern_peer_sent_bytes_total", METRICS_COUNTER,
 		    "inner bytes sent to it", v_tx);
 	peer_family(m, c, "postern_peer_received_bytes_total", METRICS_COUNTER,

@@ -172,6 +172,14 @@ void informational_request(struct engine *e, struct ike_sa *sa, struct ike_msg *
 	if (reply_send(e, sa, INFORMATIONAL, m->hdr.id, path, request_hash))
 		return;
 	nat_judge(sa, m, path);
+	/* A question that the peer asks since we are elsewhere for it. */
+	if (sa->postern && engine_path_eq(path, &sa->path) && nat_seen(sa, m)) {
+		struct fx *f = fx_add(e, FX_NAT_CHANGED);
+
+		f->reply.peer = sa->peer->p->id;
+		f->reply.ike = sa->handle;
+		f->reply.path = *path;
+	}
 	if (moves)
 		mobike_move(e, sa, path, m->raw.len);
 	mobike_others(e, sa, m);

@@ -85,6 +85,12 @@ struct net_opening {
 	bool forward; /* between the tunnel and networks behind us */
 };
 
+struct net_wan {
+	char ifname[IFNAMSIZ];
+	struct prefix prefix; /* of our address there; family 0: none */
+	uint8_t mac[6];	      /* of the gateway; zeros: none, or not known yet */
+};
+
 struct net;
 
 /**
@@ -140,6 +146,8 @@ void net_close(struct net *n);
 
 /** net_path_lookup() - For a packet of a marked socket to @dst; 0, -ENETUNREACH, -errno. */
 int net_path_lookup(struct net *n, const struct addr *dst, struct net_path *out);
+/** net_wan_lookup() - How the network is known again by which @path leaves; 0, -ENODEV, -errno. */
+int net_wan_lookup(struct net *n, const struct net_path *path, struct net_wan *out);
 /** net_local_subnet() - A subnet of another interface that overlaps @p; false when none. */
 bool net_local_subnet(struct net *n, const struct prefix *p, struct prefix *which);
 /** net_on_change() - @fn is called, at most every 100 ms, when links, addresses or routes changed. */

@@ -212,13 +212,12 @@ void sup_on_resolved(struct supervisor *s, size_t host, int status, const struct
 uint64_t call_gap_ms(struct supervisor *s, uint64_t now_ms)
 {
 	uint32_t (*random)(void *, uint32_t) = s->env->ops->random;
+	uint64_t retry_ms = keepalive_retry_max_ms(s);
 
 	if (s->silent_since_ms && now_ms - s->silent_since_ms > SUP_DAY_MS)
-		return SUP_LONG_GAP_MS > s->cfg.retry_max_ms ? SUP_LONG_GAP_MS
-							     : s->cfg.retry_max_ms;
-	if (s->cfg.retry_max_ms > SUP_GAP_MAX_MS)
-		return s->cfg.retry_max_ms / 2 +
-		       random(s->env->arg, (uint32_t)(s->cfg.retry_max_ms / 2) + 1);
+		return SUP_LONG_GAP_MS > retry_ms ? SUP_LONG_GAP_MS : retry_ms;
+	if (retry_ms > SUP_GAP_MAX_MS)
+		return retry_ms / 2 + random(s->env->arg, (uint32_t)(retry_ms / 2) + 1);
 	return SUP_GAP_MIN_MS + random(s->env->arg, SUP_GAP_MAX_MS - SUP_GAP_MIN_MS + 1);
 }
 
@@ -386,12 +385,12 @@ void call_back_off(struct supervisor *s, enum engine_why why, uint64_t now_ms)
 
 uint64_t sup_cost_bytes(const struct supervisor *s, uint64_t now_ms)
 {
-	uint64_t gap = s->cfg.retry_max_ms > SUP_GAP_MAX_MS ? s->cfg.retry_max_ms * 3 / 4
-							    : (SUP_GAP_MIN_MS + SUP_GAP_MAX_MS) / 2;
-	uint64_t calls = 0;
+	uint64_t calls = 0, retry_ms = keepalive_retry_max_ms(s);
+	uint64_t gap = retry_ms > SUP_GAP_MAX_MS ? retry_ms * 3 / 4
+						 : (SUP_GAP_MIN_MS + SUP_GAP_MAX_MS) / 2;
 
 	if (s->silent_since_ms && now_ms - s->silent_since_ms > SUP_DAY_MS)
-		gap = SUP_LONG_GAP_MS > s->cfg.retry_max_ms ? SUP_LONG_GAP_MS : s->cfg.retry_max_ms;
+		gap = SUP_LONG_GAP_MS > retry_ms ? SUP_LONG_GAP_MS : retry_ms;
 	for (size_t i = 0; s->cfg.start != SUP_WAIT && i < s->cfg.host_count; i++)
 		calls += s->memory.names && s->memory.names->count[i] ? s->memory.names->count[i]
 								      : 1;

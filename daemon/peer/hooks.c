@@ -3,5 +3,6 @@
 #include "supervisor.h"
 
 const struct sup_hook *const sup_hooks[] = {
+	&keepalive_hook,
 	NULL,
 };

@@ -180,6 +180,7 @@ static void asked(struct supervisor *s, uint64_t now_ms)
 {
 	if (!s->asked_ms)
 		s->asked_ms = now_ms;
+	keepalive_left(s, now_ms);
 	s->ike_tx_ms = now_ms;
 }
 
@@ -230,9 +231,14 @@ static void offered(struct supervisor *s, const struct engine_path *path, uint32
 	case ENDPOINT_MOVE:
 		apply_path(s, bytes);
 		remember_endpoint(s);
+		keepalive_rebound(s, now_ms);
+		/* Who is behind that NAT learns from the question that it rebound, and keeps it open. */
+		if (s->postern && s->cfg.start == SUP_WAIT)
+			sup_ask(s, now_ms);
 		break;
 	case ENDPOINT_TRIAL:
 		apply_path(s, bytes);
+		keepalive_rebound(s, now_ms);
 		sup_ask(s, now_ms);
 		break;
 	}
@@ -311,9 +317,9 @@ void sup_on_path_change(struct supervisor *s, uint64_t now_ms)
 /* At once; where `retry-max` says that tries are dear, not more than four times as often as it says. */
 static bool packet_may_fire(const struct supervisor *s, uint64_t now_ms)
 {
-	return s->cfg.retry_max_ms <= SUP_GAP_MAX_MS || !s->kicked_ms ||
+	return keepalive_retry_max_ms(s) <= SUP_GAP_MAX_MS || !s->kicked_ms ||
 	       now_ms - s->silent_since_ms < SUP_PARALLEL_MS ||
-	       now_ms - s->kicked_ms >= s->cfg.retry_max_ms / 4;
+	       now_ms - s->kicked_ms >= keepalive_retry_max_ms(s) / 4;
 }
 
 void sup_on_inner_packet(struct supervisor *s, uint64_t now_ms)
@@ -543,6 +549,24 @@ static uint64_t inactivity_tick(struct supervisor *s, const struct sup_activity 
 	return UINT64_MAX;
 }
 
+static void keep_alive(struct supervisor *s, const struct sup_activity *a, uint64_t now_ms)
+{
+	switch (keepalive_look(s, a, now_ms)) {
+	case KEEPALIVE_NONE:
+		return;
+	case KEEPALIVE_ASK:
+		sup_ask(s, now_ms);
+		return;
+	case KEEPALIVE_DUMMY:
+		ops(s)->dummy(s->env->arg, s->cfg.peer);
+		break;
+	case KEEPALIVE_0XFF:
+		ops(s)->nat_keepalive(s->env->arg, s->cfg.peer);
+		break;
+	}
+	s->ike_tx_ms = now_ms; /* until the data plane reports it */
+}
+
 static uint64_t live_tick(struct supervisor *s, uint64_t now_ms)
 {
 	struct sup_activity a = { 0 };
@@ -563,15 +587,9 @@ static uint64_t live_tick(struct supervisor *s, uint64_t now_ms)
 		 now_ms - s->asked_ms >= SUP_DATA_ASK_MS && packet_may_fire(s, now_ms))
 		call_now(s, now_ms); /* an inner packet fires at once while it is silent */
 	/* The requests of one that is silent open the NAT as well, and `retry-max` bounds them. */
-	if (keepalive_due(s, &a, now_ms) &&
-	    !(s->asked_ms && now_ms - s->asked_ms >= SUP_PARALLEL_MS)) {
-		if (s->postern)
-			ops(s)->dummy(s->env->arg, s->cfg.peer);
-		else
-			ops(s)->nat_keepalive(s->env->arg, s->cfg.peer);
-		s->ike_tx_ms = now_ms; /* until the data plane reports it */
-	}
-	next = keepalive_next_ms(s, &a);
+	if (!s->asked_ms || now_ms - s->asked_ms < SUP_PARALLEL_MS)
+		keep_alive(s, &a, now_ms);
+	next = keepalive_next_ms(s, &a, now_ms);
 	if (next < due && next > now_ms)
 		due = next;
 	next = inactivity_tick(s, &a, now_ms);

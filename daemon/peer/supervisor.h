@@ -32,6 +32,7 @@
 #include "addr.h"
 #include "endpoint.h"
 #include "engine.h"
+#include "keepalive.h"
 
 #define SUP_SOCKS_MAX	4  /* main and hop sockets, by the number in engine_path */
 #define SUP_HOSTS_MAX	8  /* names and addresses of one peer that are used */
@@ -80,7 +81,7 @@ struct sup_config {
 	size_t host_count;	     /* <= SUP_HOSTS_MAX */
 	uint16_t port;
 	uint64_t retry_max_ms; /* the engine has it too, for its retransmissions */
-	uint64_t keepalive_ms;
+	uint64_t keepalive_ms;  /* 0: as the way there needs it (wan.h) */
 	uint64_t inactivity_ms; /* closed after so long without inner data; 0: never */
 };
 
@@ -208,6 +209,7 @@ struct supervisor {
 	uint64_t asked_ms;	    /* a request of ours is unanswered since; 0: none */
 	uint64_t ike_tx_ms;	    /* last request that we know of: it refreshes a NAT as well */
 	uint64_t rx_auth_ms, rx_gap_ms; /* waiting side: how often it is usually heard */
+	struct keepalive ka;
 	bool slept;    /* and since it was asked for that: what it knew may be gone long since */
 	bool hinted;   /* it does not answer, and somebody says that it has lost this IKE SA */
 	uint64_t hop_due_ms; /* what is unanswered goes by another socket; 0: nothing is for so long */

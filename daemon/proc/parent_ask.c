@@ -207,6 +207,26 @@ static void answer_path(struct parent *p, struct ipc *ipc, const struct ipc_msg 
 	say(ipc, m->id, &r, sizeof(r), -1);
 }
 
+static void answer_wan(struct parent *p, struct ipc *ipc, const struct ipc_msg *m)
+{
+	struct pr_wan r = { .head = { .request = PQ_WAN } };
+	struct net_path path = { 0 };
+	struct net_wan wan;
+	struct pq_wan q;
+
+	memcpy(&q, m->data, sizeof(q));
+	path.ifindex = q.ifindex;
+	path.src = q.src;
+	path.gateway = q.gateway;
+	r.head.status = net_wan_lookup(p->net, &path, &wan);
+	if (!r.head.status) {
+		memcpy(r.ifname, wan.ifname, sizeof(r.ifname));
+		memcpy(r.mac, wan.mac, sizeof(r.mac));
+		r.prefix = wan.prefix;
+	}
+	say(ipc, m->id, &r, sizeof(r), -1);
+}
+
 static void answer_hop(struct parent *p, struct ipc *ipc, const struct ipc_msg *m)
 {
 	struct pr_hop r = { .head = { .request = PQ_HOP } };
@@ -281,6 +301,7 @@ static const char *request_name(uint32_t type)
 		[PQ_HOP - PQ_ADDR_ADD] = "hop",
 		[PQ_RELOAD - PQ_ADDR_ADD] = "reload",
 		[PQ_HOOK - PQ_ADDR_ADD] = "hook",
+		[PQ_WAN - PQ_ADDR_ADD] = "wan",
 	};
 	uint32_t i = type - PQ_ADDR_ADD;
 
@@ -340,6 +361,9 @@ void parent_on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 			return;
 	} else if (m->type == PQ_PATH) {
 		answer_path(p, ipc, m);
+		return;
+	} else if (m->type == PQ_WAN) {
+		answer_wan(p, ipc, m);
 		return;
 	} else if (m->type == PQ_HOP) {
 		answer_hop(p, ipc, m);

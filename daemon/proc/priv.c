@@ -13,6 +13,7 @@
 union done {
 	void (*plain)(int status, void *arg);
 	void (*path)(int status, const struct pr_path *path, void *arg);
+	void (*wan)(int status, const struct pr_wan *w, void *arg);
 	void (*hop)(int status, const struct priv_socket *s, void *arg);
 	void (*reload)(int status, const char *text, void *arg);
 	void (*octets)(int status, const uint8_t *data, size_t len, void *arg);
@@ -72,6 +73,9 @@ static void finish(struct pending *q, int status)
 	switch (q->request) {
 	case PQ_PATH:
 		q->done.path(status, NULL, q->arg);
+		break;
+	case PQ_WAN:
+		q->done.wan(status, NULL, q->arg);
 		break;
 	case PQ_HOP:
 		q->done.hop(status, NULL, q->arg);
@@ -281,6 +285,11 @@ static void on_parent_reply(struct priv *p, struct ipc_msg *m)
 
 		memcpy(&path, m->data, sizeof(path));
 		q->done.path(0, &path, q->arg);
+	} else if (q->request == PQ_WAN && !head.status) {
+		struct pr_wan wan;
+
+		memcpy(&wan, m->data, sizeof(wan));
+		q->done.wan(0, &wan, q->arg);
 	} else if (q->request == PQ_HOP && !head.status && m->fd_count == 1) {
 		struct pr_hop hop;
 		struct priv_socket s;
@@ -560,6 +569,14 @@ int priv_path(struct priv *p, const struct addr *dst,
 	struct pq_path q = { .dst = *dst };
 
 	return request(p, PROC_PARENT, PQ_PATH, &q, sizeof(q), (union done){ .path = done }, arg);
+}
+
+int priv_wan(struct priv *p, uint32_t ifindex, const struct addr *src, const struct addr *gateway,
+	     void (*done)(int status, const struct pr_wan *w, void *arg), void *arg)
+{
+	struct pq_wan q = { .ifindex = ifindex, .src = *src, .gateway = *gateway };
+
+	return request(p, PROC_PARENT, PQ_WAN, &q, sizeof(q), (union done){ .wan = done }, arg);
 }
 
 int priv_hop(struct priv *p, uint32_t index,

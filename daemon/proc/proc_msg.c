@@ -109,6 +109,29 @@ static const char *check_path(const void *data, size_t len)
 	return addr_ok(&q->dst) ? NULL : "address not canonical";
 }
 
+static const char *check_wan(const void *data, size_t len)
+{
+	const struct pq_wan *q = data;
+
+	(void)len;
+	if (!q->ifindex || q->pad)
+		return "interface";
+	return addr_ok(&q->src) && (addr_none(&q->gateway) || addr_ok(&q->gateway))
+		   ? NULL
+		   : "address not canonical";
+}
+
+static const char *check_wan_reply(const void *data, size_t len)
+{
+	const struct pr_wan *r = data;
+
+	(void)len;
+	return r->head.status || (name_ok(r->ifname, sizeof(r->ifname)) &&
+				  (!r->prefix.addr.family || prefix_ok(&r->prefix)))
+		   ? NULL
+		   : "not the name of an interface, or no prefix";
+}
+
 static const char *check_hop(const void *data, size_t len)
 {
 	const struct pq_hop *q = data;
@@ -277,6 +300,7 @@ static const struct shape requests[] = {
 	{ PQ_LINK_SET, 0, sizeof(struct pq_link_set), false, 0, check_link_set },
 	{ PQ_PATH, 0, sizeof(struct pq_path), false, 0, check_path },
 	{ PQ_HOP, 0, sizeof(struct pq_hop), false, 0, check_hop },
+	{ PQ_WAN, 0, sizeof(struct pq_wan), false, 0, check_wan },
 	{ PQ_RELOAD, 0, 0, false, 0, NULL },
 	{ PQ_HOOK, 0, sizeof(struct pq_hook), false, 0, check_hook },
 	{ 0 },
@@ -307,6 +331,7 @@ static const struct shape replies[] = {
 	{ PM_STOP, 0, 0, false, 0, NULL },
 	{ PM_SECRETS, 0, 0, false, 1, NULL },
 	{ PR_REPLY, PQ_PATH, sizeof(struct pr_path), false, 0, NULL },
+	{ PR_REPLY, PQ_WAN, sizeof(struct pr_wan), false, 0, check_wan_reply },
 	{ PR_REPLY, PQ_HOP, sizeof(struct pr_hop), false, 1, check_hop_reply },
 	{ PR_REPLY, PQ_RELOAD, sizeof(struct pr_reload), true, 0, check_reload_reply },
 	{ PR_REPLY, PQ_ADDR_ADD, sizeof(struct pr_reply), false, 0, NULL },

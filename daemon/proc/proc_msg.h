@@ -37,7 +37,9 @@ enum proc_id { PROC_CHILD, PROC_KEYS, PROC_RESOLVER, PROC_PARENT, PROC_IDS };
 #define PROC_DNS_MAX	 8
 #define PROC_WORKERS_MAX 32
 #define PROC_HOPS	 2 /* outer sockets with other source ports, for the start side */
-#define PROC_STATE_FILES 2
+#define PROC_STATE_FILES 4 /* two by turns for each of: */
+#define PROC_STATE_PEERS 0 /* what supervisors keep */
+#define PROC_STATE_WANS	 2 /* what is known of ways out */
 #define PROC_REQUEST_FDS 0 /* no request carries a descriptor */
 
 enum proc_type {
@@ -68,6 +70,7 @@ enum proc_type {
 	PQ_HOP,		  /* struct pq_hop -> struct pr_hop, fd: the socket */
 	PQ_RELOAD,	  /* no payload -> struct pr_reload with text */
 	PQ_HOOK,	  /* struct pq_hook */
+	PQ_WAN,		  /* struct pq_wan -> struct pr_wan */
 	/* parent -> child */
 	PR_REPLY = 48, /* struct pr_reply, alone or as head of one of the above */
 
@@ -136,7 +139,7 @@ struct pm_listener {
 
 /*
  * The child has no file system. What it keeps across restarts (last endpoints, addresses of names)
- * it writes into two preopened files by turns, each with a serial and a checksum of its own.
+ * it writes into preopened files, two by turns for each kind, with a serial and a checksum of their own.
  */
 struct pm_state {
 	uint32_t index, count; /* count is PROC_STATE_FILES */
@@ -172,6 +175,13 @@ struct pq_path {
 	struct addr dst;
 };
 
+/* By which network does a path leave that PQ_PATH gave? */
+struct pq_wan {
+	uint32_t ifindex;
+	uint32_t pad;
+	struct addr src, gateway; /* gateway: none when on link */
+};
+
 struct pq_hop {
 	uint32_t index; /* below PROC_HOPS: which gets another port */
 	uint32_t pad;
@@ -200,6 +210,14 @@ struct pr_path {
 	uint32_t mtu;
 	struct addr src;
 	struct addr gateway;
+};
+
+struct pr_wan {
+	struct pr_reply head;
+	char ifname[IFNAMSIZ];
+	struct prefix prefix; /* of src on that interface */
+	uint8_t mac[6];	      /* of the gateway */
+	uint8_t pad[2];
 };
 
 struct pr_hop {

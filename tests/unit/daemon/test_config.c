@@ -199,13 +199,15 @@ static void a_pool_may_hold_what_is_somebodys(void **state)
 static void lines_out_have_an_interface_each(void **state)
 {
 	struct config *cfg = good(VPS "[wan dsl]\ninterface = ppp0\npriority = 10\n"
-				      "[wan mobile]\ninterface = wwan0\n" HOME "interface = wwan0\n");
+				      "[wan mobile]\ninterface = wwan0\nmetered = yes\nbudget = 5M\n" HOME "interface = wwan0\n");
 
 	(void)state;
 	assert_int_equal(cfg->wan_count, 2);
 	assert_int_equal(config_wan_on(cfg, "ppp0")->priority, 10);
 	assert_int_equal(config_wan_on(cfg, "wwan0")->priority, 100);
 	assert_null(config_wan_on(cfg, "eth0"));
+	assert_true(config_wan_on(cfg, "wwan0")->metered && !config_wan_on(cfg, "ppp0")->metered);
+	assert_int_equal(config_wan_on(cfg, "wwan0")->budget_bytes, 5 << 20);
 	assert_string_equal(cfg->peers[0].interface, "wwan0");
 	config_free(cfg);
 
@@ -213,6 +215,9 @@ static void lines_out_have_an_interface_each(void **state)
 	    "10: interface = ppp0 is that of [wan a] too (line 7); each has its own");
 	bad(VPS "[wan a]\ninterface = postern0\n", "8: interface = postern0 is the tunnel device itself; name the one that leads to the "
 	    "internet");
+	bad(VPS "[wan a]\ninterface = ppp0\nbudget = 5M\n",
+	    "9: budget without metered = yes: nothing is held back on a line that costs nothing; "
+	    "add it, or remove the budget");
 	bad(VPS "[wan a]\ninterface = ppp0\n" HOME "interface = eth0\n",
 	    "13: interface = eth0: no [wan NAME] has it; add one, or remove the sections: without "
 	    "any, each interface counts");

@@ -62,6 +62,7 @@ static void requests_have_exactly_one_length_and_no_descriptor(void **state)
 	struct pq_link_set link = { .mtu = 1400 };
 	struct pq_path path = { .dst = addr("192.0.2.1") };
 	struct pq_hop hop = { .index = 1 };
+	struct pq_wan wan = { .ifindex = 2, .src = addr("192.0.2.9") };
 	struct pq_hook hook = { .peer = "home", .up = 1 };
 	struct pq_route r = good_route();
 	struct pq_addr a = good_addr();
@@ -77,6 +78,7 @@ static void requests_have_exactly_one_length_and_no_descriptor(void **state)
 	ONLY_THIS_LENGTH(proc_check_request, PQ_PATH, path);
 	ONLY_THIS_LENGTH(proc_check_request, PQ_HOP, hop);
 	ONLY_THIS_LENGTH(proc_check_request, PQ_HOOK, hook);
+	ONLY_THIS_LENGTH(proc_check_request, PQ_WAN, wan);
 	ONLY_THIS_LENGTH(proc_check_keys, KQ_PUBLIC, pub);
 	ONLY_THIS_LENGTH(proc_check_resolver, RQ_LOOKUP, look);
 	assert_int_equal(run(proc_check_request, PQ_RELOAD, "", 0, 0), 0);
