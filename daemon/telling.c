@@ -254,6 +254,9 @@ static json_t *peer_json(struct child *c, const struct peer *p)
 	json_object_set_new(o, "rx_packets", json_integer((json_int_t)a.rx_pkts));
 	json_object_set_new(o, "heard_age_s", age_json(a.rx_auth_ms, now));
 	json_object_set_new(o, "moves", json_integer((json_int_t)s->moves));
+	json_object_set_new(o, "trials", json_integer((json_int_t)s->trials));
+	json_object_set_new(o, "trials_won", json_integer((json_int_t)s->trials_won));
+	json_object_set_new(o, "trials_lost", json_integer((json_int_t)s->trials_lost));
 	json_object_set_new(o, "hops", json_integer((json_int_t)s->hops));
 	json_object_set_new(o, "ups", json_integer((json_int_t)s->ups));
 	return o;
@@ -345,6 +348,18 @@ static uint64_t v_moves(struct child *c, const struct peer *p)
 	return p->sup.moves;
 }
 
+static uint64_t v_trials_won(struct child *c, const struct peer *p)
+{
+	(void)c;
+	return p->sup.trials_won;
+}
+
+static uint64_t v_trials_lost(struct child *c, const struct peer *p)
+{
+	(void)c;
+	return p->sup.trials_lost;
+}
+
 static uint64_t v_ups(struct child *c, const struct peer *p)
 {
 	(void)c;
@@ -384,6 +399,10 @@ void telling_metrics(struct metrics *m, void *arg)
 	peer_family(m, c, "postern_peer_ups_total", METRICS_COUNTER, "IKE SAs that came up", v_ups);
 	peer_family(m, c, "postern_peer_moves_total", METRICS_COUNTER, "changes of its endpoint",
 		    v_moves);
+	peer_family(m, c, "postern_peer_trials_won_total", METRICS_COUNTER,
+		    "new addresses of it that answered", v_trials_won);
+	peer_family(m, c, "postern_peer_trials_lost_total", METRICS_COUNTER,
+		    "new addresses of it that did not, and were left", v_trials_lost);
 	peer_family(m, c, "postern_peer_rebind_gap_seconds", METRICS_GAUGE,
 		    "median silence after which it came from another address or port", v_rebind_gap);
 	peer_family(m, c, "postern_peer_sent_bytes_total", METRICS_COUNTER,

@@ -174,6 +174,41 @@ static void print_path(const json_t *p)
 		field("unanswered", "a request for %s", span(num(p, "unanswered_s"), a));
 }
 
+static void print_keepalive(const json_t *k)
+{
+	char a[32];
+
+	if (!has(k, "interval_s"))
+		return;
+	field("keepalive", "every %s%s%s%s%s", span(num(k, "interval_s"), a),
+	      has(k, "wan") ? " by " : "", str(k, "wan"),
+	      has(k, "rebinding") ? ", behind a NAT that changes ports whatever is sent" : "",
+	      has(k, "adaptive") ? "" : ", as configured or as the other side needs it");
+}
+
+static void print_wan(const json_t *w)
+{
+	char a[32], b[32], nat[96] = "";
+
+	if (has(w, "survived_s"))
+		snprintf(nat, sizeof(nat), ", its NAT remembers %s of silence",
+			 span(num(w, "survived_s"), a));
+	if (has(w, "died_s"))
+		snprintf(nat + strlen(nat), sizeof(nat) - strlen(nat), "%s not %s",
+			 *nat ? " and" : ", its NAT does", span(num(w, "died_s"), b));
+	printf("\nway out %s%s%s\n", str(w, "interface"), has(w, "gateway") ? " by " : "",
+	       str(w, "gateway"));
+	field("keepalive", "every %s%s%s", span(num(w, "interval_s"), a), nat,
+	      has(w, "rebinding") ? "; it changes ports whatever is sent" : "");
+	if (has(w, "metered"))
+		field("budget", "%.1f of %.1f MB used, %.1f MB a month as it is; recovery: %s",
+		      num(w, "used_mb"), num(w, "budget_mb"), num(w, "mb_per_month"),
+		      str(w, "recovery"));
+	else
+		field("costs", "%.1f MB a month, %.1f MB used so far", num(w, "mb_per_month"),
+		      num(w, "used_mb"));
+}
+
 static void print_peer(const json_t *p)
 {
 	const json_t *ike;
@@ -185,6 +220,7 @@ static void print_peer(const json_t *p)
 		printf(" since %s (%s)", when(num(p, "since_s"), a), span(num(p, "since_s"), b));
 	putchar('\n');
 	print_path(p);
+	print_keepalive(json_object_get(p, "keepalive"));
 	list("calling", json_object_get(p, "calling"));
 	list("networks", json_object_get(p, "inner"));
 	list("name servers", json_object_get(p, "dns"));
@@ -250,6 +286,7 @@ int cli_status(struct cli *cli, int argc, char **argv)
 	json_array_foreach(json_object_get(o, "peers"), i, p) print_peer(p);
 	if (!i)
 		puts("\nno peers: the configuration has no section [peer NAME]");
+	json_array_foreach(json_object_get(o, "wans"), i, p) print_wan(p);
 	if (counters) {
 		puts("\ncounters");
 		json_object_foreach(json_object_get(o, "counters"), key, v)

@@ -246,7 +246,8 @@ void keepalive_rebound(struct supervisor *s, uint64_t now_ms)
 {
 	uint64_t gap = s->rx_auth_ms ? now_ms - s->rx_auth_ms : 0;
 
-	s->ka.rebind_gap_ms[s->ka.gap_count % KEEPALIVE_GAPS] = (uint32_t)least(gap, UINT32_MAX);
+	s->ka.rebind_gap_s[s->ka.gap_count % KEEPALIVE_GAPS] =
+	    (uint16_t)least((gap + 999) / 1000, UINT16_MAX);
 	if (++s->ka.gap_count == 2 * KEEPALIVE_GAPS)
 		s->ka.gap_count = KEEPALIVE_GAPS;
 }
@@ -254,14 +255,14 @@ void keepalive_rebound(struct supervisor *s, uint64_t now_ms)
 uint64_t keepalive_rebind_median_ms(const struct supervisor *s)
 {
 	size_t n = s->ka.gap_count < KEEPALIVE_GAPS ? s->ka.gap_count : KEEPALIVE_GAPS;
-	uint32_t v[KEEPALIVE_GAPS];
+	uint16_t v[KEEPALIVE_GAPS];
 
 	for (size_t i = 0; i < n; i++) {
 		size_t at = i;
 
-		for (; at && v[at - 1] > s->ka.rebind_gap_ms[i]; at--)
+		for (; at && v[at - 1] > s->ka.rebind_gap_s[i]; at--)
 			v[at] = v[at - 1];
-		v[at] = s->ka.rebind_gap_ms[i];
+		v[at] = s->ka.rebind_gap_s[i];
 	}
-	return n ? v[n / 2] : 0;
+	return n ? v[n / 2] * 1000ull : 0;
 }

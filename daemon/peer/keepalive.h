@@ -43,7 +43,7 @@ struct keepalive {
 	uint64_t quiet_ms;
 	uint32_t sock; /* our end, as of the last look */
 	struct addr local;
-	uint32_t rebind_gap_ms[KEEPALIVE_GAPS]; /* silences before which it came from another port */
+	uint16_t rebind_gap_s[KEEPALIVE_GAPS]; /* silences before which it came from another port */
 };
 
 enum keepalive_what { KEEPALIVE_NONE, KEEPALIVE_DUMMY, KEEPALIVE_ASK, KEEPALIVE_0XFF };

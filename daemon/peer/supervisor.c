@@ -222,6 +222,7 @@ static void offered(struct supervisor *s, const struct engine_path *path, uint32
 		    uint64_t now_ms)
 {
 	struct endpoint was = s->where.path.remote;
+	bool trial = s->where.trial_until_ms != 0;
 
 	bool unanswered = s->asked_ms && now_ms - s->asked_ms >= ENDPOINT_TRIAL_MS;
 
@@ -229,6 +230,7 @@ static void offered(struct supervisor *s, const struct engine_path *path, uint32
 	case ENDPOINT_STAY:
 		return;
 	case ENDPOINT_MOVE:
+		s->trials_lost += trial && !s->where.trial_until_ms; /* back by its own packet */
 		apply_path(s, bytes);
 		remember_endpoint(s);
 		keepalive_rebound(s, now_ms);
@@ -237,6 +239,8 @@ static void offered(struct supervisor *s, const struct engine_path *path, uint32
 			sup_ask(s, now_ms);
 		break;
 	case ENDPOINT_TRIAL:
+		s->trials++;
+		s->trials_lost += trial; /* of yet another address, before that one had answered */
 		apply_path(s, bytes);
 		keepalive_rebound(s, now_ms);
 		sup_ask(s, now_ms);
@@ -254,6 +258,7 @@ static void told(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 	struct endpoint was = s->where.path.remote;
 	bool trial = endpoint_told(&s->where, &fx->update.path, fx->update.unproved, now_ms);
 
+	s->trials += trial;
 	apply_path(s, fx->update.bytes);
 	if (trial && !s->asked_ms)
 		s->asked_ms = now_ms;
@@ -272,6 +277,7 @@ static void answered_from(struct supervisor *s, const struct engine_path *path, 
 	struct endpoint was = s->where.path.remote;
 
 	if (routable && endpoint_proved(&s->where, path)) {
+		s->trials_won++;
 		apply_path(s, 0);
 		remember_endpoint(s);
 		return;
@@ -575,6 +581,7 @@ static uint64_t live_tick(struct supervisor *s, uint64_t now_ms)
 	if (endpoint_expired(&s->where, now_ms)) {
 		struct endpoint lost = s->where.path.remote;
 
+		s->trials_lost++;
 		apply_path(s, 0);
 		ops(s)->roamed(s->env->arg, s->cfg.peer, &lost, &s->where.path.remote,
 			       "no answer from the new address, back");

@@ -239,6 +239,7 @@ struct supervisor {
 	char *claim; /* owned: why one who only said that he is this peer was turned away, or NULL */
 	uint64_t claim_ms, claims;
 	uint64_t moves, hops, rounds, ups;
+	uint32_t trials, trials_won, trials_lost; /* of new addresses */
 };
 
 /** sup_say() - *@at is a copy of @text now, what was there is freed; NULL: nothing is. */

@@ -228,4 +228,6 @@ case("ike_case_082_an_attacker_who_forwards_fresh_packets_is_left_in_3_s",
 tap.stop()
 load.terminate()
 check("the home is where it was", place()[0] == real[0], place())
+p = vps.peer("home")
+check("status counts trials", p["trials"] >= p["trials_lost"] + p["trials_won"] and p["trials_lost"] >= 1, p)
 testlib.done()

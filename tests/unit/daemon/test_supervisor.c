@@ -658,6 +658,7 @@ static void a_new_address_is_on_trial_until_it_answers(void **state)
 	assert_int_equal(f.remembered, 1);
 	pass(10000);
 	assert_string_equal(moved_to(), "100.64.0.77:1");
+	assert_true(s.trials == 1 && s.trials_won == 1 && !s.trials_lost);
 }
 
 static void a_new_address_that_does_not_answer_is_left_and_ignored(void **state)
@@ -670,6 +671,7 @@ static void a_new_address_that_does_not_answer_is_left_and_ignored(void **state)
 	pass(200);
 	assert_string_equal(moved_to(), "100.64.0.9:1234");
 	reply_from(0, "100.64.0.9:1234"); /* where it is all the time */
+	assert_true(s.trials == 1 && !s.trials_won && s.trials_lost == 1);
 	f.moves = 0;
 	for (int i = 0; i < 50; i++) {
 		f.act.rx_auth_ms = now;
@@ -714,6 +716,7 @@ static void a_newer_packet_from_the_old_address_ends_the_detour(void **state)
 	seen_from("100.64.0.9:1234", true);
 	assert_string_equal(moved_to(), "100.64.0.9:1234");
 	assert_int_equal(f.limited, 1);
+	assert_true(s.trials == 1 && !s.trials_won && s.trials_lost == 1);
 }
 
 static void the_start_side_does_not_follow_a_server_without_nat(void **state)
