@@ -199,7 +199,7 @@ def check_privileges(pids):
     for name in ("child", "keys"):
         fds = links(f"/proc/{pids[name]}/fd")
         files = [f for f in fds if f.startswith("/") and not f.startswith(("/dev/", lab.logs, "/memfd:"))]
-        want = 2 if name == "child" else 0
+        want = 4 if name == "child" else 0  # state of peers, state of ways out: two by turns each
         check(f"{name}: holds {want} files of the file system", len(files) == want, fds)
 
 
