@@ -125,7 +125,7 @@ static void on_signal(int signo, void *arg)
 static int start_dp(struct child *c)
 {
 	const struct priv_inventory *inv = &c->inv;
-	struct dp_sock socks[2 * PROC_WORKERS_MAX];
+	struct dp_sock socks[2 * PROC_WORKERS_MAX + PROC_PORTS];
 	struct dp_config cfg = {
 		.workers = (unsigned)inv->outer_count,
 		.tun_fds = inv->tun_fd,
@@ -152,6 +152,9 @@ static int start_dp(struct child *c)
 	for (size_t i = 0; i < inv->hop_count; i++)
 		socks[n++] =
 		    (struct dp_sock){ inv->hop[i].fd, (uint8_t)(SOCK_HOP0 + i), 0, DP_SOCK_HOP };
+	for (size_t i = 0; i < inv->port_count; i++)
+		socks[n++] = (struct dp_sock){ inv->port[i].fd, (uint8_t)(SOCK_PORT0 + i), 0,
+					       DP_SOCK_MAIN };
 	cfg.sock_count = n;
 	rc = dp_new(&cfg, &c->dp);
 	if (rc) {
@@ -266,6 +269,8 @@ static int start(struct child *c)
 	if (!rc)
 		rc = start_engine(c);
 	if (!rc)
+		rc = streams_start(c);
+	if (!rc)
 		rc = start_control(c);
 	if (!rc)
 		rc = peers_start(c);
@@ -297,6 +302,7 @@ static void stop(struct child *c)
 		wans_free(c);
 	}
 	engine_free(c->engine);
+	streams_free(c);
 	dp_free(c->dp);
 	fx_list_free(&c->fx);
 	free(c->refused);

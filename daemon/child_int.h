@@ -30,7 +30,16 @@
 #include "wan.h"
 
 /* Numbers of socket groups in dp and in engine_path. */
-enum child_sock { SOCK_MAIN, SOCK_IKE, SOCK_HOP0, SOCK_HOPS_END = SOCK_HOP0 + PROC_HOPS };
+enum child_sock {
+	SOCK_MAIN,
+	SOCK_IKE,
+	SOCK_HOP0,
+	SOCK_HOPS_END = SOCK_HOP0 + PROC_HOPS,
+	SOCK_PORT0 = SOCK_HOPS_END, /* further UDP ports */
+	SOCK_PORTS_END = SOCK_PORT0 + PROC_PORTS,
+};
+_Static_assert(DP_STREAM_FIRST == ENGINE_SOCK_STREAM, "one numbering for both");
+_Static_assert(SOCK_PORTS_END <= DP_SOCKS_MAX, "groups of the data plane");
 
 /* Both directions of a CHILD SA. */
 struct pair {
@@ -98,6 +107,7 @@ struct child {
 	struct timer save_timer;
 	uint64_t saved_ms;
 	struct loop_fd dp_fd;
+	struct streams *streams;
 	struct memory memory; /* of the run before, while peers are made; then empty */
 	uint64_t memory_serial;
 	struct wans *wans; /* wans.c */
@@ -177,6 +187,22 @@ bool path_mtu_probe(struct peer *p, const struct dp_event *ev);
 /** path_mtu_event() - DP_EV_STALLED, DP_EV_TOO_BIG, and DP_EV_ICMP that is about a size. */
 void path_mtu_event(struct peer *p, const struct dp_event *ev);
 json_t *path_mtu_json(const struct peer *p);
+
+/* streams.c: TCP encapsulation */
+int streams_start(struct child *c);
+void streams_free(struct child *c);
+/** streams_connect(), streams_disconnect() - See struct sup_ops. */
+int streams_connect(struct child *c, uint32_t peer, const struct endpoint *to, bool tls);
+void streams_disconnect(struct child *c, uint32_t sock);
+/** streams_on_event() - DP_EV_STREAM_OPEN, DP_EV_STREAM_GONE. */
+void streams_on_event(struct child *c, const struct dp_event *ev);
+/** streams_proved() - An authenticated exchange with @peer came by that path: data may, too. */
+void streams_proved(struct child *c, uint32_t peer, uint32_t sock);
+/** streams_forget() - The peer is removed. */
+void streams_forget(struct child *c, uint32_t peer);
+/** streams_json(), streams_peer_json() - For status: all of them; by what a peer is reached. */
+json_t *streams_json(const struct child *c);
+json_t *streams_peer_json(const struct peer *p);
 
 /* peers.c: configuration to peers */
 int peers_start(struct child *c);

@@ -361,6 +361,7 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	p->leak_never = conf_uint(s, "leak") != 0;
 	p->rate_in = conf_uint(s, conf_is_set(s, "rate-limit-in") ? "rate-limit-in" : "rate-limit");
 	p->rate_out = conf_uint(s, conf_is_set(s, "rate-limit-out") ? "rate-limit-out" : "rate-limit");
+	config_take_peer_ports(cfg, p, s);
 	if (take_hosts(p, s) || take_public_keys(p, s) || take_assign(p, s) ||
 	    config_take_pool(cfg, p, s) ||
 	    take_prefixes(s, "networks", &p->networks, &p->network_count) ||
@@ -458,6 +459,7 @@ struct config *config_make(struct conf *c)
 	if (!cfg->port && config_waits(cfg))
 		cfg->port = CONFIG_PORT_ESP;
 	cfg->port_500 = cfg->port_500 && config_waits(cfg);
+	config_take_ports(cfg, conf_find(c, "posternd", ""));
 	return cfg;
 nomem:
 	free(children);
@@ -582,6 +584,13 @@ bool config_reloadable(const struct config *old, struct config *cfg)
 		return false;
 	was = conf_find(old->conf, "posternd", "");
 	is = conf_find(cfg->conf, "posternd", "");
+	if (!config_ports_equal(&old->udp_ports, &cfg->udp_ports) ||
+	    !config_ports_equal(&old->tcp_ports, &cfg->tcp_ports)) {
+		conf_error(cfg->conf, is->line,
+			   "udp-ports or tcp-ports have changed, which a reload cannot do; restart "
+			   "posternd");
+		ok = false;
+	}
 	for (size_t i = 0; i < CONF_COUNT(fixed); i++) {
 		if (same_entry(was, is, fixed[i]))
 			continue;
@@ -732,7 +741,9 @@ unsigned config_peer_diff(const struct config_peer *a, const struct config_peer 
 	       same_text(a->interface, b->interface);
 	for (size_t i = 0; call && i < a->address_count; i++)
 		call = same_text(a->address[i].name, b->address[i].name);
-	if (!call)
+	if (!call || a->tcp != b->tcp || !config_ports_equal(&a->udp_ports, &b->udp_ports) ||
+	    !config_ports_equal(&a->tcp_ports, &b->tcp_ports) ||
+	    !same_text(a->tls_name, b->tls_name))
 		diff |= CONFIG_DIFF_CALL;
 	return diff;
 }

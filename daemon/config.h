@@ -34,6 +34,7 @@
 #define CONFIG_TS_MAX	    32	 /* selectors on one side of a CHILD SA */
 #define CONFIG_PORT_ESP	    4500 /* RFC 3948 */
 #define CONFIG_PORT_IKE	    500
+#define CONFIG_OUTER_PORTS_MAX 3 /* further ports, in each list */
 
 enum config_start { CONFIG_START_ALWAYS, CONFIG_START_ON_DEMAND, CONFIG_START_NO };
 enum config_auth { CONFIG_AUTH_PSK, CONFIG_AUTH_RAW, CONFIG_AUTH_CERT };
@@ -43,7 +44,19 @@ enum config_childless {
 	CONFIG_CHILDLESS_FORCE,
 	CONFIG_CHILDLESS_NEVER,
 };
+enum config_tcp { CONFIG_TCP_AUTO, CONFIG_TCP_NEVER, CONFIG_TCP_ALWAYS };
 enum config_io { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_EPOLL };
+
+/* One of udp-ports or tcp-ports: "443/tls". */
+struct config_port {
+	uint16_t port;
+	bool tls;
+};
+
+struct config_ports {
+	struct config_port port[CONFIG_OUTER_PORTS_MAX];
+	uint8_t count;
+};
 
 /* An IKE identity: the text as written (names in lower case); an address has .addr.family set. */
 struct config_id {
@@ -153,6 +166,11 @@ struct config_peer {
 	uint64_t keepalive_ms;
 	uint64_t inactivity_ms; /* 0: it stays up */
 	uint64_t rate_in, rate_out; /* bit/s of inner packets from and to it; 0: no limit */
+
+	enum config_tcp tcp;
+	struct config_ports udp_ports; /* beside .port */
+	struct config_ports tcp_ports;
+	const char *tls_name; /* SNI; NULL: none */
 };
 
 struct config {
@@ -172,6 +190,9 @@ struct config {
 	enum config_io io;
 	uint16_t port;	     /* of the outer sockets; 0: ephemeral (nobody calls us) */
 	bool port_500;	     /* also listen on 500 for foreign initiators */
+	struct config_ports udp_ports; /* where we listen beside .port; none unless a peer calls us */
+	struct config_ports tcp_ports; /* TCP encapsulation; likewise */
+	bool tcp_wished; /* tcp-ports is set: without one of them we do not start */
 	const char *metrics; /* NULL: none */
 	enum log_level log_level;
 	const char *name_users[CONFIG_NAME_USERS_MAX]; /* whose name queries pass the tunnel by */
@@ -252,6 +273,8 @@ bool config_pool_has(const struct config_pool *p, int family);
 int config_hook_check(const char *path, char *why, size_t cap);
 /** config_addr_unicast() - Neither unspecified nor loopback, multicast or broadcast. */
 bool config_addr_unicast(const struct addr *a);
+/** config_ports_have() - Is it one of them? */
+bool config_ports_have(const struct config_ports *l, uint16_t port, bool tls);
 /** config_waits() - Does any peer call us? */
 bool config_waits(const struct config *cfg);
 

@@ -13,6 +13,14 @@ void config_free_pools(struct config *cfg);
 void config_check_pools(struct config *cfg);
 void config_check_peer_pool(struct config *cfg, const struct config_peer *p,
 			    const struct conf_section *s);
+/* config_ports.c */
+int config_port_parse(const char *text, struct config_port *out);
+int config_check_port(const struct conf_value *v, char *why, size_t cap);
+bool config_ports_equal(const struct config_ports *a, const struct config_ports *b);
+/** config_take_ports() - Of [posternd]; after all peers. */
+void config_take_ports(struct config *cfg, const struct conf_section *s);
+void config_take_peer_ports(struct config *cfg, struct config_peer *p,
+			    const struct conf_section *s);
 /* config_wan.c */
 int config_take_wans(struct config *cfg);
 void config_check_wans(struct config *cfg);

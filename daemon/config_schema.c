@@ -19,6 +19,8 @@ static const char *const auth_words[] = { "psk", "key", "certificate", NULL };
 static const char *const childless_words[] = { "allow", "prefer", "force", "never", NULL };
 static const char *const leak_words[] = { "allow", "never", NULL };
 static const char *const firewall_words[] = { "auto", "none", NULL };
+/* In the order of enum config_tcp. */
+static const char *const tcp_words[] = { "auto", "never", "always", NULL };
 static const char *const level_words[] = { "err", "warn", "info", "debug", NULL };
 
 static int check_tun(const struct conf_value *v, char *why, size_t cap)
@@ -148,6 +150,17 @@ static const struct conf_key posternd_keys[] = {
 	  .type = CONF_BOOL,
 	  .dflt = "yes",
 	  .help = "where a peer calls us: answer IKE_SA_INIT on port 500 too" },
+	{ .name = "udp-ports",
+	  .type = CONF_STRING,
+	  .flags = CONF_LIST,
+	  .check = config_check_port,
+	  .help = "further UDP ports at which peers may call us" },
+	{ .name = "tcp-ports",
+	  .type = CONF_STRING,
+	  .flags = CONF_LIST,
+	  .dflt = "4500",
+	  .check = config_check_port,
+	  .help = "TCP ports for peers whose UDP is blocked: PORT, PORT/tls or none" },
 	IKE_PROPOSALS(
 	    "for the keys of IKE, best first; all that Postern has, as this CPU likes it"),
 	ESP_PROPOSALS("for data, best first; all that Postern has, as this CPU likes it"),
@@ -361,6 +374,25 @@ static const struct conf_key peer_keys[] = {
 	RATE("rate-limit", "of its traffic, each direction for itself; no such limit"),
 	RATE("rate-limit-in", "of what comes from it, if not rate-limit"),
 	RATE("rate-limit-out", "of what goes to it, if not rate-limit"),
+	{ .name = "udp-ports",
+	  .type = CONF_STRING,
+	  .flags = CONF_LIST,
+	  .check = config_check_port,
+	  .help = "further UDP ports at which it listens, called when port does not answer" },
+	{ .name = "tcp",
+	  .type = CONF_ENUM,
+	  .words = tcp_words,
+	  .dflt = "auto",
+	  .help = "call by TCP when UDP is not answered, never, or always" },
+	{ .name = "tcp-ports",
+	  .type = CONF_STRING,
+	  .flags = CONF_LIST,
+	  .dflt = "4500, 443/tls",
+	  .check = config_check_port,
+	  .help = "TCP ports at which it is called: PORT, PORT/tls or none" },
+	{ .name = "tcp-tls-name",
+	  .type = CONF_STRING,
+	  .help = "server name that a TLS connection to it asks for" },
 };
 
 static const struct conf_key child_keys[] = {

@@ -67,6 +67,10 @@ static void on_event(struct child *c, const struct dp_event *ev)
 		engine_on_datagram(c->engine, now, &path, ev->data, ev->len, &c->fx);
 		return;
 	}
+	if (ev->kind == DP_EV_STREAM_OPEN || ev->kind == DP_EV_STREAM_GONE) {
+		streams_on_event(c, ev);
+		return;
+	}
 	p = child_peer(c, ev->peer);
 	if (!p && ev->kind == DP_EV_UNKNOWN_SPI && !ev->peer)
 		engine_on_unknown_spi(c->engine, now, 0, &path, ntohl(ev->spi), &c->fx);

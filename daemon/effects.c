@@ -20,7 +20,7 @@ struct request *request_new(struct child *c, uint32_t peer)
 
 struct dp_path dp_path_of(const struct engine_path *p)
 {
-	return (struct dp_path){ .sock = (uint8_t)p->sock,
+	return (struct dp_path){ .sock = p->sock,
 				 .ifindex = p->ifindex,
 				 .local = p->local.addr,
 				 .remote = p->remote };
@@ -28,10 +28,16 @@ struct dp_path dp_path_of(const struct engine_path *p)
 
 static uint16_t sock_port(const struct child *c, unsigned sock)
 {
+	struct dp_stream_info info;
+
+	if (sock >= DP_STREAM_FIRST)
+		return dp_stream_info(c->dp, sock, &info) ? info.local.port : 0;
 	if (sock == SOCK_IKE)
 		return c->inv.port500.port;
 	if (sock >= SOCK_HOP0 && sock < SOCK_HOP0 + c->inv.hop_count)
 		return c->inv.hop[sock - SOCK_HOP0].port;
+	if (sock >= SOCK_PORT0 && sock < SOCK_PORT0 + c->inv.port_count)
+		return c->inv.port[sock - SOCK_PORT0].port;
 	return c->inv.outer[0].port;
 }
 
@@ -195,8 +201,13 @@ static void do_one(struct child *c, struct fx *fx)
 			memset(pair, 0, sizeof(*pair));
 		return;
 	case FX_PEER_UP:
+		streams_proved(c, fx->up.peer, fx->up.path.sock);
 		if (p)
 			log_up(p, fx);
+		break;
+	case FX_REPLY:
+	case FX_REQUEST_FROM:
+		streams_proved(c, fx->reply.peer, fx->reply.path.sock);
 		break;
 	case FX_CHILD_REKEYED:
 		if (p)

@@ -119,6 +119,26 @@ static struct sup_host *hosts_of(const struct config_peer *p)
 }
 
 /* @hosts: hosts_of(p), and as long as what is made here. */
+static struct sup_transport_config transport_of(const struct config_peer *p)
+{
+	static const enum sup_tcp tcp[] = {
+		[CONFIG_TCP_AUTO] = SUP_TCP_AUTO,
+		[CONFIG_TCP_NEVER] = SUP_TCP_NEVER,
+		[CONFIG_TCP_ALWAYS] = SUP_TCP_ALWAYS,
+	};
+	struct sup_transport_config t = { .tcp = tcp[p->tcp],
+					  .udp_count = p->udp_ports.count,
+					  .tcp_count = p->tcp_ports.count };
+
+	for (size_t i = 0; i < p->udp_ports.count; i++)
+		t.udp[i] = p->udp_ports.port[i].port;
+	for (size_t i = 0; i < p->tcp_ports.count; i++) {
+		t.tcp_port[i] = p->tcp_ports.port[i].port;
+		t.tls |= (uint8_t)(p->tcp_ports.port[i].tls << i);
+	}
+	return t;
+}
+
 static struct sup_config sup_config_of(const struct config_peer *p, const struct sup_host *hosts)
 {
 	static const enum sup_start start[] = {
@@ -135,7 +155,9 @@ static struct sup_config sup_config_of(const struct config_peer *p, const struct
 				    .port = p->port,
 				    .retry_max_ms = p->retry_max_ms,
 				    .keepalive_ms = p->keepalive_ms,
-				    .inactivity_ms = p->inactivity_ms };
+				    .inactivity_ms = p->inactivity_ms,
+
+				    .transport = transport_of(p) };
 }
 
 static void on_tick(struct timer *t, uint64_t now_ms)
@@ -253,6 +275,7 @@ static void peer_remove(struct peer *p)
 	path_mtu_clear(p);
 	timer_clear(loop_timers(c->loop), &p->tick);
 	wans_forget_peer(p);
+	streams_forget(c, p->id);
 	dp_peer_remove(c->dp, p->id);
 	c->peer[p->id] = NULL;
 	(void)json_object_set_new(gone, "state", json_string("down"));

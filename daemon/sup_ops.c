@@ -255,7 +255,27 @@ static uint32_t s_random(void *arg, uint32_t below)
 	return below ? n % below : 0;
 }
 
+static void s_probe(void *arg, uint32_t ike, const struct engine_path *via)
+{
+	struct child *c = arg;
+
+	(void)engine_probe(c->engine, child_now(c), ike, via, &c->fx);
+}
+
+static int s_connect(void *arg, uint32_t peer, const struct endpoint *to, bool tls)
+{
+	return streams_connect(arg, peer, to, tls);
+}
+
+static void s_disconnect(void *arg, uint32_t sock)
+{
+	streams_disconnect(arg, sock);
+}
+
 const struct sup_ops child_sup_ops = {
+	.probe = s_probe,
+	.connect = s_connect,
+	.disconnect = s_disconnect,
 	.initiate = s_initiate,
 	.drop = s_drop,
 	.close = s_close,

@@ -236,6 +236,7 @@ static json_t *peer_json(struct child *c, const struct peer *p)
 	json_object_set_new(o, "rate_limit", rate_json(p, &a));
 	json_object_set_new(o, "keepalive", wans_keepalive_json(c, p));
 	add_attempts(p, o);
+	json_object_set_new(o, "transport", streams_peer_json(p));
 	json_object_set_new(o, "failure", s->failure ? json_string(s->failure) : json_null());
 	json_object_set_new(o, "claim", s->claim ? json_string(s->claim) : json_null());
 	json_object_set_new(o, "claim_age_s", s->claim ? age_json(s->claim_ms, now) : json_null());
@@ -307,6 +308,7 @@ json_t *telling_status(struct child *c, bool counters)
 		      age_json(c->started_ms, child_now(c)), "tun", "name", c->inv.tun_name, "mtu",
 		      (int)c->tun_mtu, "addresses", own_addresses(c), "port",
 		      (int)c->inv.outer[0].port, "dataplane", dataplane_json(c), "peers", peers);
+	json_object_set_new(o, "tcp", streams_json(c));
 	if (c->refused) {
 		json_object_set_new(o, "refused", json_string(c->refused));
 		json_object_set_new(o, "refused_age_s", age_json(c->refused_ms, child_now(c)));

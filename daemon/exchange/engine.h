@@ -430,6 +430,12 @@ void engine_local_addresses(struct engine *e, uint64_t now_ms, const struct addr
  * this follows it. -ENOENT: no such established IKE SA.
  */
 int engine_liveness(struct engine *e, uint64_t now_ms, uint32_t ike, struct fx_list *fx);
+/**
+ * engine_probe() - engine_liveness() whose first copy leaves by @via, and is about that path; the copies
+ * that follow go by the SA's own. FX_REPLY tells which was answered.
+ */
+int engine_probe(struct engine *e, uint64_t now_ms, uint32_t ike, const struct engine_path *via,
+		 struct fx_list *fx);
 /** engine_private() - Queue an INFORMATIONAL with one private notify; @type 40960..65535. */
 int engine_private(struct engine *e, uint64_t now_ms, uint32_t ike, uint16_t type,
 		   const uint8_t *bytes, size_t len, struct fx_list *fx);

@@ -106,6 +106,22 @@ int engine_liveness(struct engine *e, uint64_t now_ms, uint32_t ike, struct fx_l
 	return queue(e, now_ms, sa, TASK_LIVENESS, 0, fx);
 }
 
+int engine_probe(struct engine *e, uint64_t now_ms, uint32_t ike, const struct engine_path *via,
+		 struct fx_list *fx)
+{
+	struct ike_sa *sa = established(e, ike);
+	struct engine_path own;
+	int err;
+
+	if (!sa || sa->win.outstanding)
+		return sa ? 0 : -ENOENT;
+	own = sa->path;
+	sa->path = *via;
+	err = queue(e, now_ms, sa, TASK_LIVENESS, 0, fx);
+	sa->path = own;
+	return err;
+}
+
 int engine_private(struct engine *e, uint64_t now_ms, uint32_t ike, uint16_t type,
 		   const uint8_t *bytes, size_t len, struct fx_list *fx)
 {

@@ -117,7 +117,7 @@ void call_add(struct supervisor *s, const struct endpoint *remote, size_t host, 
 	if (call_sock(s, &remote->addr, 0) < 0)
 		return;
 	for (size_t i = 0; i < s->attempt_count; i++)
-		if (s->attempt[i].state != SUP_AT_NONE &&
+		if (s->attempt[i].state != SUP_AT_NONE && !s->attempt[i].stream &&
 		    endpoint_eq(&s->attempt[i].remote, remote))
 			return;
 	room = attempt_room(s);
@@ -125,6 +125,34 @@ void call_add(struct supervisor *s, const struct endpoint *remote, size_t host, 
 		*room = (struct sup_attempt){
 			.state = SUP_AT_WAIT, .remote = *remote, .host = host, .at_ms = at_ms
 		};
+}
+
+uint32_t call_stream(struct supervisor *s, const struct engine_path *path, uint64_t now_ms)
+{
+	struct sup_attempt *a = attempt_room(s);
+	int64_t ike;
+
+	if (!a)
+		return 0;
+	memset(a, 0, sizeof(*a));
+	ike = s->env->ops->initiate(s->env->arg, s->cfg.peer, path);
+	if (ike <= 0)
+		return 0;
+	*a = (struct sup_attempt){ .state = SUP_AT_CALLING,
+				   .remote = path->remote,
+				   .host = SUP_HOSTS_MAX,
+				   .stream = true,
+				   .ike = (uint32_t)ike,
+				   .at_ms = now_ms };
+	return a->ike;
+}
+
+void call_drop(struct supervisor *s, uint32_t ike)
+{
+	struct sup_attempt *a = call_find(s, ike);
+
+	if (a)
+		attempt_end(s, a);
 }
 
 /* Those of @addr, IPv6 and IPv4 by turns, each 250 ms after the one before. */

@@ -24,6 +24,12 @@ uint64_t call_gap_ms(struct supervisor *s, uint64_t now_ms);
 struct sup_attempt *call_find(struct supervisor *s, uint32_t ike);
 /** call_add() - A target; nothing when it is called already or there is no room. */
 void call_add(struct supervisor *s, const struct endpoint *remote, size_t host, uint64_t at_ms);
+/**
+ * call_stream() - An attempt at once, by a stream that is open. Its handle; 0: there is none.
+ */
+uint32_t call_stream(struct supervisor *s, const struct engine_path *path, uint64_t now_ms);
+/** call_drop() - Of the attempt with that handle, if there is one. */
+void call_drop(struct supervisor *s, uint32_t ike);
 /** call_back_off() - The far side lives and refuses (or we do): back off 1 to 30 s. */
 void call_back_off(struct supervisor *s, enum engine_why why, uint64_t now_ms);
 /** call_sock() - Index of the first socket that can reach @a, beginning with @from; -1: none. */

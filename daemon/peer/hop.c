@@ -2,6 +2,7 @@
 #include "hop.h"
 
 #include "call.h"
+#include "transport.h"
 
 static bool waits(const struct sup_attempt *a)
 {
@@ -11,7 +12,8 @@ static bool waits(const struct sup_attempt *a)
 /* Since when the oldest request has no answer; 0: there is none. */
 static uint64_t waits_since(const struct supervisor *s)
 {
-	uint64_t since = s->ike ? s->asked_ms : 0;
+	/* A stream has its own way: see transport.h. */
+	uint64_t since = s->ike && !transport_is_stream(&s->where.path) ? s->asked_ms : 0;
 
 	for (size_t i = 0; i < s->attempt_count; i++)
 		if (waits(&s->attempt[i]) && (!since || s->attempt[i].at_ms < since))
@@ -64,7 +66,8 @@ uint64_t hop_tick(struct supervisor *s, uint64_t now_ms)
 		return s->hop_due_ms;
 	/* Each is armed anew by this; the usual socket's turn comes before the next. */
 	s->hop_due_ms = now_ms + call_gap_ms(s, now_ms) + call_gap_ms(s, now_ms);
-	if (s->ike && s->asked_ms && now_ms - s->asked_ms >= SUP_HOP_MS)
+	if (s->ike && !transport_is_stream(&s->where.path) && s->asked_ms &&
+	    now_ms - s->asked_ms >= SUP_HOP_MS)
 		hop(s, s->ike, NULL, &s->where.path.local.addr, &s->where.path.remote,
 		    s->where.path.sock, now_ms);
 	for (size_t i = 0; i < s->attempt_count; i++) {

@@ -8,6 +8,7 @@
 #include "hop.h"
 #include "keepalive.h"
 #include "liveness.h"
+#include "transport.h"
 
 static const struct sup_ops *ops(const struct supervisor *s)
 {
@@ -79,6 +80,7 @@ void sup_clear(struct supervisor *s)
 	s->memory.names = NULL;
 	sup_say(&s->failure, NULL);
 	sup_say(&s->claim, NULL);
+	transport_clear(s);
 }
 
 void sup_admin(struct supervisor *s, bool up, uint64_t now_ms)
@@ -168,7 +170,9 @@ void sup_hold(struct supervisor *s, bool on, uint64_t now_ms)
 
 static void remember_endpoint(struct supervisor *s)
 {
-	if (s->cfg.start != SUP_WAIT || endpoint_eq(&s->memory.endpoint, &s->where.path.remote))
+	/* The far end of a stream is no place to call. */
+	if (s->cfg.start != SUP_WAIT || transport_is_stream(&s->where.path) ||
+	    endpoint_eq(&s->memory.endpoint, &s->where.path.remote))
 		return;
 	s->memory.endpoint = s->where.path.remote;
 	ops(s)->remember(s->env->arg, s->cfg.peer);
@@ -274,7 +278,8 @@ static void told(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 static void answered_from(struct supervisor *s, const struct engine_path *path, bool routable,
 			  uint64_t now_ms)
 {
-	struct endpoint was = s->where.path.remote;
+	struct engine_path was_path = s->where.path;
+	struct endpoint was = was_path.remote;
 
 	if (routable && endpoint_proved(&s->where, path)) {
 		s->trials_won++;
@@ -295,7 +300,8 @@ static void answered_from(struct supervisor *s, const struct engine_path *path, 
 			(void)ops(s)->update_addresses(s->env->arg, s->ike);
 		s->moves++;
 		ops(s)->roamed(s->env->arg, s->cfg.peer, &was, &path->remote,
-			       "our other port answers");
+			       transport_is_stream(&was_path) ? "UDP works again"
+						      : "our other port answers");
 	}
 }
 
@@ -496,7 +502,10 @@ void sup_on_fx(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 	case FX_REQUEST_FROM:
 		/* RFC 4555 s3.8: with MOBIKE only UPDATE_SA_ADDRESSES moves it, and only the engine
 		 * sees that; a Postern has proved itself fresh by the request. */
-		if (fx->reply.ike == s->ike && (s->postern || !s->mobike))
+		/* From a stream to UDP it comes by its data alone: see transport.h. */
+		if (fx->reply.ike == s->ike && (s->postern || !s->mobike) &&
+		    !(transport_is_stream(&s->where.path) &&
+		      !transport_is_stream(&fx->reply.path)))
 			offered(s, &fx->reply.path, 0, now_ms);
 		break;
 	case FX_HINT:

@@ -74,6 +74,17 @@ struct sup_host {
 	struct addr addr;
 };
 
+enum sup_tcp { SUP_TCP_AUTO, SUP_TCP_NEVER, SUP_TCP_ALWAYS };
+#define SUP_PORTS_MAX 3
+
+/* Where else it listens. */
+struct sup_transport_config {
+	enum sup_tcp tcp;
+	uint8_t udp_count, tcp_count;
+	uint8_t tls; /* bit i: tcp_port[i] speaks TLS */
+	uint16_t udp[SUP_PORTS_MAX], tcp_port[SUP_PORTS_MAX];
+};
+
 struct sup_config {
 	uint32_t peer;
 	enum sup_start start;
@@ -83,6 +94,7 @@ struct sup_config {
 	uint64_t retry_max_ms; /* the engine has it too, for its retransmissions */
 	uint64_t keepalive_ms;  /* 0: as the way there needs it (wan.h) */
 	uint64_t inactivity_ms; /* closed after so long without inner data; 0: never */
+	struct sup_transport_config transport;
 };
 
 struct sup_activity {
@@ -111,6 +123,14 @@ struct sup_ops {
 	int (*update_addresses)(void *arg, uint32_t ike);
 	bool (*answered)(void *arg,
 			 uint32_t ike); /* did the far side say anything in this attempt? */
+	/* The same as liveness, but the first copy leaves by @via, the others by the SA's path. May be NULL. */
+	void (*probe)(void *arg, uint32_t ike, const struct engine_path *via);
+	/*
+	 * TCP encapsulation. Asynchronous: answered by sup_on_stream() once, when it can carry IKE or cannot be
+	 * had; non-zero: no answer will come. May be NULL: there is none.
+	 */
+	int (*connect)(void *arg, uint32_t peer, const struct endpoint *to, bool tls);
+	void (*disconnect)(void *arg, uint32_t sock);
 	/* Asynchronous: answered by sup_on_resolved(), sup_on_route(); non-zero: no answer will come. */
 	int (*resolve)(void *arg, uint32_t peer, size_t host, const char *name);
 	int (*route)(void *arg, uint32_t peer, const struct addr *to);
@@ -144,6 +164,7 @@ struct sup_attempt {
 	enum sup_attempt_state state;
 	struct endpoint remote;
 	size_t host; /* which of ours it came from; SUP_HOSTS_MAX: recall */
+	bool stream; /* by a connection of its own, not by datagrams */
 	uint32_t ike;
 	uint64_t at_ms; /* WAIT: when to begin; else when it began */
 };
@@ -161,6 +182,7 @@ struct sup_memory {
 };
 
 struct supervisor;
+struct sup_transport;
 
 /*
  * struct sup_hook - A mechanism that takes part in the supervision of every peer.
@@ -240,6 +262,8 @@ struct supervisor {
 	uint64_t claim_ms, claims;
 	uint64_t moves, hops, rounds, ups;
 	uint32_t trials, trials_won, trials_lost; /* of new addresses */
+	uint64_t tcp_ups, udp_returns;
+	struct sup_transport *transport; /* owned: transport.c; NULL: nothing was needed of it */
 };
 
 /** sup_say() - *@at is a copy of @text now, what was there is freed; NULL: nothing is. */
@@ -277,6 +301,13 @@ void sup_on_route(struct supervisor *s, const struct addr *to, int status,
 void sup_on_path_change(struct supervisor *s, uint64_t now_ms);
 /** sup_on_inner_packet() - One waits that cannot be sent. */
 void sup_on_inner_packet(struct supervisor *s, uint64_t now_ms);
+/** sup_on_stream() - What connect brought: @status 0 and a path that can carry IKE, or -errno. */
+void sup_on_stream(struct supervisor *s, const struct endpoint *to, bool tls, int status,
+		   const struct engine_path *path, uint64_t now_ms);
+/** sup_tries() - Is this stream one of its attempts? */
+bool sup_tries(const struct supervisor *s, uint32_t sock);
+/** sup_on_stream_gone() - A stream that may be this peer's has broken. */
+void sup_on_stream_gone(struct supervisor *s, uint32_t sock, uint64_t now_ms);
 void sup_on_icmp(struct supervisor *s, uint64_t now_ms);
 /** sup_on_endpoint() - DP_EV_ENDPOINT: authentic, newest, from another tuple. */
 void sup_on_endpoint(struct supervisor *s, const struct engine_path *path, uint32_t bytes,

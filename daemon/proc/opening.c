@@ -51,6 +51,10 @@ bool opening_of(const struct config *cfg, const struct outer *outer, struct net_
 		if (outer->port500.fd >= 0)
 			add_port(o->udp, &o->udp_count, outer->port500.port);
 	}
+	for (size_t i = 0; i < outer->port_count; i++)
+		add_port(o->udp, &o->udp_count, outer->port[i].port);
+	for (size_t i = 0; i < outer->tcp_count; i++)
+		add_port(o->tcp, &o->tcp_count, outer->tcp[i].port);
 	for (size_t i = 0; i < cfg->tunnel_port_count; i++)
 		add_port(o->tunnel_tcp, &o->tunnel_tcp_count, cfg->tunnel_ports[i]);
 	o->forward = has_network(cfg);

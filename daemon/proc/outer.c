@@ -168,6 +168,13 @@ fail:
 	return rc;
 }
 
+int outer_one(struct outer_socket *s, sa_family_t family, uint16_t port, uint32_t mark)
+{
+	int rc = wait_free(family, port, mark);
+
+	return rc ? rc : open_one(s, family, port, false, mark);
+}
+
 int outer_hop(struct outer *o, size_t i)
 {
 	/* Dissolving a connection that it never had gives up a port that was not asked for by number. */
@@ -195,4 +202,9 @@ void outer_close(struct outer *o)
 	close_one(&o->port500);
 	for (size_t i = 0; i < PROC_HOPS; i++)
 		close_one(&o->hop[i]);
+	for (size_t i = 0; i < o->port_count; i++)
+		close_one(&o->port[i]);
+	for (size_t i = 0; i < o->tcp_count; i++)
+		close_one(&o->tcp[i]);
+	o->port_count = o->tcp_count = 0;
 }

@@ -22,6 +22,11 @@ struct outer {
 	size_t count;
 	struct outer_socket port500; /* fd -1: none */
 	struct outer_socket hop[PROC_HOPS];
+	struct outer_socket port[PROC_PORTS]; /* further UDP ports */
+	size_t port_count;
+	struct outer_socket tcp[PROC_PORTS]; /* listening */
+	bool tls[PROC_PORTS];
+	size_t tcp_count;
 };
 
 /**
@@ -37,5 +42,18 @@ int outer_open(struct outer *o, uint16_t port, size_t workers, bool port500, uin
  */
 int outer_hop(struct outer *o, size_t i);
 void outer_close(struct outer *o);
+
+/* outer_tcp.c */
+struct config;
+/**
+ * outer_ports() - The further UDP ports and the listening TCP ones, after outer_open(). 0 or -errno with
+ * @why. A TCP port that nobody asked for, but is there by default, is left out when another has it.
+ */
+int outer_ports(struct outer *o, const struct config *cfg, char why[static 256]);
+/** outer_connect() - A marked TCP socket that connects to @to, or -errno. Never waits. */
+int outer_connect(const struct outer *o, const struct endpoint *to);
+/* outer.c, for outer_tcp.c */
+/** outer_one() - A UDP socket at @port, when it is free within two seconds. */
+int outer_one(struct outer_socket *s, sa_family_t family, uint16_t port, uint32_t mark);
 
 #endif

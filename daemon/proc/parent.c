@@ -92,6 +92,11 @@ static int send_inventory(struct parent *p, struct proc *proc)
 		rc = send_socket(proc, PROC_SOCKET_PORT500, 0, 1, &p->outer.port500);
 	for (size_t i = 0; !rc && i < PROC_HOPS; i++)
 		rc = send_socket(proc, PROC_SOCKET_HOP, i, PROC_HOPS, &p->outer.hop[i]);
+	for (size_t i = 0; !rc && i < p->outer.port_count; i++)
+		rc = send_socket(proc, PROC_SOCKET_PORT, i, p->outer.port_count, &p->outer.port[i]);
+	for (size_t i = 0; !rc && i < p->outer.tcp_count; i++)
+		rc = send_socket(proc, p->outer.tls[i] ? PROC_SOCKET_TLS : PROC_SOCKET_TCP, i,
+				 p->outer.tcp_count, &p->outer.tcp[i]);
 	for (uint32_t i = 0; !rc && i < PROC_LISTENERS; i++) {
 		struct pm_listener l = { .kind = i };
 
@@ -407,6 +412,8 @@ static int open_all(struct parent *p)
 		rc = outer_open(&p->outer, cfg->port, cfg->workers, cfg->port_500, NET_MARK, why);
 	else
 		return rc;
+	if (!rc)
+		rc = outer_ports(&p->outer, cfg, why);
 	if (rc) {
 		log_err(NULL, "%s", why);
 		return rc;

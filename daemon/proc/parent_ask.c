@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "log.h"
 
@@ -245,6 +246,34 @@ static void answer_hop(struct parent *p, struct ipc *ipc, const struct ipc_msg *
 	say(ipc, m->id, &r, sizeof(r), r.head.status ? -1 : s->fd);
 }
 
+static void refused(struct parent *p, const struct proc *proc, const struct ipc_msg *m,
+		    const char *why);
+
+static void answer_stream(struct parent *p, const struct proc *proc, struct ipc *ipc,
+			  const struct ipc_msg *m)
+{
+	struct pr_reply r = { .request = PQ_STREAM };
+	struct policy policy = parent_policy(p);
+	char why[POLICY_WHY_MAX], line[2 * POLICY_WHY_MAX];
+	struct pq_stream q;
+	int fd = -1;
+
+	memcpy(&q, m->data, sizeof(q));
+	r.status = policy_stream(&policy, &q, why);
+	if (r.status) {
+		snprintf(line, sizeof(line), "peer=%.63s port %u: %s", q.peer, q.port, why);
+		refused(p, proc, m, line);
+	} else {
+		struct endpoint to = { q.to, (uint16_t)q.port };
+
+		fd = outer_connect(&p->outer, &to);
+		r.status = fd < 0 ? fd : 0;
+	}
+	say(ipc, m->id, &r, sizeof(r), fd);
+	if (fd >= 0)
+		close(fd);
+}
+
 static void answer_reload(struct parent *p, struct ipc *ipc, const struct ipc_msg *m)
 {
 	struct {
@@ -302,6 +331,7 @@ static const char *request_name(uint32_t type)
 		[PQ_RELOAD - PQ_ADDR_ADD] = "reload",
 		[PQ_HOOK - PQ_ADDR_ADD] = "hook",
 		[PQ_WAN - PQ_ADDR_ADD] = "wan",
+		[PQ_STREAM - PQ_ADDR_ADD] = "stream",
 	};
 	uint32_t i = type - PQ_ADDR_ADD;
 
@@ -367,6 +397,9 @@ void parent_on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 		return;
 	} else if (m->type == PQ_HOP) {
 		answer_hop(p, ipc, m);
+		return;
+	} else if (m->type == PQ_STREAM) {
+		answer_stream(p, proc, ipc, m);
 		return;
 	} else if (m->type == PQ_RELOAD) {
 		answer_reload(p, ipc, m);

@@ -121,6 +121,19 @@ int policy_hook(const struct policy *p, const struct pq_hook *q, char why[static
 	return 0;
 }
 
+int policy_stream(const struct policy *p, const struct pq_stream *q, char why[static POLICY_WHY_MAX])
+{
+	const struct config_peer *peer = config_peer_find(p->cfg, q->peer);
+
+	if (!peer)
+		return refuse(why, "no such peer", NULL);
+	if (peer->start == CONFIG_START_NO || peer->tcp == CONFIG_TCP_NEVER)
+		return refuse(why, "this peer is not called by TCP", NULL);
+	if (!config_ports_have(&peer->tcp_ports, (uint16_t)q->port, q->tls))
+		return refuse(why, "none of the peer's tcp-ports", NULL);
+	return 0;
+}
+
 bool policy_pool(const struct policy *p, const struct prefix *dst)
 {
 	for (size_t i = 0; i < p->cfg->pool_count; i++) {

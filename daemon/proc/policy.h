@@ -32,6 +32,8 @@ int policy_addr(const struct policy *p, const struct pq_addr *q, char why[static
 int policy_route(const struct policy *p, const struct pq_route *q, char why[static POLICY_WHY_MAX]);
 /** policy_hook() - Only about a peer that we ask for addresses, and with unicast servers. */
 int policy_hook(const struct policy *p, const struct pq_hook *q, char why[static POLICY_WHY_MAX]);
+/** policy_stream() - Only a peer that we call, at one of its tcp-ports. */
+int policy_stream(const struct policy *p, const struct pq_stream *q, char why[static POLICY_WHY_MAX]);
 /** policy_pool() - Is it one of the prefixes of a pool? Those are always routed. */
 bool policy_pool(const struct policy *p, const struct prefix *dst);
 /** policy_adopt() - Could a peer have assigned this address (found on the TUN at start)? */

@@ -15,6 +15,7 @@ union done {
 	void (*path)(int status, const struct pr_path *path, void *arg);
 	void (*wan)(int status, const struct pr_wan *w, void *arg);
 	void (*hop)(int status, const struct priv_socket *s, void *arg);
+	void (*stream)(int status, int fd, void *arg);
 	void (*reload)(int status, const char *text, void *arg);
 	void (*octets)(int status, const uint8_t *data, size_t len, void *arg);
 	void (*resolved)(int status, const struct addr *addr, size_t count, void *arg);
@@ -79,6 +80,9 @@ static void finish(struct pending *q, int status)
 		break;
 	case PQ_HOP:
 		q->done.hop(status, NULL, q->arg);
+		break;
+	case PQ_STREAM:
+		q->done.stream(status, -1, q->arg);
 		break;
 	case PQ_RELOAD:
 		q->done.reload(status, "the parent did not answer", q->arg);
@@ -186,6 +190,16 @@ static void on_socket(struct priv *p, struct ipc_msg *m)
 	case PROC_SOCKET_HOP:
 		inv->hop[s.index] = take_socket(m, &s);
 		inv->hop_count = s.count;
+		break;
+	case PROC_SOCKET_PORT:
+		inv->port[s.index] = take_socket(m, &s);
+		inv->port_count = s.count;
+		break;
+	case PROC_SOCKET_TCP:
+	case PROC_SOCKET_TLS:
+		inv->tcp[s.index] = take_socket(m, &s);
+		inv->tls[s.index] = s.kind == PROC_SOCKET_TLS;
+		inv->tcp_count = s.count;
 		break;
 	}
 }
@@ -297,6 +311,14 @@ static void on_parent_reply(struct priv *p, struct ipc_msg *m)
 		memcpy(&hop, m->data, sizeof(hop));
 		s = take_socket(m, &hop.socket);
 		q->done.hop(0, &s, q->arg);
+	} else if (q->request == PQ_STREAM && !head.status && m->fd_count == 1) {
+		int fd = m->fd[0];
+
+		m->fd[0] = -1;
+		q->done.stream(0, fd, q->arg);
+	} else if (q->request == PQ_STREAM) {
+		finish(q, head.status ? head.status : -EBADMSG);
+		return;
 	} else if (q->request == PQ_RELOAD) {
 		char text[PROC_TEXT_MAX + 1] = "";
 
@@ -427,6 +449,8 @@ struct priv *priv_new(struct loop *l, const struct priv_ops *ops, void *arg)
 		p->inv.tun_fd[i] = p->inv.outer[i].fd = -1;
 	for (int i = 0; i < PROC_HOPS; i++)
 		p->inv.hop[i].fd = -1;
+	for (int i = 0; i < PROC_PORTS; i++)
+		p->inv.port[i].fd = p->inv.tcp[i].fd = -1;
 	for (int i = 0; i < PROC_LISTENERS; i++)
 		p->inv.listener[i] = -1;
 	for (int i = 0; i < PROC_STATE_FILES; i++)
@@ -450,6 +474,10 @@ static bool complete(const struct priv_inventory *inv)
 		ok &= inv->outer[i].fd >= 0;
 	for (size_t i = 0; i < inv->hop_count; i++)
 		ok &= inv->hop[i].fd >= 0;
+	for (size_t i = 0; i < inv->port_count; i++)
+		ok &= inv->port[i].fd >= 0;
+	for (size_t i = 0; i < inv->tcp_count; i++)
+		ok &= inv->tcp[i].fd >= 0;
 	return ok;
 }
 
@@ -585,6 +613,17 @@ int priv_hop(struct priv *p, uint32_t index,
 	struct pq_hop q = { .index = index };
 
 	return request(p, PROC_PARENT, PQ_HOP, &q, sizeof(q), (union done){ .hop = done }, arg);
+}
+
+int priv_stream(struct priv *p, const char *peer, const struct endpoint *to, bool tls,
+		void (*done)(int status, int fd, void *arg), void *arg)
+{
+	struct pq_stream q = { .to = to->addr, .port = to->port, .tls = tls };
+	int rc = proc_name_set(q.peer, sizeof(q.peer), peer);
+
+	return rc ? rc
+		  : request(p, PROC_PARENT, PQ_STREAM, &q, sizeof(q),
+			    (union done){ .stream = done }, arg);
 }
 
 int priv_reload(struct priv *p, void (*done)(int status, const char *text, void *arg), void *arg)

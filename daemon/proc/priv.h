@@ -45,6 +45,11 @@ struct priv_inventory {
 	struct priv_socket port500; /* fd -1: none */
 	struct priv_socket hop[PROC_HOPS];
 	size_t hop_count;
+	struct priv_socket port[PROC_PORTS]; /* further UDP ports */
+	size_t port_count;
+	struct priv_socket tcp[PROC_PORTS]; /* listening */
+	bool tls[PROC_PORTS];		    /* in TLS */
+	size_t tcp_count;
 	int listener[PROC_LISTENERS]; /* enum proc_listener -> listening socket or -1 */
 	int state_fd[PROC_STATE_FILES];
 };
@@ -90,6 +95,9 @@ int priv_wan(struct priv *p, uint32_t ifindex, const struct addr *src, const str
 /** priv_hop() - Another source port for hop @index; @s->fd is one more duplicate, the callee's. */
 int priv_hop(struct priv *p, uint32_t index,
 	     void (*done)(int status, const struct priv_socket *s, void *arg), void *arg);
+/** priv_stream() - A TCP socket that connects to @to for @peer; @fd is the callee's, -1 unless status is 0. */
+int priv_stream(struct priv *p, const char *peer, const struct endpoint *to, bool tls,
+		void (*done)(int status, int fd, void *arg), void *arg);
 /** priv_reload() - @text is the reason (terminated) when status is not 0. .config runs before. */
 int priv_reload(struct priv *p, void (*done)(int status, const char *text, void *arg), void *arg);
 

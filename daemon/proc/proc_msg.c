@@ -155,6 +155,18 @@ static const char *check_hook(const void *data, size_t len)
 	return NULL;
 }
 
+static const char *check_stream(const void *data, size_t len)
+{
+	const struct pq_stream *q = data;
+
+	(void)len;
+	if (!name_ok(q->peer, sizeof(q->peer)))
+		return "peer name not terminated";
+	if (!q->port || q->port > 65535 || q->tls > 1)
+		return "number out of range";
+	return addr_ok(&q->to) ? NULL : "address not canonical";
+}
+
 static const char *check_sign(const void *data, size_t len)
 {
 	const struct kq_sign *q = data;
@@ -246,10 +258,12 @@ static const char *check_tun(const void *data, size_t len)
 static const char *check_socket(const void *data, size_t len)
 {
 	const struct pm_socket *s = data;
-	uint32_t max = s->kind == PROC_SOCKET_HOP ? PROC_HOPS : PROC_WORKERS_MAX;
+	uint32_t max = s->kind == PROC_SOCKET_HOP    ? PROC_HOPS
+		       : s->kind >= PROC_SOCKET_PORT ? PROC_PORTS
+						     : PROC_WORKERS_MAX;
 
 	(void)len;
-	if (s->kind > PROC_SOCKET_HOP || !s->count || s->count > max || s->index >= s->count)
+	if (s->kind >= PROC_SOCKETS || !s->count || s->count > max || s->index >= s->count)
 		return "socket index";
 	return (s->family == AF_INET || s->family == AF_INET6) && s->port <= 65535 ? NULL
 										   : "family";
@@ -260,7 +274,9 @@ static const char *check_hop_reply(const void *data, size_t len)
 	const struct pr_hop *r = data;
 
 	(void)len;
-	return r->head.status ? NULL : check_socket(&r->socket, sizeof(r->socket));
+	if (r->head.status)
+		return NULL;
+	return r->socket.kind == PROC_SOCKET_HOP ? check_socket(&r->socket, sizeof(r->socket)) : "kind";
 }
 
 static const char *check_listener(const void *data, size_t len)
@@ -303,6 +319,7 @@ static const struct shape requests[] = {
 	{ PQ_WAN, 0, sizeof(struct pq_wan), false, 0, check_wan },
 	{ PQ_RELOAD, 0, 0, false, 0, NULL },
 	{ PQ_HOOK, 0, sizeof(struct pq_hook), false, 0, check_hook },
+	{ PQ_STREAM, 0, sizeof(struct pq_stream), false, 0, check_stream },
 	{ 0 },
 };
 
@@ -340,6 +357,7 @@ static const struct shape replies[] = {
 	{ PR_REPLY, PQ_ROUTE_DEL, sizeof(struct pr_reply), false, 0, NULL },
 	{ PR_REPLY, PQ_LINK_SET, sizeof(struct pr_reply), false, 0, NULL },
 	{ PR_REPLY, PQ_HOOK, sizeof(struct pr_reply), false, 0, NULL },
+	{ PR_REPLY, PQ_STREAM, sizeof(struct pr_reply), false, 1, NULL },
 	{ KR_REPLY, 0, sizeof(struct kr_reply), true, 0, check_key_reply },
 	{ RR_REPLY, 0, sizeof(struct rr_reply), false, 0, check_resolver_reply },
 	{ 0 },

@@ -40,6 +40,7 @@ enum proc_id { PROC_CHILD, PROC_KEYS, PROC_RESOLVER, PROC_PARENT, PROC_IDS };
 #define PROC_STATE_FILES 4 /* two by turns for each of: */
 #define PROC_STATE_PEERS 0 /* what supervisors keep */
 #define PROC_STATE_WANS	 2 /* what is known of ways out */
+#define PROC_PORTS	 3 /* further UDP ports, and TCP ports */
 #define PROC_REQUEST_FDS 0 /* no request carries a descriptor */
 
 enum proc_type {
@@ -71,6 +72,7 @@ enum proc_type {
 	PQ_RELOAD,	  /* no payload -> struct pr_reload with text */
 	PQ_HOOK,	  /* struct pq_hook */
 	PQ_WAN,		  /* struct pq_wan -> struct pr_wan */
+	PQ_STREAM,	  /* struct pq_stream -> struct pr_reply, fd: a TCP socket that connects */
 	/* parent -> child */
 	PR_REPLY = 48, /* struct pr_reply, alone or as head of one of the above */
 
@@ -115,6 +117,10 @@ enum proc_socket {
 	PROC_SOCKET_OUTER, /* reuseport group at `port`, one per worker, index = place in the group */
 	PROC_SOCKET_PORT500, /* waiting side: IKE_SA_INIT of foreign initiators */
 	PROC_SOCKET_HOP,     /* another source port, ephemeral */
+	PROC_SOCKET_PORT,    /* a further UDP port at which we are called */
+	PROC_SOCKET_TCP,     /* listening: TCP encapsulation, */
+	PROC_SOCKET_TLS,     /* and in TLS */
+	PROC_SOCKETS
 };
 
 struct pm_socket {
@@ -197,6 +203,17 @@ struct pq_hook {
 	uint32_t up; /* 0 or 1 */
 	uint32_t dns_count;
 	struct addr dns[PROC_DNS_MAX]; /* zero behind dns_count */
+};
+
+/*
+ * TCP encapsulation: a marked socket whose connect() has begun. Refused (-EPROTO) unless we call that
+ * peer, and at one of its tcp-ports; so a child that was taken over calls no port of its choice.
+ */
+struct pq_stream {
+	char peer[PROC_NAME_MAX];
+	struct addr to;
+	uint32_t port;
+	uint32_t tls; /* 0 or 1: as its tcp-ports have it */
 };
 
 struct pr_reply {

@@ -7,6 +7,9 @@
 
 #include "addr.h"
 
+/* Numbers of sockets from here on are streams (RFC 9329): each one connection, never used again. */
+#define ENGINE_SOCK_STREAM 256u
+
 /* How a datagram travels: the caller's number of a socket, the interface, and both ends. */
 struct engine_path {
 	uint32_t sock;

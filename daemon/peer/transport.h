@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef PEER_TRANSPORT_H
+#define PEER_TRANSPORT_H
+
+/*
+ * Theory: when UDP is blocked. A peer whose UDP port has not answered for 5 s is called at its
+ * further UDP ports and by TCP (RFC 9329) as well, all in parallel:
+ *
+ *	idle ──► connecting ──► open ──► calling ──► up on a stream
+ *		 10 s at most	0.7 s	   a new IKE SA beside what there is (call.c)
+ *
+ * In an open stream's first 0.7 s UDP is asked once more: after an outage of everything TCP may be
+ * the first to notice that it is over, and would win for no good reason. What comes up retires the
+ * IKE SA of before, so inner connections live on.
+ *
+ * While the live IKE SA is on a stream, a liveness request leaves by UDP first, at 5 s and then every 30 to
+ * 60 s, and its copies by the stream. An answer by UDP moves the IKE SA there: the request and its
+ * answer have both got through. The far side moves when data or a dummy of ours comes by UDP, not by the
+ * request alone, which proves one direction. The stream stays for a while and brings what was in it.
+ */
+
+#include "supervisor.h"
+
+#define TRANSPORT_AFTER_MS     5000
+#define TRANSPORT_RETRY_MS     4000
+#define TRANSPORT_CONNECT_MS   10000
+#define TRANSPORT_HEADSTART_MS 700
+#define TRANSPORT_ALONE_MS     3000 /* of a call by a stream before the next one */
+#define TRANSPORT_PROBE_FIRST_MS 5000
+#define TRANSPORT_PROBE_MS     30000 /* and up to as much again */
+#define TRANSPORT_TRIES_MAX    6
+
+extern const struct sup_hook transport_hook;
+
+static inline bool transport_is_stream(const struct engine_path *p)
+{
+	return p->sock >= ENGINE_SOCK_STREAM;
+}
+/** transport_clear() - Frees; streams are closed by who removes the peer. */
+void transport_clear(struct supervisor *s);
+
+#endif

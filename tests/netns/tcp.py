@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""UDP is blocked: TCP carries the tunnel, plain or in TLS, and gives it back when UDP works again.
+
+Case 99 of the list, the strangers who may connect to a TCP port, and ends that are killed meanwhile.
+"""
+import os
+import signal
+import time
+
+import testlib
+from lab import Internet as I
+from testlib import case, check, require, wait_for
+
+lab, net = testlib.start(hosts=[("evil", I.EVIL4)])
+import cast  # noqa: E402
+
+vps, home = cast.tunnel(net)
+text = vps.m.read("/etc/postern/postern.conf")
+vps.m.write("/etc/postern/postern.conf", text.replace("[posternd]", "[posternd]\ntcp-ports = 4500, 443/tls", 1))
+
+# A connection inside the tunnel that says a number each 50 ms and wants it back.
+ECHO = """
+import socket
+s = socket.create_server(("10.99.0.1", 7777)); c, _ = s.accept()
+while True:
+    b = c.recv(4096)
+    if not b: break
+    c.sendall(b)
+"""
+TALK = """
+import socket, sys, time
+s = socket.create_connection(("10.99.0.1", 7777), 20); s.settimeout(60)
+n = 0
+while True:
+    n += 1; line = b"%08d\\n" % n; s.sendall(line); got = b""
+    while len(got) < len(line):
+        b = s.recv(len(line) - len(got))
+        if not b: sys.exit("closed")
+        got += b
+    if got != line: sys.exit("mixed up")
+    with open("/tmp/talk", "w") as f: f.write(str(n))
+    time.sleep(0.05)
+"""
+
+
+def ping(to="10.99.0.1", m=net.home, wait="0.3"):
+    return m.run(["ping", "-c1", f"-W{wait}", to], check=False).returncode == 0
+
+
+def by(side=home, name="vps"):
+    return side.peer(name).get("transport", {}).get("by")
+
+
+def said():
+    try:
+        return int(net.home.read("/tmp/talk") or 0)
+    except Exception:
+        return 0
+
+
+def talks_on(what):
+    before = said()
+    check(what, wait_for("the connection goes on", lambda: said() > before + 3, 30))
+
+
+def block(*rules):
+    net.cgnat.nft("table ip block\ndelete table ip block\ntable ip block {\n chain c {\n"
+                  "  type filter hook forward priority -10\n  " + "\n  ".join(rules) + "\n }\n}")
+
+
+def unblock():
+    net.cgnat.run(["nft", "delete", "table", "ip", "block"], check=False)
+
+
+def look_again():
+    """A change of the home's network is a reason to ask by UDP at once; else it is asked every 30 to 60 s."""
+    net.home.run(["ip", "addr", "add", "192.168.7.99/32", "dev", "lan"])
+    net.home.run(["ip", "addr", "del", "192.168.7.99/32", "dev", "lan"])
+
+
+def process(side, name):
+    for pid in side.m.child_pids(side.d):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                argv = f.read().split(b"\0")
+        except OSError:
+            continue
+        if b"--proc" in argv and name.encode() in argv:
+            return pid
+    return None
+
+
+UDP = "udp dport 4500 drop; udp sport 4500 drop"
+vps.start_posternd()
+wait_for("posternd answers", lambda: vps.status())
+home.start_posternd()
+require("the tunnel comes up", wait_for("ping", ping, 20))
+check("by UDP", by() == "udp", home.peer("vps").get("transport"))
+net.vps.start(["python3", "-c", ECHO], log="echo")
+time.sleep(0.5)
+net.home.start(["python3", "-c", TALK], log="talk")
+wait_for("the inner connection stands", said)
+
+# --- port 500 is nobody's concern
+block("udp dport 500 drop")
+time.sleep(7)
+check("port 500 blocked: nothing changes", by() == "udp" and home.peer("vps")["ups"] == 1, home.peer("vps"))
+unblock()
+
+# --- 4500 is blocked in mid-flow, TCP takes over; it opens again, UDP is taken back
+block(UDP)
+began = time.monotonic()
+tcp = wait_for("TCP", lambda: by() == "tcp", 60, 0.2)
+tcp = tcp and wait_for("ping", ping, 20)
+print(f"     on TCP after {time.monotonic() - began:.1f} s")
+talks_on("UDP 4500 blocked: the inner connection goes on by TCP")
+check("the VPS sends by it too", by(vps, "home") == "tcp", vps.peer("home").get("transport"))
+unblock()
+look_again()
+udp = wait_for("UDP", lambda: by() == "udp" and by(vps, "home") == "udp", 70, 0.2)
+talks_on("UDP works again: the inner connection goes on")
+case("ike_case_099_4500_blocked_then_tcp_then_udp_again", tcp and udp, home.peer("vps"))
+check("the connection that is not needed is closed", wait_for("closed", lambda: home.status()["tcp"]["connections"] == 0, 20),
+      home.status()["tcp"])
+
+# --- only 443 is open
+block(UDP, "tcp dport 4500 drop")
+check("only 443 is open: TLS", wait_for("TLS", lambda: by() == "tls", 60, 0.2), home.peer("vps"))
+talks_on("and the inner connection goes on")
+
+# --- either end is killed on a stream
+for side in (vps, home):
+    pid = process(side, "child")
+    os.kill(pid, signal.SIGKILL)
+    wait_for("it was started again", lambda: process(side, "child") not in (None, pid), 15)
+    began = time.monotonic()
+    check(f"{side.tag}: kill -9 on TLS, data passes again", wait_for("ping", lambda: ping() and by() == "tls", 40))
+    print(f"     {time.monotonic() - began:.1f} s")
+    talks_on("and the inner connection goes on")
+
+# --- a first call, with nothing but 443
+home.d.terminate()
+home.d.wait(15)
+home.start_posternd()
+check("a first call finds TLS as well", wait_for("TLS", lambda: by() == "tls" and ping(), 40), home.peer("vps"))
+unblock()
+look_again()
+check("and UDP", wait_for("UDP", lambda: by() == "udp", 70, 0.2), home.peer("vps"))
+
+# --- strangers
+CROWD = """
+import socket, sys, time
+held, refused = [], 0
+for i in range(150):
+    for port in (4500, 443):
+        try:
+            s = socket.create_connection((sys.argv[1], port), 2); s.settimeout(0.02); held.append(s)
+        except OSError:
+            refused += 1
+for s in held[:40:2]: s.sendall(b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+for s in held[1:40:2]: s.sendall(b"IKETCP\\x00\\x01")
+time.sleep(float(sys.argv[2]))
+open_still = 0
+for s in held:
+    try:
+        if s.recv(100) == b"": continue
+    except TimeoutError: open_still += 1
+    except OSError: pass
+print(open_still)
+"""
+lines = len(lab.log_text("vps-posternd").splitlines()) if hasattr(lab, "log_text") else None
+before = vps.status()["tcp"]
+net.evil.run(["ip", "route", "replace", "default", "via", I.VPS4], check=False)
+crowd = net.evil.start(["python3", "-c", CROWD, I.VPS4, "14"], log="crowd")
+most = 0
+until = time.monotonic() + 8
+while time.monotonic() < until:
+    most = max(most, vps.status().get("tcp", {}).get("unproved", 0))
+    time.sleep(0.2)
+check("strangers of one network get 32 connections at a time", 0 < most <= 32, most)
+check("the tunnel does not mind", ping())
+wait_for("they are gone", lambda: vps.status()["tcp"]["unproved"] == 0, 30)
+after = vps.status()["tcp"]
+check("each has ten seconds, and what is beyond is hung up on",
+      after["timed_out"] > before["timed_out"] and after["refused"] > before["refused"], after)
+talks_on("the inner connection has lived through all of it")
+testlib.done()
