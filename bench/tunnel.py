@@ -21,6 +21,7 @@ args = argparse.ArgumentParser()
 args.add_argument("--rounds", type=int, default=3)
 args.add_argument("--seconds", type=int, default=5)
 args.add_argument("--io", default="io_uring,epoll")
+args.add_argument("--by", default="udp", help="udp,tcp,tls: what carries the tunnel; TCP by the first of --io")
 args = args.parse_args()
 lab, net = testlib.start()
 import cast  # noqa: E402
@@ -73,7 +74,9 @@ def rtt():
     return float(re.search(r"= [\d.]+/([\d.]+)/", out).group(1))
 
 
-backends = args.io.split(",")
+BY = {"tcp": "4500", "tls": "443/tls"}
+backends = args.io.split(",") if "udp" in args.by.split(",") else []
+backends += [f"{args.io.split(',')[0]} {by}" for by in args.by.split(",") if by in BY]
 rows = {}
 notes = {}
 for kind, offload in (("veth as made", True), ("1500-byte wire", False)):
@@ -88,7 +91,12 @@ for kind, offload in (("veth as made", True), ("1500-byte wire", False)):
                 continue
             for m in (net.vps, net.home):
                 m.run(["rm", "-rf", "/etc/postern/keys"])
-            vps, home = cast.tunnel(net, extra=f"io = {what}", address=net.VPS4)
+            io, by = (what + " udp").split()[:2]
+            vps, home = cast.tunnel(net, extra=f"io = {io}", address=net.VPS4,
+                                    peer=f"tcp = always\ntcp-ports = {BY[by]}" if by in BY else "")
+            if by in BY:
+                text = vps.m.read("/etc/postern/postern.conf")
+                vps.m.write("/etc/postern/postern.conf", text.replace("[posternd]", f"[posternd]\ntcp-ports = {BY[by]}", 1))
             vps.start_posternd()
             home.start_posternd()
             wait_for("tunnel", lambda: net.home.run(["ping", "-c1", "-W1", "10.99.0.1"], check=False).returncode == 0, 30)

@@ -217,6 +217,8 @@ static uint64_t probe_tick(struct supervisor *s, uint64_t now_ms)
 
 	if (now_ms < t->probe_ms)
 		return t->probe_ms;
+	if (s->asked_ms) /* one request at a time: soon, then */
+		return t->probe_ms = now_ms + TRANSPORT_PROBE_SOON_MS;
 	t->probe_ms = now_ms + TRANSPORT_PROBE_MS +
 		      ops(s)->random(s->env->arg, TRANSPORT_PROBE_MS + 1);
 	to = (struct endpoint){ s->where.path.remote.addr, s->cfg.port };
@@ -224,7 +226,7 @@ static uint64_t probe_tick(struct supervisor *s, uint64_t now_ms)
 		to.port = c->udp[t->probed - 1];
 	t->probed = (t->probed + 1) % (c->udp_count + 1u);
 	sock = call_sock(s, &to.addr, 0);
-	if (sock < 0 || s->asked_ms || !ops(s)->probe)
+	if (sock < 0 || !ops(s)->probe)
 		return t->probe_ms;
 	via = call_path(s, (size_t)sock, &s->where.path.local.addr, &to);
 	if (call_depart(s, NULL, &via, now_ms))

@@ -27,6 +27,7 @@
 #define TRANSPORT_HEADSTART_MS 700
 #define TRANSPORT_ALONE_MS     3000 /* of a call by a stream before the next one */
 #define TRANSPORT_PROBE_FIRST_MS 5000
+#define TRANSPORT_PROBE_SOON_MS 1000
 #define TRANSPORT_PROBE_MS     30000 /* and up to as much again */
 #define TRANSPORT_TRIES_MAX    6
 

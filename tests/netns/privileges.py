@@ -332,6 +332,16 @@ check("with our mark no path leads into the tunnel", path.get("gateway") == "203
 port = ask("hop")["port"]
 check("a new hop socket has another port", port and port not in (4500, ask("hop")["port"]), port)
 
+# ---- TCP encapsulation: the parent connects, where the configuration says
+for why, q in (("to a port that is none of the peer's", {"peer": "vps", "to": "203.0.113.9:25"}),
+               ("without TLS where TLS is configured", {"peer": "vps", "to": "203.0.113.9:443"}),
+               ("for a peer that calls us", {"peer": "home", "to": "203.0.113.9:4500"}),
+               ("for nobody", {"peer": "nobody", "to": "203.0.113.9:4500"})):
+    got = ask("stream", **q)
+    check(f"a TCP connection {why} is refused", got["status"] == -EPROTO, got)
+got = ask("stream", peer="vps", to="203.0.113.9:443", tls=True)
+check("one to a tcp-port of the peer is begun, with our mark", got["status"] == 0 and got["mark"], got)
+
 # ---- keys and names
 public = gate.run(["openssl", "pkey", "-in", "/etc/postern/gate.key", "-pubout", "-outform", "DER"], check=True)
 spki = ask("key", what="public", peer="home")

@@ -304,6 +304,36 @@ static void on_hop(struct control_server *s, struct control_ref ref, const json_
 		on_hop_reply(rc, NULL, a);
 }
 
+static void on_stream_reply(int status, int fd, void *arg)
+{
+	struct ask *a = arg;
+	uint32_t mark = 0;
+	socklen_t len = sizeof(mark);
+
+	if (fd >= 0)
+		(void)getsockopt(fd, SOL_SOCKET, SO_MARK, &mark, &len);
+	control_reply(server, a->ref, json_pack("{s:i,s:i}", "status", status, "mark", (int)mark));
+	if (fd >= 0)
+		close(fd);
+	free(a);
+}
+
+static void on_stream(struct control_server *s, struct control_ref ref, const json_t *args,
+		      void *arg)
+{
+	struct ask *a = ask_new(ref);
+	struct endpoint to;
+	int rc = endpoint_parse(text_of(args, "to"), 0, &to);
+
+	(void)s;
+	(void)arg;
+	if (!rc)
+		rc = priv_stream(priv, text_of(args, "peer"), &to,
+				 json_is_true(json_object_get(args, "tls")), on_stream_reply, a);
+	if (rc)
+		on_stream_reply(rc, -1, a);
+}
+
 static void on_reload_reply(int status, const char *text, void *arg)
 {
 	struct ask *a = arg;
@@ -409,7 +439,8 @@ static const struct control_verb verbs[] = {
 	{ "link", CONTROL_CHANGE, on_link, "" },       { "path", CONTROL_CHANGE, on_path, "" },
 	{ "hop", CONTROL_CHANGE, on_hop, "" },	       { "reload", CONTROL_CHANGE, on_reload, "" },
 	{ "key", CONTROL_CHANGE, on_key, "" },	       { "info", CONTROL_READ, on_info, "" },
-	{ "resolve", CONTROL_CHANGE, on_resolve, "" }, { 0 },
+	{ "resolve", CONTROL_CHANGE, on_resolve, "" }, { "stream", CONTROL_CHANGE, on_stream, "" },
+	{ 0 },
 };
 
 /* ---- life: the same stages as the real child ---- */
