@@ -152,6 +152,22 @@ static uint64_t in_vain_since(struct supervisor *s, uint64_t now_ms)
 }
 
 /*
+ * Until when an open stream leaves it to UDP. A live IKE SA whose source port is eaten on the way needs
+ * but another one, which the hop brings a second after the stream was begun: no new keys for that.
+ */
+static uint64_t udp_first_ms(const struct supervisor *s, const struct transport_try *t)
+{
+	uint64_t until = t->at_ms + TRANSPORT_HEADSTART_MS, hop;
+
+	if (s->cfg.transport.tcp == SUP_TCP_ALWAYS)
+		return 0;
+	if (!s->ike || !s->asked_ms || on_stream(s))
+		return until;
+	hop = s->asked_ms + SUP_HOP_MS + TRANSPORT_HOP_WAIT_MS;
+	return hop > until ? hop : until;
+}
+
+/*
  * One call by a stream at a time, in the order of the configuration, unless it gets no answer: two that
  * authenticate in the same moment are two IKE SAs of which each side may keep the other.
  */
@@ -181,9 +197,9 @@ static uint64_t try_tick(struct supervisor *s, struct transport_try *t, uint64_t
 		try_end(s, t);
 		break;
 	case TRY_OPEN:
-		if (now_ms - t->at_ms < TRANSPORT_HEADSTART_MS &&
-		    s->cfg.transport.tcp != SUP_TCP_ALWAYS)
-			return t->at_ms + TRANSPORT_HEADSTART_MS;
+		turn = udp_first_ms(s, t);
+		if (now_ms < turn)
+			return turn;
 		turn = turn_ms(s, now_ms);
 		if (turn > now_ms)
 			return turn;
@@ -217,10 +233,10 @@ static uint64_t probe_tick(struct supervisor *s, uint64_t now_ms)
 
 	if (now_ms < t->probe_ms)
 		return t->probe_ms;
-	if (s->asked_ms) /* one request at a time: soon, then */
-		return t->probe_ms = now_ms + TRANSPORT_PROBE_SOON_MS;
 	t->probe_ms = now_ms + TRANSPORT_PROBE_MS +
 		      ops(s)->random(s->env->arg, TRANSPORT_PROBE_MS + 1);
+	if (s->asked_ms)
+		t->probe_ms = now_ms + TRANSPORT_PROBE_SOON_MS; /* the stream may be the dead one */
 	to = (struct endpoint){ s->where.path.remote.addr, s->cfg.port };
 	if (t->probed)
 		to.port = c->udp[t->probed - 1];
@@ -229,7 +245,12 @@ static uint64_t probe_tick(struct supervisor *s, uint64_t now_ms)
 	if (sock < 0 || !ops(s)->probe)
 		return t->probe_ms;
 	via = call_path(s, (size_t)sock, &s->where.path.local.addr, &to);
-	if (call_depart(s, NULL, &via, now_ms))
+	if (!call_depart(s, NULL, &via, now_ms))
+		return t->probe_ms;
+	/* One request at a time: what is out already serves as well. */
+	if (s->asked_ms)
+		ops(s)->retransmit(s->env->arg, s->ike, &via);
+	else
 		ops(s)->probe(s->env->arg, s->ike, &via);
 	return t->probe_ms;
 }

@@ -25,6 +25,7 @@
 #define TRANSPORT_RETRY_MS     4000
 #define TRANSPORT_CONNECT_MS   10000
 #define TRANSPORT_HEADSTART_MS 700
+#define TRANSPORT_HOP_WAIT_MS  1500 /* for the answer to a hop, before a live IKE SA gets a successor */
 #define TRANSPORT_ALONE_MS     3000 /* of a call by a stream before the next one */
 #define TRANSPORT_PROBE_FIRST_MS 5000
 #define TRANSPORT_PROBE_SOON_MS 1000

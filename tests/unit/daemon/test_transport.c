@@ -204,6 +204,9 @@ static void ike_case_099_4500_blocked_10_min_then_udp_again(void **state)
 	assert_true(now - began <= SUP_DATA_ASK_MS + TRANSPORT_AFTER_MS + SUP_SAMPLE_MS);
 	opens(1000, 4500, false);
 	pass(TRANSPORT_HEADSTART_MS + 100);
+	assert_int_equal(f.last.sock, 0); /* the hop first: another source port may be all it needs */
+	pass(SUP_HOP_MS + TRANSPORT_HOP_WAIT_MS - TRANSPORT_AFTER_MS);
+	assert_true(f.hopped > 0);
 	assert_int_equal(f.last.sock, 1000);
 	up_by(&tcp, 20);
 	assert_true(sup_is_up(&s, now));
@@ -256,6 +259,31 @@ static void a_broken_stream_is_replaced_at_once(void **state)
 	pass(300);
 	assert_int_equal(t.connects, before + 2);
 	assert_non_null(strstr(f.endpoints, "198.51.100.1:4500"));
+}
+
+/* What is out already is sent by UDP too: the stream may have died without a word. */
+static void a_silent_stream_asks_by_udp_each_second(void **state)
+{
+	struct engine_path tcp = stream_path(1000, 4500);
+	int before;
+
+	(void)state;
+	go(SUP_TCP_AUTO);
+	pass(5200);
+	opens(1000, 4500, false);
+	pass(TRANSPORT_HEADSTART_MS + 100);
+	up_by(&tcp, 20);
+	pass(1000);
+	before = f.hopped;
+	sup_ask(&s, now);
+	sup_on_path_change(&s, now);
+	s.due_ms = now;
+	pass(3100);
+	assert_in_range(f.hopped - before, 3, 4);
+	assert_int_equal(f.via.sock, 0);
+	assert_int_equal(f.via.remote.port == 4500 || f.via.remote.port == 443, 1);
+	reply_from(0, "198.51.100.1");
+	assert_int_equal(s.where.path.sock, 0);
 }
 
 static void a_stream_of_before_that_ends_is_nothing(void **state)
@@ -335,6 +363,7 @@ int main(void)
 		T(what_is_refused_is_tried_again),
 		T(ike_case_099_4500_blocked_10_min_then_udp_again),
 		T(a_broken_stream_is_replaced_at_once),
+		T(a_silent_stream_asks_by_udp_each_second),
 		T(a_stream_of_before_that_ends_is_nothing),
 		T(always_means_no_datagram),
 		T(never_means_none),
