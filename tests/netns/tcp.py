@@ -157,8 +157,10 @@ for i in range(150):
             s = socket.create_connection((sys.argv[1], port), 2); s.settimeout(0.02); held.append(s)
         except OSError:
             refused += 1
-for s in held[:40:2]: s.sendall(b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
-for s in held[1:40:2]: s.sendall(b"IKETCP\\x00\\x01")
+for i, s in enumerate(held[:16]):
+    try:
+        s.sendall(b"IKETCP\\x00\\x01" if i % 2 else b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+    except OSError: pass # hung up on already
 time.sleep(float(sys.argv[2]))
 open_still = 0
 for s in held:
@@ -168,9 +170,7 @@ for s in held:
     except OSError: pass
 print(open_still)
 """
-lines = len(lab.log_text("vps-posternd").splitlines()) if hasattr(lab, "log_text") else None
 before = vps.status()["tcp"]
-net.evil.run(["ip", "route", "replace", "default", "via", I.VPS4], check=False)
 crowd = net.evil.start(["python3", "-c", CROWD, I.VPS4, "14"], log="crowd")
 most = 0
 until = time.monotonic() + 8
