@@ -10,8 +10,8 @@ bool call_wanted(const struct supervisor *s, uint64_t now_ms)
 		return false;
 	if (s->ike)
 		return s->asked_ms &&
-		       (s->hinted || now_ms - s->asked_ms >=
-					 (s->slept ? SUP_SLEPT_MS : SUP_PARALLEL_MS));
+		       (s->hinted || s->moved ||
+			now_ms - s->asked_ms >= (s->slept ? SUP_SLEPT_MS : SUP_PARALLEL_MS));
 	return s->cfg.start == SUP_ALWAYS || s->wanted;
 }
 
@@ -204,6 +204,20 @@ static void remember_name(struct supervisor *s, size_t host, const struct addr *
 	s->env->ops->remember(s->env->arg, s->cfg.peer);
 }
 
+/* Is the address of the live IKE SA none that the configuration has, by itself or by a name? */
+static bool names_all_differ(const struct supervisor *s)
+{
+	const struct sup_names *n = s->memory.names;
+
+	for (size_t i = 0; i < s->cfg.host_count; i++) {
+		if (!s->cfg.host[i].name ? addr_eq(&s->cfg.host[i].addr, &s->where.path.remote.addr)
+					 : n && contains(n->addr[i], n->count[i],
+							 &s->where.path.remote.addr))
+			return false;
+	}
+	return true;
+}
+
 void sup_on_resolved(struct supervisor *s, size_t host, int status, const struct addr *addr,
 		     size_t count, uint64_t now_ms)
 {
@@ -231,6 +245,12 @@ void sup_on_resolved(struct supervisor *s, size_t host, int status, const struct
 		addr = known ? known->addr[host] : NULL;
 		count = known ? known->count[host] : 0;
 	}
+	if (s->ike && s->asked_ms && !s->moved && !status && count &&
+	    !contains(addr, count, &s->where.path.remote.addr) && names_all_differ(s)) {
+		if (!call_wanted(s, now_ms))
+			s->next_call_ms = now_ms + call_gap_ms(s, now_ms); /* this is a round */
+		s->moved = true; /* it does not answer, and is said to be elsewhere: not worth a wait */
+	}
 	if (!call_wanted(s, now_ms) || now_ms < s->refused_until_ms)
 		return;
 	add_all(s, host, addr, count, now_ms);
@@ -249,6 +269,33 @@ uint64_t call_gap_ms(struct supervisor *s, uint64_t now_ms)
 	return SUP_GAP_MIN_MS + random(s->env->arg, SUP_GAP_MAX_MS - SUP_GAP_MIN_MS + 1);
 }
 
+static void ask_name(struct supervisor *s, size_t i, uint64_t now_ms)
+{
+	if (!s->cfg.host[i].name || s->resolving[i])
+		return;
+	s->resolving[i] = true;
+	if (s->env->ops->resolve(s->env->arg, s->cfg.peer, i, s->cfg.host[i].name))
+		sup_on_resolved(s, i, -1, NULL, 0, now_ms);
+}
+
+/* It does not answer: long before it is called anew, its names may know that it has moved. */
+static uint64_t rename_tick(struct supervisor *s, uint64_t now_ms)
+{
+	uint64_t due;
+
+	if (!s->ike || !s->asked_ms || s->cfg.start == SUP_WAIT || call_wanted(s, now_ms))
+		return UINT64_MAX;
+	due = s->asked_ms + SUP_RENAME_MS;
+	if (s->renamed_ms && s->renamed_ms + SUP_RENAME_PACE_MS > due)
+		due = s->renamed_ms + SUP_RENAME_PACE_MS;
+	if (now_ms < due)
+		return due;
+	s->renamed_ms = now_ms;
+	for (size_t i = 0; i < s->cfg.host_count; i++)
+		ask_name(s, i, now_ms);
+	return now_ms + SUP_RENAME_PACE_MS;
+}
+
 static void begin_round(struct supervisor *s, uint64_t now_ms)
 {
 	s->rounds++;
@@ -259,10 +306,8 @@ static void begin_round(struct supervisor *s, uint64_t now_ms)
 			struct endpoint e = { h->addr, s->cfg.port };
 
 			call_add(s, &e, i, now_ms + i * SUP_STAGGER_MS);
-		} else if (!s->resolving[i]) {
-			s->resolving[i] = true;
-			if (s->env->ops->resolve(s->env->arg, s->cfg.peer, i, h->name))
-				sup_on_resolved(s, i, -1, NULL, 0, now_ms);
+		} else {
+			ask_name(s, i, now_ms);
 		}
 	}
 	for (const struct sup_hook *const *h = sup_hooks; *h; h++)
@@ -307,8 +352,10 @@ static uint64_t recall_tick(struct supervisor *s, uint64_t now_ms)
 
 uint64_t call_tick(struct supervisor *s, uint64_t now_ms)
 {
-	uint64_t due = recall_tick(s, now_ms);
+	uint64_t due = recall_tick(s, now_ms), next = rename_tick(s, now_ms);
 
+	if (next < due)
+		due = next;
 	if (call_wanted(s, now_ms)) {
 		if (now_ms >= s->next_call_ms && now_ms >= s->refused_until_ms) {
 			s->next_call_ms = now_ms + call_gap_ms(s, now_ms);

@@ -17,6 +17,14 @@ bool liveness_due(const struct supervisor *s, const struct sup_activity *a, uint
 {
 	uint64_t bound;
 
+	/*
+	 * What went both ways a moment ago only leaves now: most likely the path has died, and each second
+	 * until we know is one that the user sees. One small request is what it costs to be sure.
+	 */
+	if (a->tx_data_ms >= a->rx_auth_ms + SUP_DUMB_MS && a->rx_auth_ms > s->up_ms &&
+	    !older(a->rx_auth_ms, now_ms, SUP_DUMB_PACE_MS) &&
+	    older(s->reply_ms, now_ms, SUP_DUMB_PACE_MS))
+		return true;
 	/* (1) Data, not keepalives, has left since the last proof, and the proof is old: both sides. */
 	if (a->tx_data_ms > s->reply_ms && older(s->reply_ms, now_ms, SUP_DATA_ASK_MS))
 		return true;

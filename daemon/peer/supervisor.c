@@ -206,7 +206,7 @@ static void proved(struct supervisor *s, uint64_t now_ms)
 {
 	s->reply_ms = now_ms;
 	s->asked_ms = 0;
-	s->hinted = false;
+	s->hinted = s->moved = false;
 	s->slept = false;
 	s->silent_since_ms = now_ms;
 	s->due_ms = now_ms;
@@ -605,6 +605,8 @@ static uint64_t live_tick(struct supervisor *s, uint64_t now_ms)
 	/* The requests of one that is silent open the NAT as well, and `retry-max` bounds them. */
 	if (!s->asked_ms || now_ms - s->asked_ms < SUP_PARALLEL_MS)
 		keep_alive(s, &a, now_ms);
+	if (!s->asked_ms && now_ms - a.tx_data_ms < SUP_SAMPLE_MS)
+		due = now_ms + SUP_BUSY_SAMPLE_MS;
 	next = keepalive_next_ms(s, &a, now_ms);
 	if (next < due && next > now_ms)
 		due = next;

@@ -14,7 +14,7 @@
  *	 │ admin          │  └──────┐                          │ 8 s no answer│
  *	 │                └─────────┘        PEER_DOWN         ▼              │
  *	waiting ◄───────────────────────────────────────── silent ───────────┘
- *	                                          start side: 6 s second source port (hop.c),
+ *	                                          start side: 2.5 s second source port (hop.c),
  *	                                          15 s attempts beside the old SA, or at once
  *	                                          when a hint says that it has lost ours
  *
@@ -42,11 +42,16 @@
 
 /* Numbers of design.md section 4, in one place. */
 #define SUP_DATA_ASK_MS	   10000 /* inner data has left, and t_reply is older: ask */
+#define SUP_DUMB_MS	   1000	 /* ... and nothing came back for so long, though it did before */
+#define SUP_DUMB_PACE_MS   5000	 /* ... at most one such question in this time */
+#define SUP_BUSY_SAMPLE_MS 500	 /* how often activity is looked at while data leaves */
+#define SUP_RENAME_MS	   2000	 /* a request unanswered for so long: do its names say something else? */
+#define SUP_RENAME_PACE_MS 5000
 #define SUP_START_ASK_MS   30000 /* start side: t_reply older (or 2 keepalives): ask */
 #define SUP_FOREIGN_ASK_MS 20000 /* the same towards a peer that is no Postern */
 #define SUP_WAIT_ASK_MS	   60000 /* waiting side, idle peer: at least */
 #define SUP_SILENT_MS	   8000	 /* a request unanswered for so long: told as down */
-#define SUP_HOP_MS	   6000	 /* ... the same bytes from another source port */
+#define SUP_HOP_MS	   2500	 /* ... the same bytes from another source port */
 #define SUP_SLEPT_MS	   1000	 /* ... the same after a sleep */
 #define SUP_HOP_TURN_MS	   20000 /* ... another one each 20 s, the one before is renewed meanwhile */
 #define SUP_WAITED_MS	   1000	 /* an answer that took so long ends a silence */
@@ -234,6 +239,8 @@ struct supervisor {
 	struct keepalive ka;
 	bool slept;    /* and since it was asked for that: what it knew may be gone long since */
 	bool hinted;   /* it does not answer, and somebody says that it has lost this IKE SA */
+	bool moved;    /* it does not answer, and its name says that it is elsewhere */
+	uint64_t renamed_ms; /* when its names were last asked for because it does not answer */
 	uint64_t hop_due_ms; /* what is unanswered goes by another socket; 0: nothing is for so long */
 	bool closing;	     /* for inactivity */
 	bool told_up;

@@ -30,7 +30,7 @@
 #define BOUND_MS       5000
 #define KEEPALIVE_MS   (15000 + SUP_SAMPLE_MS + 500) /* the interval, sampling, the way */
 #define DAY_BOUND_MS   (30000 + BOUND_MS) /* after a day without an answer and nothing to send */
-#define STUCK_BOUND_MS 75000 /* 30 s to ask, 6 to hop, 20 until it is another port's turn */
+#define STUCK_BOUND_MS 75000 /* 30 s to ask, 2.5 to hop, 20 until it is another port's turn */
 #define SECOND	       1000ull
 #define MINUTE	       (60 * SECOND)
 #define HOUR	       (60 * MINUTE)

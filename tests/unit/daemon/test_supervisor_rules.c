@@ -13,7 +13,7 @@
  *							  after_a_sleep_it_is_called_beside_soon
  *	(6) an ICMP error, one in 5 s			S icmp_is_a_hint_at_most_every_5_s
  *	0.5, 1, 2, 4, 4 s, then 2-4 s, after 24 h 30 s	  retransmissions_come_at_these_times
- *	hop at 6 s, the same bytes, by turns		  at_6_s_it_goes_by_another_port_and_then_by_turns
+ *	hop at 2.5 s, the same bytes, by turns		  soon_it_goes_by_another_port_and_then_by_turns
  *	... of calls as well				  a_call_hops_too
  *	... the waiting side never			S the_waiting_side_never_hops_nor_calls
  *	... live is the one that answered		S silence_is_told_hopped_and_called_beside
@@ -185,7 +185,7 @@ static void retransmissions_come_at_these_times(void **state)
 	}
 }
 
-static void at_6_s_it_goes_by_another_port_and_then_by_turns(void **state)
+static void soon_it_goes_by_another_port_and_then_by_turns(void **state)
 {
 	uint64_t asked;
 
@@ -194,11 +194,11 @@ static void at_6_s_it_goes_by_another_port_and_then_by_turns(void **state)
 	while (!f.asked)
 		pass(100);
 	asked = s.asked_ms;
-	pass(asked + 5990 - now);
+	pass(asked + SUP_HOP_MS - 10 - now);
 	assert_int_equal(f.hopped, 0);
 	pass(20);
 	assert_int_equal(f.hopped, 1);
-	assert_int_equal(f.hop_ms[0] - asked, 6000);
+	assert_int_equal(f.hop_ms[0] - asked, SUP_HOP_MS);
 	assert_true(f.via.sock == 2 || f.via.sock == 3);
 	pass(3600 * 1000);
 	/* each is a retransmission that moves the engine's next one: that comes 2 to 4 s later */
@@ -207,11 +207,86 @@ static void at_6_s_it_goes_by_another_port_and_then_by_turns(void **state)
 			assert_in_range(f.hop_ms[i] - f.hop_ms[i - 1], 4000, 8000);
 }
 
+static void what_only_leaves_of_what_went_both_ways_is_questioned_within_2_s(void **state)
+{
+	uint64_t cut;
+
+	(void)state;
+	up_as_start_side();
+	for (int i = 0; i < 80; i++) { /* a conversation */
+		f.act.tx_data_ms = f.act.tx_any_ms = f.act.rx_auth_ms = f.act.rx_data_ms = now;
+		pass(100);
+	}
+	assert_int_equal(f.asked, 0);
+	cut = now;
+	while (!f.asked && now - cut < 20000) {
+		f.act.tx_data_ms = f.act.tx_any_ms = now;
+		pass(100);
+	}
+	assert_in_range(now - cut, 900, 2000);
+	/* It was answered after all, and nothing more comes back: the slower rule is enough then. */
+	reply_from(0, "198.51.100.1");
+	f.asked = 0;
+	cut = now;
+	while (!f.asked && now - cut < 20000) {
+		f.act.tx_data_ms = f.act.tx_any_ms = now;
+		pass(100);
+	}
+	assert_in_range(now - cut, SUP_DATA_ASK_MS, SUP_DATA_ASK_MS + SUP_SAMPLE_MS);
+	/* A trickle that is answered now and then costs a question each 5 s, no more. */
+	reply_from(0, "198.51.100.1");
+	f.asked = 0;
+	for (int i = 0; i < 600; i++) {
+		int was = f.asked;
+
+		f.act.tx_data_ms = f.act.tx_any_ms = now;
+		if (i % 20 == 0)
+			f.act.rx_auth_ms = now;
+		pass(100);
+		if (f.asked != was)
+			reply_from(0, "198.51.100.1");
+	}
+	assert_in_range(f.asked, 6, 12);
+}
+
+static void a_silent_peer_whose_name_says_another_address_is_called_there_at_once(void **state)
+{
+	uint64_t asked;
+
+	(void)state;
+	start(SUP_ALWAYS, "vps.example.net");
+	pass(100);
+	comes_up(1, "198.51.100.1");
+	pass(100);
+	f.initiated = f.asked = f.resolves = 0;
+	f.endpoints[0] = 0;
+	for (int i = 0; !f.asked && i < 1000; i++)
+		pass(100);
+	assert_int_equal(f.asked, 1);
+	asked = s.asked_ms;
+	pass(asked + 5000 - now);
+	assert_int_equal(f.resolves, 1); /* it says the same as before: no reason for anything */
+	assert_int_equal(f.initiated, 0);
+	reply_from(0, "198.51.100.1");
+	f.asked = f.resolves = 0;
+	f.resolver[0] = addr("198.51.100.7");
+	f.resolver_count = 1;
+	for (int i = 0; !f.asked && i < 1000; i++)
+		pass(100);
+	assert_int_equal(f.asked, 1);
+	assert_int_equal(f.resolves, 0);
+	asked = s.asked_ms;
+	pass(asked + SUP_RENAME_MS + 600 - now);
+	assert_int_equal(f.initiated, 1);
+	assert_string_equal(f.endpoints, "198.51.100.7:4500 ");
+	assert_true(s.ike); /* the old one stays usable beside it */
+}
+
 static void a_call_hops_too(void **state)
 {
 	(void)state;
 	start(SUP_ALWAYS, "198.51.100.1");
-	pass(5900);
+	pass(SUP_HOP_MS - 100);
 	assert_int_equal(f.initiated, 1);
 	assert_int_equal(f.hopped, 0);
 	pass(200);
@@ -484,7 +559,9 @@ int main(void)
 		T(after_a_sleep_it_is_called_beside_soon),
 		T(the_first_move_may_follow_at_once),
 		T(retransmissions_come_at_these_times),
-		T(at_6_s_it_goes_by_another_port_and_then_by_turns),
+		T(soon_it_goes_by_another_port_and_then_by_turns),
+		T(what_only_leaves_of_what_went_both_ways_is_questioned_within_2_s),
+		T(a_silent_peer_whose_name_says_another_address_is_called_there_at_once),
 		T(a_call_hops_too),
 		T(with_mobike_the_other_port_is_told_by_the_next_request),
 		T(the_ports_take_turns_of_20_s),
