@@ -212,9 +212,12 @@ class Field:
         self.net.mend()
 
     def restart(self, end, away=0.0):
+        """Counted from when it is started: some daemons say that they are ready, some do not."""
         self.system.kill_one(end)
         time.sleep(away)
+        started = time.monotonic()
         self.system.start_one(end)
+        return started
 
 
 def idle_then(end, wait):
@@ -296,8 +299,9 @@ def one_fault(f, act, how):
     probes = [Probe(f.net, end, how.get("size", 100)) for end in load]
     time.sleep(3)
     fault = time.monotonic()
-    act(f)
-    since = time.monotonic()
+    since = act(f)
+    if not isinstance(since, float):
+        since = time.monotonic()
     if "wait" in how:
         time.sleep(how["wait"])
         since = time.monotonic()

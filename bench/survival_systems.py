@@ -17,7 +17,7 @@ PSK = "Vq0rS8hVn1hTgkXk2m5bM1sQm6q2j7d8kqYp3z4w5x6y"
 
 class System:
     """One tunnel. Ends are named home and vps; start_one() and kill_one() are of the daemon there."""
-    ports = ()  # of the server, that a hostile network may block
+    ports = ()  # of the server, that a hostile network may block; the last is that of the data
 
     def __init__(self, lab, net):
         self.lab, self.net, self.proc = lab, net, {}
@@ -53,7 +53,7 @@ class System:
         out = self.net.cgnat.run(["conntrack", "-L", "-p", "udp"], check=False).stdout
         for line in out.splitlines():
             words = dict(w.split("=", 1) for w in reversed(line.split()) if "=" in w)
-            if words.get("dport") in [str(p) for p in self.ports]:
+            if words.get("dport") == str(self.ports[-1]):
                 return words.get("sport")
         return None
 
