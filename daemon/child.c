@@ -182,7 +182,8 @@ static void sup_sock(struct child *c, uint32_t number, const struct priv_socket 
 
 static int start_engine(struct child *c)
 {
-	struct engine_config cfg = { .ops = &child_engine_ops, .arg = c, .built_s = POSTERN_BUILT_S };
+	struct engine_config cfg = { .ops = &child_engine_ops, .arg = c, .built_s = POSTERN_BUILT_S,
+				     .qcd_secret = c->inv.qcd };
 
 	c->env.ops = &child_sup_ops;
 	c->env.arg = c;

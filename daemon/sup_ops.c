@@ -84,6 +84,16 @@ static void s_set_path(void *arg, uint32_t ike, const struct engine_path *path)
 	(void)engine_set_path(c->engine, child_now(c), ike, path, &c->fx);
 }
 
+static int s_update_addresses(void *arg, uint32_t ike)
+{
+	struct child *c = arg;
+	struct engine_ike_info info;
+
+	if (!engine_ike_info(c->engine, ike, &info))
+		return -ENOENT;
+	return engine_update_addresses(c->engine, child_now(c), ike, &info.path, &c->fx);
+}
+
 static bool s_answered(void *arg, uint32_t ike)
 {
 	struct child *c = arg;
@@ -282,6 +292,7 @@ const struct sup_ops child_sup_ops = {
 	.liveness = s_liveness,
 	.retransmit = s_retransmit,
 	.set_path = s_set_path,
+	.update_addresses = s_update_addresses,
 	.answered = s_answered,
 	.resolve = s_resolve,
 	.route = s_route,

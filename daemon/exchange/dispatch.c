@@ -195,16 +195,26 @@ static void on_unprotected(struct engine *e, struct ike_sa *sa, struct ike_msg *
 			   const struct engine_path *path)
 {
 	const struct pld_notify *n = ike_msg_error(m);
+	bool proved;
 	struct fx *f;
 
 	if (!sa && !ike_hdr_is_response(&m->hdr) && m->hdr.exchange == INFORMATIONAL && n &&
 	    n->type == INVALID_SPI)
 		invalid_spi_rumour(e, m, path);
-	/* Nobody signed this. It is a hint that the peer lost our SA, never more (s2.4, s2.21.4). */
-	if (!sa || !ike_hdr_is_response(&m->hdr) || !n || n->type != INVALID_IKE_SPI ||
-	    !sa->win.outstanding || m->hdr.id != sa->win.next_out) {
+	/* Nobody signed this. It is a hint that the peer lost our SA, and proof only with its token. */
+	if (!sa || !ike_hdr_is_response(&m->hdr) || !n || n->type != INVALID_IKE_SPI) {
 		e->n.in_dropped++;
 		return;
+	}
+	proved = qcd_proves(sa, m);
+	if (!proved && (!sa->win.outstanding || m->hdr.id != sa->win.next_out)) {
+		e->n.in_dropped++;
+		return;
+	}
+	if (proved) { /* who has seen it could say so again and again */
+		log_info(&sa->log, "the peer has lost this IKE SA, and proves it by its token");
+		free(sa->qcd);
+		sa->qcd = NULL;
 	}
 	if (sa->out.task.kind == TASK_DELETE_IKE) {
 		sa_end(e, sa, ENGINE_WHY_ADMIN, sa->state != SA_UP);
@@ -222,6 +232,7 @@ static void on_unprotected(struct engine *e, struct ike_sa *sa, struct ike_msg *
 	f->reply.peer = sa->peer->p->id;
 	f->reply.ike = sa->handle;
 	f->reply.path = *path;
+	f->reply.proved = proved;
 	unique_lost(e, sa);
 }
 
@@ -231,7 +242,7 @@ static void on_unknown_spi(struct engine *e, const struct ike_msg *m,
 	e->n.in_dropped++;
 	if (ike_hdr_is_response(&m->hdr) || m->hdr.exchange == IKE_SA_INIT || !stray_allowed(e))
 		return;
-	answer_notify(e, &m->hdr, path, INVALID_IKE_SPI, NULL, 0);
+	qcd_answer(e, &m->hdr, path);
 }
 
 /* ---- protected messages ---- */

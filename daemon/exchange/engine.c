@@ -54,13 +54,18 @@ static struct ike_sa *find_spi(const struct engine *e, uint64_t own)
 	return NULL;
 }
 
+bool spi_lives(const struct engine *e, uint64_t own)
+{
+	return find_spi(e, own) || half_open_has_spi(e, own);
+}
+
 uint64_t engine_random_spi(struct engine *e)
 {
 	uint64_t spi;
 
 	do {
 		engine_random(e, &spi, sizeof(spi));
-	} while (!spi || find_spi(e, spi) || half_open_has_spi(e, spi));
+	} while (!spi || spi_lives(e, spi));
 	return spi;
 }
 
@@ -89,6 +94,10 @@ struct engine *engine_new(const struct engine_config *cfg)
 	e->dates.arg = e;
 	engine_random(e, e->instance, sizeof(e->instance));
 	engine_random(e, e->cookie_secret, sizeof(e->cookie_secret));
+	if (cfg->qcd_secret)
+		memcpy(e->qcd_secret, cfg->qcd_secret, sizeof(e->qcd_secret));
+	else
+		engine_random(e, e->qcd_secret, sizeof(e->qcd_secret));
 	return e;
 }
 

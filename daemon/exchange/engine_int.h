@@ -94,6 +94,7 @@ struct engine {
 	uint64_t next_token;
 
 	uint8_t instance[POSTERN_INSTANCE_ID_LEN];
+	uint8_t qcd_secret[ENGINE_QCD_LEN];
 	uint8_t cookie_secret[2][32]; /* [0] present, [1] the one before */
 	uint8_t cookie_version;
 	uint64_t cookie_since_ms;
@@ -134,6 +135,8 @@ void engine_leave(struct engine *e);
 void engine_random(struct engine *e, void *p, size_t len);
 uint32_t engine_random32(struct engine *e);
 uint64_t engine_random_spi(struct engine *e);
+/** spi_lives() - Is that SPI of our own one of any IKE SA, attempt or half-open entry? */
+bool spi_lives(const struct engine *e, uint64_t own);
 /** sa_register() - New SA in the tables; NULL when out of memory. @peer NULL: a stranger. */
 struct ike_sa *sa_register(struct engine *e, struct peer_entry *peer, uint64_t spi_i,
 			   uint64_t spi_r, bool initiator);
@@ -268,6 +271,8 @@ int task_queue(struct engine *e, struct ike_sa *sa, enum task_kind kind, uint32_
 /** answer_notify() - Unprotected one-notify answer to a request outside any SA. */
 void answer_notify(struct engine *e, const struct ike_hdr *h, const struct engine_path *path,
 		   uint16_t type, const void *data, size_t len);
+/** answer_begin() - The header of such an answer to @h; notifies follow. */
+void answer_begin(struct ike_build *b, uint8_t *buf, size_t cap, const struct ike_hdr *h);
 /** stray_allowed() - May one more unprotected error answer leave this second? */
 bool stray_allowed(struct engine *e);
 
@@ -606,6 +611,16 @@ void mobike_response(struct engine *e, struct ike_sa *sa, const struct outreq *o
 		     const struct ike_msg *m, const struct engine_path *path);
 int mobike_update_send(struct engine *e, struct ike_sa *sa, struct task *t);
 int mobike_addresses_send(struct engine *e, struct ike_sa *sa, struct task *t);
+
+/* qcd.c */
+/** qcd_add() - The token for an IKE SA with that SPI of ours. */
+void qcd_add(const struct engine *e, struct ike_build *b, bool initiator, uint64_t own_spi);
+/** qcd_keep() - The peer's, if @m, which is authentic, has one. */
+void qcd_keep(struct ike_sa *sa, const struct ike_msg *m);
+/** qcd_proves() - Does the unprotected @m show the peer's token? Then it has lost @sa. */
+bool qcd_proves(const struct ike_sa *sa, const struct ike_msg *m);
+/** qcd_answer() - INVALID_IKE_SPI for a message under SPIs that are nobody's, with our token. */
+void qcd_answer(struct engine *e, const struct ike_hdr *h, const struct engine_path *path);
 
 /* informational.c */
 int delete_send(struct engine *e, struct ike_sa *sa, struct task *t);

@@ -143,6 +143,7 @@ static int request_build(struct engine *e, struct ike_sa *sa, const uint8_t *res
 		err = request_child(e, sa, b);
 	add_instance(e, sa, b);
 	mobike_offer(e, b, &sa->path);
+	qcd_add(e, b, true, sa->spi_i);
 	pld_notify_add(b, IKEV2_MESSAGE_ID_SYNC_SUPPORTED, (struct span){ NULL, 0 });
 	pld_notify_add(b, ESP_TFC_PADDING_NOT_SUPPORTED, (struct span){ NULL, 0 });
 	return err;
@@ -290,6 +291,7 @@ static void finish_i(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 	}
 	sa->mid_sync = ike_msg_notify(m, IKEV2_MESSAGE_ID_SYNC_SUPPORTED) != NULL;
 	sa->mobike = ike_msg_notify(m, MOBIKE_SUPPORTED) != NULL;
+	qcd_keep(sa, m);
 	candidate_wins(e, sa);
 	sa_enter_state(e, sa, SA_UP);
 	cp_take(e, sa, m); /* they bound the selectors of the CHILD SA */
@@ -563,6 +565,9 @@ static void finish_r(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 	c = answer_child(e, sa, m, b);
 	if (sa->mobike)
 		mobike_offer(e, b, &path);
+	qcd_keep(sa, m);
+	if (sa->qcd) /* only who has it too can do anything with ours */
+		qcd_add(e, b, false, sa->spi_r);
 	add_instance(e, sa, b);
 	sa->mid_sync = ike_msg_notify(m, IKEV2_MESSAGE_ID_SYNC_SUPPORTED) != NULL;
 	if (sa->mid_sync)

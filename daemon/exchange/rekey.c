@@ -282,6 +282,9 @@ void rekey_ike_request(struct engine *e, struct ike_sa *sa, struct ike_msg *m,
 	sa_add_choice(b, &choice, wire, sizeof(wire));
 	pld_nonce_add(b, nonce_span(&nr));
 	pld_ke_add(b, dh_group(dh), dh_public(dh));
+	qcd_keep(to, m);
+	if (to->qcd)
+		qcd_add(e, b, false, spi_r);
 	dh_free(dh);
 	if (reply_send(e, sa, CREATE_CHILD_SA, m->hdr.id, path, request_hash)) {
 		sa_end(e, to, ENGINE_WHY_LOCAL, true);
@@ -338,6 +341,8 @@ int rekey_ike_send(struct engine *e, struct ike_sa *sa, struct task *t)
 		sa_add(b, ps);
 		pld_nonce_add(b, (struct span){ sa->out.ni.b, NONCE_LEN });
 		pld_ke_add(b, dh_group(sa->out.dh), dh_public(sa->out.dh));
+		if (sa->qcd)
+			qcd_add(e, b, true, sa->out.new_spi);
 		err = request_send(e, sa, CREATE_CHILD_SA, t);
 	}
 	if (err)
@@ -465,6 +470,7 @@ void rekey_ike_response(struct engine *e, struct ike_sa *sa, struct outreq *o,
 		return;
 	}
 	to->confirmed = true;
+	qcd_keep(to, m);
 	if (sa->state != SA_UP || (o->rival.active && collide_lost(sa, &ni, &nr, &o->rival))) {
 		log_info(&sa->log, "both sides rekeyed: ours is the redundant IKE SA");
 		if (sa->state == SA_UP)

@@ -399,18 +399,24 @@ bool stray_allowed(struct engine *e)
 	return e->stray_sent++ < 10;
 }
 
-void answer_notify(struct engine *e, const struct ike_hdr *h, const struct engine_path *path,
-		   uint16_t type, const void *data, size_t len)
+void answer_begin(struct ike_build *b, uint8_t *buf, size_t cap, const struct ike_hdr *h)
 {
 	struct ike_hdr r = *h;
-	struct ike_build b;
-	uint8_t buf[256];
-	size_t n;
 
 	r.version = IKE_VERSION;
 	r.flags =
 	    (uint8_t)(IKE_FLAG_RESPONSE | (h->flags & IKE_FLAG_INITIATOR ? 0 : IKE_FLAG_INITIATOR));
-	ike_build_begin(&b, buf, sizeof(buf), &r);
+	ike_build_begin(b, buf, cap, &r);
+}
+
+void answer_notify(struct engine *e, const struct ike_hdr *h, const struct engine_path *path,
+		   uint16_t type, const void *data, size_t len)
+{
+	struct ike_build b;
+	uint8_t buf[256];
+	size_t n;
+
+	answer_begin(&b, buf, sizeof(buf), h);
 	pld_notify_add(&b, type, (struct span){ data, len });
 	if (!ike_build_end(&b, &n))
 		fx_send(e, path, buf, n, 0);

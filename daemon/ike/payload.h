@@ -42,6 +42,8 @@ void pld_auth_add(struct ike_build *b, uint8_t method, struct span data);
 int pld_notify_parse(struct span body, struct pld_notify *out); /* s3.10 */
 /** pld_notify_add() - About the IKE SA: protocol 0, no SPI. */
 void pld_notify_add(struct ike_build *b, uint16_t type, struct span data);
+/** pld_notify_add_ike() - The same for those that say protocol 1 all the same (RFC 6290 s4.1). */
+void pld_notify_add_ike(struct ike_build *b, uint16_t type, struct span data);
 /** pld_notify_add_spi() - About a CHILD SA: REKEY_SA, CHILD_SA_NOT_FOUND. @spi: host order value. */
 void pld_notify_add_spi(struct ike_build *b, uint16_t type, uint8_t proto, uint32_t spi,
 			struct span data);

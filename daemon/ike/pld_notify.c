@@ -16,15 +16,25 @@ int pld_notify_parse(struct span body, struct pld_notify *out)
 	return r.bad ? -EBADMSG : 0;
 }
 
-void pld_notify_add(struct ike_build *b, uint16_t type, struct span data)
+static void add(struct ike_build *b, uint8_t proto, uint16_t type, struct span data)
 {
 	struct wr *w = ike_pld_begin(b, PLD_NOTIFY);
 
-	wr_u8(w, PROTO_NONE);
+	wr_u8(w, proto);
 	wr_u8(w, 0);
 	wr_be16(w, type);
 	wr_bytes(w, data.p, data.len);
 	ike_pld_end(b);
+}
+
+void pld_notify_add(struct ike_build *b, uint16_t type, struct span data)
+{
+	add(b, PROTO_NONE, type, data);
+}
+
+void pld_notify_add_ike(struct ike_build *b, uint16_t type, struct span data)
+{
+	add(b, PROTO_IKE, type, data);
 }
 
 void pld_notify_add_spi(struct ike_build *b, uint16_t type, uint8_t proto, uint32_t spi,

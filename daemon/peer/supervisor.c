@@ -499,19 +499,32 @@ void sup_on_fx(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 		if (fx->update.ike == s->ike)
 			told(s, fx, now_ms);
 		break;
+	case FX_UPDATED:
+		if (fx->update.ike != s->ike)
+			break;
+		if (fx->update.result == ENGINE_UPDATE_AGAIN && ops(s)->update_addresses)
+			(void)ops(s)->update_addresses(s->env->arg, s->ike);
+		else if (fx->update.result == ENGINE_UPDATE_REFUSED)
+			ops(s)->close(s->env->arg, s->ike); /* it would go on to send where we were */
+		break;
 	case FX_REQUEST_FROM:
-		/* RFC 4555 s3.8: with MOBIKE only UPDATE_SA_ADDRESSES moves it, and only the engine
-		 * sees that; a Postern has proved itself fresh by the request. */
-		/* From a stream to UDP it comes by its data alone: see transport.h. */
-		if (fx->reply.ike == s->ike && (s->postern || !s->mobike) &&
-		    !(transport_is_stream(&s->where.path) &&
-		      !transport_is_stream(&fx->reply.path)))
+		/* RFC 4555 s3.8: with MOBIKE only UPDATE_SA_ADDRESSES moves it. Without, whoever is behind the
+		 * only NAT does not follow: nobody can have rewritten the other's address (RFC 7296 s2.23).
+		 * A stream that a Postern opened is where it is; back to UDP it comes by its data alone: see
+		 * transport.h. */
+		if (fx->reply.ike == s->ike &&
+		    (transport_is_stream(&fx->reply.path)
+			 ? s->postern
+			 : !s->mobike && (s->nat_remote || !s->nat_local) &&
+			       !transport_is_stream(&s->where.path)))
 			offered(s, &fx->reply.path, 0, now_ms);
 		break;
 	case FX_HINT:
 		/* Anyone can say so: it is no reason to give up what we have, but one to call beside it. */
 		if (fx->reply.ike != s->ike)
 			break;
+		if (fx->reply.proved && !s->asked_ms)
+			sup_ask(s, now_ms); /* with its token it is sure, and counts as unanswered */
 		if (s->asked_ms && !s->hinted) {
 			s->hinted = !fx->reply.about_child;
 			call_now(s, now_ms); /* with a CHILD SA lost: the question once more */

@@ -108,7 +108,7 @@ static int send_inventory(struct parent *p, struct proc *proc)
 
 		rc = send_one(proc, PM_STATE, &s, sizeof(s), p->state[i]);
 	}
-	return rc;
+	return rc ? rc : ipc_send(proc->ipc, PM_QCD, 0, &p->qcd, sizeof(p->qcd));
 }
 
 /* A fresh pair for the child and one of its siblings, when both live. */
@@ -354,7 +354,7 @@ static int open_state(struct parent *p)
 	}
 	if (rc)
 		log_err(NULL, "state-dir: %s: %s", path, strerror(-rc));
-	return rc;
+	return rc ? rc : qcd_file(dir, p->qcd.secret);
 }
 
 void parent_params(const struct parent *p, struct net_params *np)

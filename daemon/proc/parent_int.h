@@ -48,6 +48,7 @@ struct parent {
 	struct outer outer;
 	int listener[PROC_LISTENERS];
 	int state[PROC_STATE_FILES];
+	struct pm_qcd qcd;
 	struct assigned assigned[NET_BYPASS_MAX * 16];
 	size_t assigned_count;
 	struct hook *hook;
@@ -65,6 +66,8 @@ struct parent {
  */
 int loaded_read(struct loaded *l, const char *path, char **text);
 void loaded_clear(struct loaded *l);
+/** qcd_file() - The secret in @dir, made if there is none; 0 or -errno, logged. */
+int qcd_file(const char *dir, uint8_t secret[static PROC_QCD_LEN]);
 /** parent_log_lines() - Each error of a configuration is a line of its own. */
 void parent_log_lines(const char *text);
 

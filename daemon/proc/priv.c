@@ -280,6 +280,9 @@ static void on_inventory(struct priv *p, struct ipc_msg *m)
 		m->fd[0] = -1;
 		break;
 	}
+	case PM_QCD:
+		memcpy(inv->qcd, m->data, sizeof(inv->qcd));
+		break;
 	}
 }
 

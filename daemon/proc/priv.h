@@ -52,6 +52,7 @@ struct priv_inventory {
 	size_t tcp_count;
 	int listener[PROC_LISTENERS]; /* enum proc_listener -> listening socket or -1 */
 	int state_fd[PROC_STATE_FILES];
+	uint8_t qcd[PROC_QCD_LEN];
 };
 
 struct priv_ops {

@@ -345,6 +345,7 @@ static const struct shape replies[] = {
 	{ PM_LISTENER, 0, sizeof(struct pm_listener), false, 1, check_listener },
 	{ PM_STATE, 0, sizeof(struct pm_state), false, 1, check_state },
 	{ PM_PATH_CHANGED, 0, 0, false, 0, NULL },
+	{ PM_QCD, 0, sizeof(struct pm_qcd), false, 0, NULL },
 	{ PM_STOP, 0, 0, false, 0, NULL },
 	{ PM_SECRETS, 0, 0, false, 1, NULL },
 	{ PR_REPLY, PQ_PATH, sizeof(struct pr_path), false, 0, NULL },

@@ -41,6 +41,7 @@ enum proc_id { PROC_CHILD, PROC_KEYS, PROC_RESOLVER, PROC_PARENT, PROC_IDS };
 #define PROC_STATE_PEERS 0 /* what supervisors keep */
 #define PROC_STATE_WANS	 2 /* what is known of ways out */
 #define PROC_PORTS	 3 /* further UDP ports, and TCP ports */
+#define PROC_QCD_LEN	 32
 #define PROC_REQUEST_FDS 0 /* no request carries a descriptor */
 
 enum proc_type {
@@ -55,6 +56,7 @@ enum proc_type {
 	PM_LISTENER, /* struct pm_listener, fd: listening socket */
 	PM_STATE,    /* struct pm_state, fd: regular file in the state directory, read and write */
 	PM_PATH_CHANGED, /* no payload: links, addresses or routes changed; look paths up again */
+	PM_QCD, /* struct pm_qcd; with the inventory */
 	PM_STOP,	 /* no payload: say goodbye to the peers and end; SIGTERM comes 3 s later */
 	/* parent -> keys */
 	PM_SECRETS, /* no payload, fd: sealed memfd of all secret files, each be16 length and path as the
@@ -149,6 +151,11 @@ struct pm_listener {
  */
 struct pm_state {
 	uint32_t index, count; /* count is PROC_STATE_FILES */
+};
+
+/* From state-dir: what lets a peer be shown that we were started anew (RFC 6290). */
+struct pm_qcd {
+	uint8_t secret[PROC_QCD_LEN];
 };
 
 /* ---- child -> parent ---- */

@@ -78,6 +78,7 @@ bool wire_text(const struct world *w, int from, const uint8_t *bytes, size_t len
 
 		payload(type, ike_hdr_is_response(&m.hdr), p + 4, l - 4, one, sizeof(one));
 		n += (size_t)snprintf(text + n, cap - n, "%s%s", p == plain ? " " : ", ", one);
+		assert_true(n < cap);
 		type = p[0];
 		p += l;
 		left -= l;

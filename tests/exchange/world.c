@@ -475,9 +475,11 @@ void world_even(struct world *w)
 
 static void start_one(struct world *w, int i)
 {
+	static const uint8_t qcd[2][ENGINE_QCD_LEN] = { "on home's disk", "on the VPS's disk" };
 	struct engine_config cfg = { .ops = &paper_ops,
 				     .arg = &w->host[i],
-				     .built_s = TEST_CERT_NOW - 86400 * 100 };
+				     .built_s = TEST_CERT_NOW - 86400 * 100,
+				     .qcd_secret = qcd[i] };
 
 	w->host[i].e = engine_new(&cfg);
 	assert_non_null(w->host[i].e);

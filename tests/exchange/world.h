@@ -81,7 +81,7 @@ struct flight {
 	uint8_t *bytes;
 	size_t len;
 	bool answer;	/* w->wire: it is a response; */
-	char text[160]; /* and this is what it says, in wire notation */
+	char text[400]; /* and this is what it says, in wire notation */
 	/* Not IKE but a packet of the tunnel: its SPI, and what stands for the key that sealed it; 0: IKE. */
 	uint32_t spi;
 	uint64_t key;

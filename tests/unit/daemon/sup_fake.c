@@ -277,6 +277,7 @@ void ike_comes_up(uint32_t ike, const char *from, bool child)
 	fx.up.ike = ike;
 	fx.up.child = child;
 	fx.up.postern = true;
+	fx.up.mobike = f.mobike;
 	fx.up.nat_remote = s.cfg.start == SUP_WAIT;
 	fx.up.nat_local = !fx.up.nat_remote;
 	fx.up.path = (struct engine_path){ .sock = 0 };

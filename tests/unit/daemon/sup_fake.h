@@ -20,7 +20,7 @@ struct sup_fake {
 	bool up;
 	struct engine_path last, moved, via;
 	struct sup_activity act;
-	bool route_ok, resolver_ok, answered;
+	bool route_ok, resolver_ok, answered, mobike;
 	struct addr resolver[8];
 	size_t resolver_count;
 	uint32_t next_ike;

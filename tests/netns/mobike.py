@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""MOBIKE (RFC 4555): home moves between its line behind the carrier's NAT and one with an address of its own; the
+IKE SA, the virtual address and an inner TCP connection live through it.
+
+usage: mobike.py [postern | client | server [RELEASE]]	Postern on both sides, or strongSwan as the client or as the
+server (of that Debian release); without an argument all three, one lab after the other.
+"""
+import subprocess
+import sys
+import time
+
+WHICH = sys.argv[1:] or None
+if not WHICH:
+    results = [subprocess.run([sys.executable, __file__, which]).returncode for which in ("postern", "client", "server")]
+    sys.exit(1 if any(r not in (0, 77) for r in results) else 77 if all(r == 77 for r in results) else 0)
+
+import testlib  # noqa: E402
+from testlib import case, check, require, wait_for  # noqa: E402
+
+if WHICH[0] != "postern":
+    testlib.need_scratch()
+lab, net = testlib.start()
+import cast  # noqa: E402
+import swan as swanlib  # noqa: E402
+
+ALT = "198.51.100.77"
+lab.plug(net.wan, net.home, "alt")  # home's second line: an address of its own, no NAT
+net.home.run(["ip", "link", "set", "alt", "down"])
+
+SERVER = """
+import socket, sys
+s = socket.create_server((sys.argv[1], 7000)); print("ready", flush=True)
+while True:
+    c, _ = s.accept()
+    while d := c.recv(4096): c.sendall(d)
+"""
+# Asks by one connection for as long as it lives, and says how long the longest answer took.
+CLIENT = """
+import socket, sys, time
+c = socket.create_connection((sys.argv[1], 7000), 10); c.settimeout(60); worst = 0; n = 0
+end = time.monotonic() + float(sys.argv[2])
+while time.monotonic() < end:
+    t = time.monotonic(); c.sendall(b"x" * 100); left = 100
+    while left: left -= len(c.recv(left)) or sys.exit("closed")
+    worst = max(worst, time.monotonic() - t); n += 1; time.sleep(0.02)
+    print(n, "%.3f" % worst, flush=True)
+print("whole", flush=True)
+"""
+
+
+def lines(p):
+    with open(p.log) as f:
+        return f.read().split("\n")[:-1]
+
+
+def ping(m, to):
+    return m.run(["ping", "-c1", "-W0.5", to], check=False).returncode == 0
+
+
+def to_alt():
+    net.home.run(["sh", "-c", f"ip link set alt up; ip addr add {ALT}/24 dev alt; ip link set wan down"])
+
+
+def to_wan():
+    net.home.run(["sh", "-c", "ip link set wan up; ip route add default via 100.64.0.1; ip addr flush dev alt; ip link set alt down"])
+
+
+def talk(seconds):
+    """The inner connection from home to the server's tunnel address."""
+    return net.home.start([sys.executable, "-c", CLIENT, "10.99.0.1", str(seconds)], log=f"client-{time.monotonic():.0f}")
+
+
+def goes_on(p, seconds=20):
+    """Seconds until the connection of @p is answered again."""
+    t, n = time.monotonic(), len(lines(p))
+    wait_for("an answer in the inner connection", lambda: p.poll() is not None or len(lines(p)) > n + 5, seconds)
+    return time.monotonic() - t if p.poll() is None else None
+
+
+def moves(p, same, where, sees_home_at):
+    """There and back, twice; @same gives what must not change, @sees_home_at where the server has home."""
+    was = same()
+    for move, name, at in ((to_alt, "the line with its own address", ALT), (to_wan, "the line behind the NAT", net.NAT4)) * 2:
+        move()
+        took = goes_on(p)
+        print(f"     {name}: inner TCP goes on after {took if took is None else round(took, 2)} s")
+        check(f"{where}: inner TCP lives through the move to {name}", took is not None)
+        check(f"{where}: the server has home at {at}", wait_for("moved", lambda: at in sees_home_at(), 10), sees_home_at())
+        time.sleep(1.2)  # more moves a second than that are no user's
+    check(f"{where}: IKE SA and addresses are the same", same() == was, (was, same()))
+
+
+def rebind(p, where, same):
+    was = same()
+    net.nat_rebind()
+    took = goes_on(p, 40)
+    print(f"     NAT rebind: inner TCP goes on after {took if took is None else round(took, 2)} s")
+    check(f"{where}: inner TCP lives through a new NAT mapping", took is not None)
+    check(f"{where}: by the same IKE SA", same() == was, (was, same()))
+
+
+def home_addresses():
+    return sorted(w.split("/")[0] for w in net.home.run(["ip", "-o", "addr"]).stdout.split() if w.startswith(("10.99.", "fd99:")))
+
+
+def serve():
+    echo = net.vps.start([sys.executable, "-c", SERVER, "10.99.0.1"], log="echo")
+    wait_for("the echo server listens", lambda: "ready" in open(echo.log).read())
+
+
+# ---- Postern on both sides
+
+def posterns():
+    vps, home = cast.tunnel(net)
+    vps.start_posternd()
+    wait_for("posternd on the VPS answers", lambda: vps.status())
+    home.start_posternd()
+    require("the tunnel comes up", wait_for("up", lambda: vps.up("home") and ping(net.home, "10.99.0.1"), 20))
+    serve()
+    p = talk(25)
+    wait_for("the connection", lambda: len(lines(p)) > 5)
+    moves(p, lambda: (home.peer("vps")["ike"]["spi_i"], home_addresses()), "two Posterns",
+          lambda: str(vps.peer("home").get("ike", {})) + str(vps.peer("home").get("endpoint", "")))
+    mode = net.vps.run(["stat", "-c", "%a %U", "/var/lib/postern/qcd.secret"]).stdout.strip()
+    check("the secret of RFC 6290 is for root alone", mode == "600 root", mode)
+    # Started anew without a word, and the last endpoints forgotten: ESP that it does not know is told, the
+    # question is answered with the token, and home calls.
+    for what, state in (("killed", False), ("killed, its last endpoints lost", True)):
+        ike = home.peer("vps")["ike"]["spi_i"]
+        vps.d.kill()
+        vps.d.wait()
+        wait_for("all of it ended", lambda: not net.vps.run(["pgrep", "-f", "posternd"], check=False).stdout.strip() or True)
+        if state:
+            net.vps.run(["sh", "-c", "rm -f /var/lib/postern/child.*"])
+        vps.start_posternd()
+        wait_for("posternd on the VPS answers", lambda: vps.status())
+        t = time.monotonic()
+        back = wait_for("home is back", lambda: ping(net.home, "10.99.0.1") and home.up("vps") and
+                        home.peer("vps")["ike"]["spi_i"] != ike, 30)
+        took = time.monotonic() - t
+        print(f"     VPS {what}: back after {took:.2f} s")
+        check(f"the server {what}: home is back", back)
+        if state:
+            said = open(home.d.log).read()
+            check("by the proof of its token", "proves it by its token" in said)
+            case("ike_case_092_a_server_that_forgot_all_is_called_at_once", took < 10, took)
+    wait_for("the connection ends", lambda: p.poll() is not None, 60)
+    check("one inner connection lived through it all", lines(p)[-1] == "whole", lines(p)[-2:])
+
+
+# ---- strongSwan
+
+PSK = "Vq0rS8hVn1hTgkXk2m5bM1sQm6q2j7d8kqYp3z4w5x6y"
+VPS, HOME = "vps.example.net", "home.example.net"
+
+
+def swanctl(own, other, conn, child, pools=""):
+    return f"""connections {{
+  net {{
+    version = 2
+    mobike = yes
+    {conn}
+    proposals = aes256gcm16-prfsha256-x25519
+    dpd_delay = 3s
+    local {{
+      auth = psk
+      id = {own}
+    }}
+    remote {{
+      auth = psk
+      id = {other}
+    }}
+    children {{
+      net {{
+        {child}
+        esp_proposals = aes128gcm16, aes256gcm16
+      }}
+    }}
+  }}
+}}
+{pools}
+secrets {{
+  ike-1 {{
+    id-1 = {VPS}
+    id-2 = {HOME}
+    secret = "{PSK}"
+  }}
+}}
+"""
+
+
+def swan(side):
+    """strongSwan is the client (at home) or the server (the VPS)."""
+    release = WHICH[1] if len(WHICH) > 1 else None
+    ours, theirs = (net.vps, net.home) if side == "client" else (net.home, net.vps)
+    ours.write("/etc/postern/keys/psk", PSK + "\n", mode=0o600)
+    charon = swanlib.Swan(theirs, release)
+    print("strongSwan", charon.version())
+    us = cast.Side(ours, "vps" if side == "client" else "home")
+    if side == "client":
+        ours.write("/etc/postern/postern.conf", f"""[posternd]
+identity = {VPS}
+tunnel-address = 10.99.0.1, fd99::1
+
+[peer home]
+identity = {HOME}
+psk = keys/psk
+assign = 10.99.0.2, fd99::2
+""")
+        us.start_posternd()
+        wait_for("posternd answers", lambda: us.status())
+        charon.start()
+        charon.load(swanctl(HOME, VPS, f"remote_addrs = {net.VPS4}\n    vips = 0.0.0.0", "remote_ts = 10.99.0.1/32"))
+        charon.ctl("--initiate", "--child", "net", check=False)
+    else:
+        net.vps.addr("lo", "10.99.0.1/32")
+        ours.write("/etc/postern/postern.conf", f"""[posternd]
+identity = {HOME}
+
+[peer vps]
+address = {net.VPS4}
+identity = {VPS}
+psk = keys/psk
+networks = 10.99.0.1
+start = always
+""")
+        charon.start()
+        charon.load(swanctl(VPS, HOME, f"local_addrs = {net.VPS4}\n    pools = v4", "local_ts = 10.99.0.1/32",
+                            "pools {\n  v4 {\n    addrs = 10.99.0.2\n  }\n}"))
+        us.start_posternd()
+    peer = "home" if side == "client" else "vps"
+    require("the tunnel comes up", wait_for("up", lambda: us.up(peer) and ping(net.home, "10.99.0.1"), 30))
+    serve()
+    p = talk(40)
+    wait_for("the connection", lambda: len(lines(p)) > 5)
+
+    def at():
+        return (str(us.peer("home")) if side == "client" else charon.sas())
+    where = f"strongSwan is the {side}"
+    moves(p, lambda: (us.peer(peer)["ike"]["spi_i"], home_addresses()), where, at)
+    rebind(p, where, lambda: us.peer(peer)["ike"]["spi_i"])
+    check(f"{where}: MOBIKE it was", "MOBIKE" in charon.log())
+    if p.poll() is None:
+        p.terminate()
+
+
+posterns() if WHICH[0] == "postern" else swan(WHICH[0])
+testlib.done()
