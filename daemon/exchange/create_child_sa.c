@@ -65,7 +65,8 @@ int create_child_send(struct engine *e, struct ike_sa *sa, struct task *t)
 	b = inner_begin(e);
 	if (old)
 		pld_notify_add_spi(b, REKEY_SA, PROTO_ESP, old->spi_in, (struct span){ NULL, 0 });
-	if (!old && cp_missing(sa))
+	sa->out.asked_cp = !old && cp_missing(sa);
+	if (sa->out.asked_cp)
 		cp_wish(sa, b);
 	child_offer(c, false, esp);
 	sa_add(b, esp);
@@ -407,8 +408,10 @@ void create_child_response(struct engine *e, struct ike_sa *sa, struct outreq *o
 		on_refusal(e, sa, o, n);
 		return;
 	}
-	if (!old && m->cp.p)
+	if (o->asked_cp && m->cp.p)
 		cp_take(e, sa, m);
+	else if (m->cp.p && sa_may_log(e, sa, &sa->path))
+		log_info(&sa->log, "addresses that nobody asked for: not taken");
 	if (m->sa.p && m->nonce.p) {
 		nonce_set(&nr, m->nonce);
 		err = child_complete(e, sa, c, m, old, false, &ni, &nr, o->dh, why, sizeof(why));

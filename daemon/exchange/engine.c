@@ -447,6 +447,16 @@ void peer_settle(struct engine *e, struct ike_sa *sa, bool initial_contact)
 	}
 }
 
+/* It is one too many: the peer is told, once, whether that arrives or not. */
+static void crowd_out(struct engine *e, struct ike_sa *sa)
+{
+	if ((sa->state == SA_UP || sa->state == SA_RETIRED) && !sa->win.outstanding) {
+		pld_delete_add_ike(inner_begin(e));
+		request_once(e, sa, INFORMATIONAL);
+	}
+	sa_end(e, sa, ENGINE_WHY_REPLACED, true);
+}
+
 void peer_bound(struct engine *e, const struct ike_sa *sa)
 {
 	struct ike_sa *oldest;
@@ -463,7 +473,7 @@ void peer_bound(struct engine *e, const struct ike_sa *sa)
 			n++;
 		}
 		if (n >= PEER_IKE_SAS_MAX)
-			sa_end(e, oldest, ENGINE_WHY_REPLACED, true);
+			crowd_out(e, oldest);
 	} while (n > PEER_IKE_SAS_MAX);
 }
 

@@ -245,7 +245,11 @@ void call_refused(struct engine *e, struct ike_sa *sa)
 	enum engine_why why =
 	    c->refused == NO_PROPOSAL_CHOSEN ? ENGINE_WHY_NO_PROPOSAL : ENGINE_WHY_REFUSED;
 
-	if (c->candidates || !c->refused)
+	if (c->candidates) { /* something better came: a later refusal counts, and is told, anew */
+		c->refused = 0;
+		return;
+	}
+	if (!c->refused)
 		return;
 	explain_call(e, sa, why, c->refused);
 	call_end(e, sa, why);

@@ -123,6 +123,7 @@ struct outreq {
 	struct retransmit rt;
 	uint8_t cookie2[IKE_COOKIE2_LEN];
 	bool has_cookie2;
+	bool asked_cp; /* CREATE_CHILD: with CP(CFG_REQUEST) */
 	bool strayed; /* copies of it left by several paths */
 	/* CREATE_CHILD_SA */
 	struct nonce_head ni;

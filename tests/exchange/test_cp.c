@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "payload.h"
+#include "forge.h"
 #include "world.h"
 
 static struct addr address(const char *s)
@@ -403,9 +404,42 @@ static void other_wishes_are_ignored_politely(void **state)
 	world_free(w);
 }
 
+static bool give_unasked(struct world *w, struct chain *c, struct ike_hdr *h, void *arg)
+{
+	static const uint8_t cp[] = { CFG_REPLY, 0, 0, 0, 0, INTERNAL_IP4_ADDRESS, 0, 4, 10, 66, 6, 6 };
+
+	(void)w;
+	(void)h;
+	(void)arg;
+	chain_add(c, PLD_CP, cp, sizeof(cp));
+	return true;
+}
+
+static void addresses_that_nobody_asked_for_are_not_taken(void **s)
+{
+	struct world *w = forge_pair(66);
+	struct forgery f = { .from = VPS,
+			     .exchange = CREATE_CHILD_SA,
+			     .response = true,
+			     .edit = give_unasked };
+	struct addr had = w->host[HOME].last_addresses.addresses.v4;
+
+	(void)s;
+	w->filter = forge_filter;
+	w->filter_arg = &f;
+	DO(w, HOME, engine_create_child(e, now, w->host[HOME].ike, fx));
+	world_run(w, 100);
+	assert_int_equal(f.done, 1);
+	assert_true(addr_eq(&had, &w->host[HOME].last_addresses.addresses.v4));
+	w->filter = NULL;
+	world_run(w, 60000);
+	forge_ends(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(addresses_that_nobody_asked_for_are_not_taken),
 		cmocka_unit_test(an_address_of_the_pool_is_all_that_the_peer_may_use),
 		cmocka_unit_test(assign_comes_first_and_the_pool_fills_up),
 		cmocka_unit_test(one_family_may_be_absent),

@@ -83,7 +83,12 @@ static void disturb(struct world *w, int h)
 	struct host *host = &w->host[h];
 	uint32_t spi = any_child(w, host), ike = host->ike;
 
-	switch (some(w, 11)) {
+	switch (some(w, 12)) {
+	case 11: /* it moves, or says that it did: UPDATE_SA_ADDRESSES */
+		if (h == HOME && some(w, 2))
+			w->nat_port++;
+		DO(w, h, engine_update_addresses(e, now, ike, &host->path, fx));
+		break;
 	case 10:
 		DO(w, h, engine_create_child(e, now, ike, fx));
 		break;

@@ -29,6 +29,55 @@ static void save(const char *target, const char *name, const void *p, size_t len
 	}
 }
 
+static void save_chain(const char *name, struct ike_build *b, const uint8_t *inner)
+{
+	static uint8_t chain[4097];
+	size_t n;
+
+	if (ike_build_end(b, &n))
+		exit(1);
+	chain[0] = b->first;
+	memcpy(chain + 1, inner, n);
+	save("ike_sk", name, chain, n + 1);
+}
+
+/* RFC 4555 and RFC 6290. */
+static void moving(void)
+{
+	static uint8_t inner[4096], buf[256];
+	static const uint8_t bytes[36] = { 198, 51, 100, 77, 192, 0, 2, 1, 0x9c, 0x41, 0x11, 0x94 };
+	struct ike_hdr h = sample_hdr(INFORMATIONAL, IKE_FLAG_RESPONSE, 2);
+	struct ike_build b;
+	size_t len;
+
+	ike_build_inner(&b, inner, sizeof(inner));
+	pld_notify_add(&b, UPDATE_SA_ADDRESSES, (struct span){ NULL, 0 });
+	pld_notify_add(&b, NAT_DETECTION_SOURCE_IP, (struct span){ bytes, 20 });
+	pld_notify_add(&b, NAT_DETECTION_DESTINATION_IP, (struct span){ bytes, 20 });
+	pld_notify_add(&b, COOKIE2, (struct span){ bytes, 16 });
+	pld_notify_add(&b, NO_NATS_ALLOWED, (struct span){ bytes, 12 });
+	pld_notify_add(&b, NO_NATS_ALLOWED, (struct span){ bytes, 36 });
+	save_chain("update_request", &b, inner);
+	ike_build_inner(&b, inner, sizeof(inner));
+	pld_notify_add(&b, COOKIE2, (struct span){ bytes, 16 });
+	pld_notify_add(&b, UNACCEPTABLE_ADDRESSES, (struct span){ NULL, 0 });
+	pld_notify_add(&b, UNEXPECTED_NAT_DETECTED, (struct span){ NULL, 0 });
+	save_chain("update_answer", &b, inner);
+	ike_build_inner(&b, inner, sizeof(inner));
+	pld_notify_add(&b, MOBIKE_SUPPORTED, (struct span){ NULL, 0 });
+	pld_notify_add(&b, ADDITIONAL_IP4_ADDRESS, (struct span){ bytes, 4 });
+	pld_notify_add(&b, ADDITIONAL_IP6_ADDRESS, (struct span){ bytes, 16 });
+	pld_notify_add(&b, NO_ADDITIONAL_ADDRESSES, (struct span){ NULL, 0 });
+	pld_notify_add_ike(&b, QCD_TOKEN, (struct span){ bytes, 16 });
+	save_chain("addresses_and_token", &b, inner);
+	ike_build_begin(&b, buf, sizeof(buf), &h);
+	pld_notify_add(&b, INVALID_IKE_SPI, (struct span){ NULL, 0 });
+	pld_notify_add_ike(&b, QCD_TOKEN, (struct span){ bytes, 16 });
+	if (ike_build_end(&b, &len))
+		exit(1);
+	save("ike_message", "lost_with_token", buf, len);
+}
+
 static void messages(void)
 {
 	static uint8_t buf[4096], inner[4096], chain[4097];
@@ -138,6 +187,7 @@ int main(int argc, char **argv)
 	}
 	root = argv[1];
 	messages();
+	moving();
 	fragments();
 	certificates();
 	signatures();
