@@ -168,6 +168,8 @@ static json_t *ike_json(struct child *c, uint32_t ike)
 		      "postern", i.postern, "age_s", age_json(i.since_ms, now), "rekey_in_s",
 		      i.rekey_at_ms > now ? (double)(i.rekey_at_ms - now) / 1000 : 0.0,
 		      "outstanding", i.outstanding, "dates_unjudged", i.dates_unjudged);
+	json_object_set_new(o, "mobike", json_boolean(i.mobike));
+	json_object_set_new(o, "crash_token", json_boolean(i.qcd)); /* RFC 6290 */
 	json_object_set_new(o, "children", children);
 	return o;
 }

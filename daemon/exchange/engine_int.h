@@ -592,6 +592,8 @@ enum mobike_cookie2 { MOBIKE_NOT_ASKED, MOBIKE_ABSENT, MOBIKE_WRONG, MOBIKE_SAME
 
 /** mobike_offer() - In IKE_AUTH: MOBIKE_SUPPORTED, and where else we are. */
 void mobike_offer(struct engine *e, struct ike_build *b, const struct engine_path *path);
+/** mobike_reached() - A peer called us there and authenticated: that is worth telling others. */
+void mobike_reached(struct engine *e, const struct addr *a);
 /** mobike_others() - Where else the peer is, if @m says so. */
 void mobike_others(struct engine *e, struct ike_sa *sa, const struct ike_msg *m);
 /** mobike_moves() - Is it our part to say UPDATE_SA_ADDRESSES? */

@@ -581,6 +581,7 @@ static void finish_r(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 		task_queue(e, sa, TASK_DELETE_CHILD, c->spi_in);
 		c = NULL;
 	}
+	mobike_reached(e, &path.local.addr);
 	come_up(e, sa, c != NULL);
 	mobike_others(e, sa, m);
 	auth_over(sa);

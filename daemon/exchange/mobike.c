@@ -87,6 +87,15 @@ void mobike_offer(struct engine *e, struct ike_build *b, const struct engine_pat
 	add_addresses(e, b, path);
 }
 
+void mobike_reached(struct engine *e, const struct addr *a)
+{
+	for (size_t i = 0; i < e->local_count; i++)
+		if (addr_eq(&e->local[i], a))
+			return;
+	if (a->family && e->local_count < ENGINE_ADDRS_MAX)
+		e->local[e->local_count++] = *a;
+}
+
 int mobike_addresses_send(struct engine *e, struct ike_sa *sa, struct task *t)
 {
 	struct ike_build *b = inner_begin(e);

@@ -78,6 +78,8 @@ void sup_clear(struct supervisor *s)
 	s->attempt_count = 0;
 	free(s->memory.names);
 	s->memory.names = NULL;
+	free(s->elsewhere);
+	s->elsewhere = NULL;
 	sup_say(&s->failure, NULL);
 	sup_say(&s->claim, NULL);
 	transport_clear(s);

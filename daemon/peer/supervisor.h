@@ -265,6 +265,7 @@ struct supervisor {
 	uint64_t tick_ms;
 	char *failure; /* owned: why the last negotiation failed; NULL: none did, or it is up */
 	uint64_t failure_ms;
+	struct sup_elsewhere *elsewhere; /* owned: where else it is, as it said; NULL: nowhere */
 	char *claim; /* owned: why one who only said that he is this peer was turned away, or NULL */
 	uint64_t claim_ms, claims;
 	uint64_t moves, hops, rounds, ups;

@@ -446,6 +446,23 @@ static void other_addresses_are_told_and_told_again_when_they_change(void **s)
 	over(w);
 }
 
+/* Where a peer has called and authenticated, others can too. */
+static void where_a_peer_reached_us_is_told_to_the_next(void **s)
+{
+	struct world *w = pair(14);
+	const struct fx *f = &w->host[HOME].last_others;
+	struct endpoint other = at("198.51.100.9:4500");
+
+	(void)s;
+	assert_int_equal(f->peer_addresses.count, 0);
+	w->host[HOME].path.remote = other;
+	world_call(w, HOME);
+	world_run(w, 60000);
+	assert_int_equal(f->peer_addresses.count, 1);
+	assert_true(addr_eq(&f->peer_addresses.addr[0], &w->host[VPS].path.local.addr));
+	over(w);
+}
+
 /* A NAT gives home another port: the peer's answer to a liveness shows it. */
 static void a_changed_mapping_is_noticed_by_the_next_answer(void **s)
 {
@@ -484,6 +501,7 @@ int main(void)
 		cmocka_unit_test(a_caller_from_where_it_may_not_be_is_refused),
 		cmocka_unit_test(nats_that_the_peer_forbids_are_told),
 		cmocka_unit_test(other_addresses_are_told_and_told_again_when_they_change),
+		cmocka_unit_test(where_a_peer_reached_us_is_told_to_the_next),
 		cmocka_unit_test(a_changed_mapping_is_noticed_by_the_next_answer),
 	};
 

@@ -24,6 +24,9 @@ agree on one IKE SA and one CHILD SA.
 OpenIKED needs a kernel with PF_KEY and ESP. Where there is none it is told that all was installed
 (`tests/interop/no_pfkey.c`): IKE is met whole, but no data passes.
 
+MOBIKE (RFC 4555) with strongSwan in both roles, between two lines at home of which one is behind a NAT, under an inner TCP
+connection: `tests/netns/mobike.py`.
+
 Not run: libreswan, whose data path needs the kernel's ESP; extended sequence numbers, which strongSwan's libipsec does not
 have (between Posterns they are the default); ML-KEM, which Postern does not have.
 

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <string.h>
 
 #include "sup_fake.h"
 
@@ -111,6 +112,33 @@ static void a_proof_that_it_lost_us_calls_at_once(void **state)
 	assert_int_equal(s.ike, 1); /* in use until the new one is there */
 }
 
+/* RFC 4555 s3.6: what the peer said of itself is called too when it is silent, by who calls at all. */
+static void where_else_it_is_is_called_too(void **state)
+{
+	struct fx fx = { .kind = FX_PEER_ADDRESSES };
+
+	(void)state;
+	up_as_start_side();
+	fx.peer_addresses.ike = s.ike;
+	fx.peer_addresses.count = 2;
+	fx.peer_addresses.addr[0] = addr("203.0.113.5");
+	fx.peer_addresses.addr[1] = addr("2001:db8::5");
+	sup_on_fx(&s, &fx, now);
+	pass(5000);
+	assert_int_equal(f.initiated, 0); /* it answers where it is */
+	f.endpoints[0] = 0;
+	goes_down(s.ike, true, ENGINE_WHY_DELETED);
+	pass(3000);
+	assert_non_null(strstr(f.endpoints, "198.51.100.1:4500 "));
+	assert_non_null(strstr(f.endpoints, "203.0.113.5:4500 "));
+	assert_non_null(strstr(f.endpoints, "[2001:db8::5]:4500 "));
+	comes_up(99, "203.0.113.5");
+	fx.peer_addresses.ike = s.ike;
+	fx.peer_addresses.count = 0;
+	sup_on_fx(&s, &fx, now);
+	assert_null(s.elsewhere);
+}
+
 int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, begin, end)
@@ -118,6 +146,7 @@ int main(void)
 		T(ike_case_084_who_is_behind_the_nat_moves_by_mobike_alone),
 		T(with_mobike_only_its_update_moves),
 		T(a_proof_that_it_lost_us_calls_at_once),
+		T(where_else_it_is_is_called_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
