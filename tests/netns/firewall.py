@@ -54,6 +54,7 @@ table inet firewalld {
 	}
 }
 """
+OURS = 6  # rules in an input chain: two ports of UDP, one of TCP; from the tunnel one port, and ping twice
 vps, home = cast.tunnel(net)
 base = vps.m.read("/etc/postern/postern.conf")
 
@@ -85,12 +86,12 @@ wait_for("posternd answers", lambda: vps.status())
 home.start_posternd()
 require("fw4: the tunnel comes up through a policy of drop", wait_for("ping", ping, 20))
 got = rules()
-check("500 and 4500 are open, the tunnel to port 25 and ping, forwarding not", len(got) == 5 and "udp dport 4500" in got[0]
-      and "udp dport 500 " in got[1] and 'iifname "postern0" tcp dport 25' in got[2], got)
+check("500 and 4500 are open, UDP and TCP, the tunnel to port 25 and ping, forwarding not", len(got) == OURS and "udp dport 4500" in got[0]
+      and "udp dport 500 " in got[1] and "tcp dport 4500" in got[2] and 'iifname "postern0" tcp dport 25' in got[3], got)
 check("a program behind another port is not reached through the tunnel", not connects(22) and connects(25), got)
 vps.m.nft(FW4)
-check("loaded anew: they are back", wait_for("rules", lambda: len(rules()) == 5, 10))
-check("and there once", time.sleep(1) is None and len(rules()) == 5, rules())
+check("loaded anew: they are back", wait_for("rules", lambda: len(rules()) == OURS, 10))
+check("and there once", time.sleep(1) is None and len(rules()) == OURS, rules())
 vps.m.write("/etc/postern/postern.conf", base.replace("[peer home]", "tunnel-ports = 0\n\n[peer home]\nlocal-ts = 10.99.0.1, fd99::1, 10.44.0.0/24"))
 vps.cli("reload")
 check("a reload: no port for the tunnel, forwarding for a network behind us", wait_for("rules", lambda: any(
@@ -100,7 +101,7 @@ vps.cli("reload")
 check("firewall = none takes them away", wait_for("none", lambda: not rules(), 5), rules())
 vps.m.write("/etc/postern/postern.conf", base)
 vps.cli("reload")
-wait_for("rules", lambda: len(rules()) == 5, 5)
+wait_for("rules", lambda: len(rules()) == OURS, 5)
 for pid in [vps.d.pid] + vps.m.child_pids(vps.d):
     try:
         os.kill(pid, signal.SIGKILL)
@@ -109,7 +110,7 @@ for pid in [vps.d.pid] + vps.m.child_pids(vps.d):
 vps.d.wait(10)
 vps.start_posternd()
 wait_for("posternd answers", lambda: vps.status())
-check("after kill -9 and a start they are there once", wait_for("ping", ping, 20) and len(rules()) == 5, rules())
+check("after kill -9 and a start they are there once", wait_for("ping", ping, 20) and len(rules()) == OURS, rules())
 stop(vps)
 after = vps.m.run(["nft", "-s", "list", "ruleset"]).stdout
 check("a stop takes them away, and leaves the firewall as it was", before in after and not rules(), after)
@@ -142,7 +143,7 @@ vps.m.run(["nft", "flush", "ruleset"])
 vps.m.nft(FIREWALLD)
 vps.start_posternd()
 check("firewalld: the tunnel comes up past a reject at the end", wait_for("ping", ping, 30))
-check("its chain has them", len(rules(table="firewalld")) == 5, rules(table="firewalld"))
+check("its chain has them", len(rules(table="firewalld")) == OURS, rules(table="firewalld"))
 vps.m.nft("table inet other {\n chain in {\n type filter hook input priority 20; policy accept;\n tcp dport 22 drop\n }\n}\n")
 time.sleep(1)
 check("a chain that drops nothing by default is left alone", not rules(table="other"), rules(table="other"))
