@@ -26,7 +26,6 @@ static struct world *behind_a_nat(uint64_t seed)
 {
 	struct world *w = world_new(seed, STYLE_RAW);
 
-	world_start(w);
 	w->nat_port = 20000;
 	world_up(w);
 	return w;
