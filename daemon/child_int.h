@@ -74,6 +74,7 @@ struct peer {
 	struct timer echo;
 	struct log log;
 	bool present; /* reload: stands in the new configuration */
+	struct servers *servers; /* it is one of several; NULL: alone */
 };
 
 struct child {
@@ -111,6 +112,7 @@ struct child {
 	struct memory memory; /* of the run before, while peers are made; then empty */
 	uint64_t memory_serial;
 	struct wans *wans; /* wans.c */
+	struct servers *servers; /* peers with several */
 	struct pool **pool; /* as cfg->pools; NULL: cannot be used */
 	size_t pool_count;
 	uint32_t tun_mtu;
@@ -215,6 +217,18 @@ void peer_networks(struct peer *p);
 void peers_free(struct child *c);
 void peers_save_soon(struct child *c);
 void peers_save_now(struct child *c);
+
+/* servers.c: peers with several servers, each a struct peer */
+/** servers_make() - As the configuration has them now; who carried goes on. 0, -ENOMEM. */
+int servers_make(struct child *c);
+/** servers_changed() - @p, which has ->servers, came up or went down; told from within a supervisor. */
+void servers_changed(struct peer *p);
+/** servers_active() - Who carries the traffic of @p's group, servers_head(): who has its name; NULL: @p is alone. */
+struct peer *servers_active(const struct peer *p);
+struct peer *servers_head(const struct peer *p);
+/** servers_next() - All of them in order of preference: pass NULL first; NULL at the end. */
+struct peer *servers_next(const struct peer *p, const struct peer *after);
+void servers_free(struct child *c);
 
 /* pools.c: addresses that we give to peers */
 /** pools_make() - Those of @cfg in place of the old ones; peers keep theirs where they can. */

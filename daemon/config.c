@@ -22,7 +22,7 @@ static void *list_of(const struct conf_section *s, const char *key, size_t size,
 	return e->count ? calloc(e->count, size) : NULL;
 }
 
-static int take_hosts(struct config_peer *p, const struct conf_section *s)
+int config_take_hosts(struct config_peer *p, const struct conf_section *s)
 {
 	const struct conf_entry *e = conf_get(s, "address");
 
@@ -53,7 +53,7 @@ static int take_assign(struct config_peer *p, const struct conf_section *s)
 	return p->assign || !e->count ? 0 : -ENOMEM;
 }
 
-static int take_public_keys(struct config_peer *p, const struct conf_section *s)
+int config_take_public_keys(struct config_peer *p, const struct conf_section *s)
 {
 	const struct conf_entry *e = conf_get(s, "public-key");
 
@@ -63,7 +63,7 @@ static int take_public_keys(struct config_peer *p, const struct conf_section *s)
 	return p->public_key || !e->count ? 0 : -ENOMEM;
 }
 
-static struct config_id take_id(const struct conf_section *s, const char *key)
+struct config_id config_take_id(const struct conf_section *s, const char *key)
 {
 	const struct conf_entry *e = conf_get(s, key);
 
@@ -296,10 +296,11 @@ static size_t first_of(const struct child_of *list, size_t count, const char *pe
 static int take_children(struct config *cfg, struct config_peer *p, const struct conf_section *peer,
 			 const struct child_of *list, size_t count)
 {
-	size_t at = first_of(list, count, p->name), n = 0;
+	const char *owner = p->of ? p->of->name : p->name;
+	size_t at = first_of(list, count, owner), n = 0;
 	int rc = 0;
 
-	while (at + n < count && !strcmp(list[at + n].peer, p->name))
+	while (at + n < count && !strcmp(list[at + n].peer, owner))
 		n++;
 	p->child = calloc(n ? n : 1, sizeof(*p->child));
 	if (!p->child)
@@ -308,6 +309,25 @@ static int take_children(struct config *cfg, struct config_peer *p, const struct
 	for (size_t i = 0; i < p->child_count && !rc; i++)
 		rc = take_child(cfg, p, n ? list[at + i].s : NULL, peer, &p->child[i]);
 	return rc;
+}
+
+void config_take_auth(const struct config *cfg, struct config_peer *p,
+		      const struct conf_section *proof, const struct conf_section *s)
+{
+	p->psk = conf_text(proof, "psk");
+	p->ca = conf_text(proof, "ca");
+	p->certificate = conf_text(s, "certificate");
+	p->private_key =
+	    conf_is_set(s, "private-key") ? conf_text(s, "private-key") : cfg->private_key;
+	p->auth = p->ca					    ? CONFIG_AUTH_CERT
+		  : p->psk && !conf_is_set(proof, "public-key") ? CONFIG_AUTH_PSK
+							    : CONFIG_AUTH_RAW;
+	p->local_auth =
+	    conf_is_set(s, "local-auth") ? (enum config_auth)conf_uint(s, "local-auth") : p->auth;
+	if (p->local_auth == CONFIG_AUTH_CERT && !p->certificate)
+		p->certificate = conf_text(conf_find(cfg->conf, "posternd", ""), "certificate");
+	if (p->local_auth == CONFIG_AUTH_PSK)
+		p->private_key = NULL;
 }
 
 /* Who writes none shares the default. */
@@ -333,27 +353,15 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	p->port = (uint16_t)conf_uint(s, "port");
 	p->interface = conf_text(s, "interface");
 	p->start = (enum config_start)conf_uint(s, "start");
-	p->remote_id = take_id(s, "identity");
+	p->remote_id = config_take_id(s, "identity");
 	p->local_id =
-	    conf_is_set(s, "local-identity") ? take_id(s, "local-identity") : cfg->identity;
-	p->psk = conf_text(s, "psk");
-	p->ca = conf_text(s, "ca");
-	p->certificate = conf_text(s, "certificate");
-	p->private_key =
-	    conf_is_set(s, "private-key") ? conf_text(s, "private-key") : cfg->private_key;
-	p->auth = p->ca					    ? CONFIG_AUTH_CERT
-		  : p->psk && !conf_is_set(s, "public-key") ? CONFIG_AUTH_PSK
-							    : CONFIG_AUTH_RAW;
-	p->local_auth =
-	    conf_is_set(s, "local-auth") ? (enum config_auth)conf_uint(s, "local-auth") : p->auth;
-	if (p->local_auth == CONFIG_AUTH_CERT && !p->certificate)
-		p->certificate = conf_text(conf_find(cfg->conf, "posternd", ""), "certificate");
-	if (p->local_auth == CONFIG_AUTH_PSK)
-		p->private_key = NULL;
+	    conf_is_set(s, "local-identity") ? config_take_id(s, "local-identity") : cfg->identity;
+	config_take_auth(cfg, p, s, s);
 	p->request_address = conf_is_set(s, "request-address")
 				 ? conf_bool(s, "request-address")
 				 : p->start != CONFIG_START_NO && !cfg->tunnel_address_count;
 	p->ike_lifetime_s = (uint32_t)(conf_uint(s, "ike-lifetime") / 1000);
+	p->servers_all = conf_uint(s, "servers") == 1;
 	p->childless = (enum config_childless)conf_uint(s, "childless");
 	p->retry_max_ms = conf_uint(s, "retry-max");
 	p->inactivity_ms = conf_uint(s, "inactivity");
@@ -362,7 +370,7 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	p->rate_in = conf_uint(s, conf_is_set(s, "rate-limit-in") ? "rate-limit-in" : "rate-limit");
 	p->rate_out = conf_uint(s, conf_is_set(s, "rate-limit-out") ? "rate-limit-out" : "rate-limit");
 	config_take_peer_ports(cfg, p, s);
-	if (take_hosts(p, s) || take_public_keys(p, s) || take_assign(p, s) ||
+	if (config_take_hosts(p, s) || config_take_public_keys(p, s) || take_assign(p, s) ||
 	    config_take_pool(cfg, p, s) ||
 	    take_prefixes(s, "networks", &p->networks, &p->network_count) ||
 	    take_prefixes(s, "from", &p->from, &p->from_count) ||
@@ -379,7 +387,7 @@ static int take_daemon(struct config *cfg, const struct conf_section *s)
 {
 	const struct conf_entry *e = conf_get(s, "tunnel-address");
 
-	cfg->identity = take_id(s, "identity");
+	cfg->identity = config_take_id(s, "identity");
 	cfg->private_key = conf_text(s, "private-key");
 	for (size_t i = 0; i < e->count && i < CONFIG_ADDRS_MAX; i++)
 		cfg->tunnel_address[cfg->tunnel_address_count++] = e->values[i].addr;
@@ -418,12 +426,42 @@ static int by_name(const void *x, const void *y)
 		      (*(struct config_peer *const *)y)->name);
 }
 
+/* Behind the peers, since the sections of those are gone through beside them. */
+static int take_servers(struct config *cfg, const struct child_of *children, size_t child_count)
+{
+	const struct conf_section *s = NULL;
+	size_t n = cfg->peer_count;
+	int rc = 0;
+
+	while (!rc && (s = conf_next(cfg->conf, "server", s))) {
+		const char *name = conf_text(s, "peer");
+		const struct config_peer *found = config_peer_find(cfg, name);
+		const struct conf_section *peer = conf_find(cfg->conf, "peer", name);
+		struct config_peer *of, *p = &cfg->peers[n];
+
+		if (!found) {
+			conf_error(cfg->conf, conf_line(s, "peer"),
+				   "peer = %s: there is no section [peer %s]", name, name);
+			continue;
+		}
+		of = &cfg->peers[found - cfg->peers];
+		of->server_count++;
+		cfg->by_name[n++] = p;
+		rc = take_peer(cfg, p, peer) || config_take_server(cfg, p, of, s, peer) ||
+		     take_children(cfg, p, peer, children, child_count);
+	}
+	cfg->peer_count = n;
+	if (n)
+		qsort(cfg->by_name, n, sizeof(*cfg->by_name), by_name);
+	return rc ? -ENOMEM : 0;
+}
+
 struct config *config_make(struct conf *c)
 {
 	struct config *cfg = calloc(1, sizeof(*cfg));
 	const struct conf_section *s = NULL;
 	struct child_of *children = NULL;
-	size_t n = 0, child_count = 0;
+	size_t n = 0, servers = 0, child_count = 0;
 
 	if (!c || !cfg) {
 		conf_free(c);
@@ -437,11 +475,13 @@ struct config *config_make(struct conf *c)
 		goto nomem;
 	while ((s = conf_next(c, "peer", s)))
 		n++;
-	cfg->peers = calloc(n + 1, sizeof(*cfg->peers));
+	while ((s = conf_next(c, "server", s)))
+		servers++;
+	cfg->peers = calloc(n + servers + 1, sizeof(*cfg->peers));
 	cfg->peer_count = cfg->peers ? n : 0;
 	children = child_sections(c, &child_count);
 	n = 0;
-	cfg->by_name = calloc(cfg->peer_count + 1, sizeof(*cfg->by_name));
+	cfg->by_name = calloc(cfg->peer_count + servers + 1, sizeof(*cfg->by_name));
 	if (!cfg->peers || !cfg->by_name || !children || take_own_ts(cfg) ||
 	    config_take_pools(cfg) || config_take_wans(cfg))
 		goto nomem;
@@ -452,9 +492,11 @@ struct config *config_make(struct conf *c)
 		if (take_peer(cfg, p, s) || take_children(cfg, p, s, children, child_count))
 			goto nomem;
 	}
-	free(children);
 	if (n)
 		qsort(cfg->by_name, n, sizeof(*cfg->by_name), by_name);
+	if (take_servers(cfg, children, child_count))
+		goto nomem;
+	free(children);
 	config_check(cfg);
 	if (!cfg->port && config_waits(cfg))
 		cfg->port = CONFIG_PORT_ESP;
@@ -500,6 +542,7 @@ void config_free(struct config *cfg)
 	for (size_t i = 0; i < cfg->peer_count; i++) {
 		struct config_peer *p = &cfg->peers[i];
 
+		free(p->own_name);
 		free(p->address);
 		free(p->public_key);
 		free(p->networks);

@@ -32,6 +32,7 @@
 #define CONFIG_LEAK_MAX	    4096 /* networks under leak = never, of all peers */
 #define CONFIG_CHILDREN_MAX 16	 /* [child] sections of one peer */
 #define CONFIG_TS_MAX	    32	 /* selectors on one side of a CHILD SA */
+#define CONFIG_SERVERS_MAX  8	 /* [server] sections of one peer */
 #define CONFIG_PORT_ESP	    4500 /* RFC 3948 */
 #define CONFIG_PORT_IKE	    500
 #define CONFIG_OUTER_PORTS_MAX 3 /* further ports, in each list */
@@ -121,6 +122,12 @@ struct config_peer {
 	    id; /* 1.., stable over reloads as long as the section's name is: config_adopt_ids() */
 	const char *name;
 	unsigned line;
+	/* One of several servers, name PEER/NAME: the peer of which it is, which is the first one itself. */
+	const struct config_peer *of; /* NULL: no section [server] */
+	const char *server;	      /* NAME */
+	char *own_name;
+	size_t server_count; /* further ones; 0: the one alone */
+	bool servers_all;    /* all are up, not only one of them */
 
 	struct config_host *address;
 	size_t address_count;
@@ -213,7 +220,7 @@ struct config {
 
 	struct config_pool *pools;
 	size_t pool_count;
-	struct config_peer *peers; /* in file order */
+	struct config_peer *peers; /* in file order, behind them those of [server] sections */
 	struct config_peer **by_name;
 	size_t peer_count;
 };

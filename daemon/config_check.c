@@ -193,7 +193,7 @@ static void check_owners(struct config *cfg)
 	size_t owned = 0, all = 0;
 
 	for (size_t i = 0; i < cfg->peer_count; i++)
-		if (cfg->peers[i].child->line != cfg->peers[i].line)
+		if (!cfg->peers[i].of && cfg->peers[i].child->line != cfg->peers[i].line)
 			owned += cfg->peers[i].child_count;
 	while ((s = conf_next(cfg->conf, "child", s)))
 		all++;
@@ -305,7 +305,7 @@ static void check_addresses(struct config *cfg)
 	for (s = NULL; (s = conf_next(cfg->conf, "pool", s));)
 		n += add_claims(list + n, s, "addresses", NULL);
 	s = NULL;
-	for (size_t i = 0; i < cfg->peer_count; i++) {
+	for (size_t i = 0; i < cfg->peer_count && !cfg->peers[i].of; i++) {
 		s = conf_next(cfg->conf, "peer", s);
 		n += add_claims(list + n, s, "networks", &cfg->peers[i]);
 		n += add_claims(list + n, s, "assign", &cfg->peers[i]);
@@ -382,7 +382,9 @@ static void check_identities(struct config *cfg)
 		if (strcmp(p->remote_id.text, q->remote_id.text) ||
 		    strcmp(p->local_id.text, q->local_id.text))
 			continue;
-		conf_error(cfg->conf, conf_line(conf_find(cfg->conf, "peer", q->name), "identity"),
+		conf_error(cfg->conf,
+			   q->of ? q->line
+				 : conf_line(conf_find(cfg->conf, "peer", q->name), "identity"),
 			   "identity = %s is that of peer %s too (line %u); each peer has its own",
 			   q->remote_id.text, p->name, p->line);
 	}
@@ -441,10 +443,12 @@ void config_check(struct config *cfg)
 	for (size_t i = 0; i < cfg->peer_count; i++) {
 		const struct config_peer *p = &cfg->peers[i];
 
-		s = conf_next(cfg->conf, "peer", s);
+		s = p->of ? conf_find(cfg->conf, "peer", p->of->name)
+			  : conf_next(cfg->conf, "peer", s);
 		check_auth(cfg, p, s);
 		check_call(cfg, p, s);
 		check_selectors(cfg, p);
+		config_check_server(cfg, p);
 		config_check_peer_pool(cfg, p, s);
 		config_check_peer_ways(cfg, p, s);
 		if (p->assign_count > CONFIG_ADDRS_MAX)

@@ -75,7 +75,8 @@ void config_files_check(struct config *cfg, const struct conf_files *files)
 		const struct config_peer *p = &cfg->peers[i];
 		struct view *v;
 
-		s = conf_next(cfg->conf, "peer", s);
+		s = p->of ? conf_find(cfg->conf, "peer", p->of->name)
+			  : conf_next(cfg->conf, "peer", s);
 		check_secret(cfg, s, "private-key", files);
 		check_secret(cfg, s, "psk", files);
 		v = view_new(p, files, KEY_NONE, NULL, NULL, why, sizeof(why));

@@ -21,6 +21,18 @@ bool config_ports_equal(const struct config_ports *a, const struct config_ports 
 void config_take_ports(struct config *cfg, const struct conf_section *s);
 void config_take_peer_ports(struct config *cfg, struct config_peer *p,
 			    const struct conf_section *s);
+/* config_server.c */
+/** config_take_server() - @p: as @of's section (@peer) made it; becomes what [server] @s makes of it. */
+int config_take_server(struct config *cfg, struct config_peer *p, const struct config_peer *of,
+		       const struct conf_section *s, const struct conf_section *peer);
+void config_check_server(struct config *cfg, const struct config_peer *p);
+/* config.c */
+struct config_id config_take_id(const struct conf_section *s, const char *key);
+int config_take_hosts(struct config_peer *p, const struct conf_section *s);
+int config_take_public_keys(struct config_peer *p, const struct conf_section *s);
+/** config_take_auth() - @proof: where its psk, ca or public-key stands; @s: its section, for our side. */
+void config_take_auth(const struct config *cfg, struct config_peer *p,
+		      const struct conf_section *proof, const struct conf_section *s);
 /* config_wan.c */
 int config_take_wans(struct config *cfg);
 void config_check_wans(struct config *cfg);

@@ -13,6 +13,7 @@
 #define ASSIGNED_DEFAULT "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fd00::/8"
 
 static const char *const io_words[] = { "auto", "io_uring", "epoll", NULL };
+static const char *const servers_words[] = { "standby", "all", NULL };
 static const char *const start_words[] = { "always", "on-demand", "no", NULL };
 /* In the order of enum config_auth. */
 static const char *const auth_words[] = { "psk", "key", "certificate", NULL };
@@ -251,6 +252,11 @@ static const struct conf_key peer_keys[] = {
 	  .type = CONF_STRING,
 	  .check = check_tun,
 	  .help = "network device by which alone packets leave for it; any that leads there" },
+	{ .name = "servers",
+	  .type = CONF_ENUM,
+	  .words = servers_words,
+	  .dflt = "standby",
+	  .help = "of several ([server] sections): one is up and the next takes over, or all are" },
 	{ .name = "start",
 	  .type = CONF_ENUM,
 	  .words = start_words,
@@ -395,6 +401,35 @@ static const struct conf_key peer_keys[] = {
 	  .help = "server name that a TLS connection to it asks for" },
 };
 
+static const struct conf_key server_keys[] = {
+	{ .name = "peer",
+	  .type = CONF_STRING,
+	  .flags = CONF_REQUIRED,
+	  .help = "behind which it stands: the NAME of a section [peer NAME], the first server" },
+	{ .name = "address",
+	  .type = CONF_HOST,
+	  .flags = CONF_LIST | CONF_REQUIRED,
+	  .help = "names or addresses at which to call it" },
+	{ .name = "port",
+	  .type = CONF_UINT,
+	  .min = 1,
+	  .max = 65535,
+	  .help = "UDP port at which it listens, if not that of the peer's section" },
+	{ .name = "identity", .type = CONF_IDENTITY, .flags = CONF_REQUIRED, .help = "who it is" },
+	{ .name = "public-key",
+	  .type = CONF_PATH,
+	  .flags = CONF_LIST | CONF_PUBLIC_FILE,
+	  .help = "its public key, if it proves itself otherwise than the peer's section says" },
+	{ .name = "psk",
+	  .type = CONF_PATH,
+	  .flags = CONF_SECRET_FILE,
+	  .help = "or the secret shared with it" },
+	{ .name = "ca",
+	  .type = CONF_PATH,
+	  .flags = CONF_PUBLIC_FILE,
+	  .help = "or the certification authorities that vouch for it" },
+};
+
 static const struct conf_key child_keys[] = {
 	{ .name = "peer",
 	  .type = CONF_STRING,
@@ -468,6 +503,8 @@ static const struct conf_kind kinds[] = {
 	  "The daemon itself." },
 	{ "peer", CONF_NAMED, CONF_STRING, peer_keys, CONF_COUNT(peer_keys),
 	  "One for each machine at the other end of a tunnel." },
+	{ "server", CONF_NAMED, CONF_STRING, server_keys, CONF_COUNT(server_keys),
+	  "One for each further server behind a peer." },
 	{ "child", CONF_NAMED, CONF_STRING, child_keys, CONF_COUNT(child_keys),
 	  "One for each CHILD SA with a peer that has several." },
 	{ "pool", CONF_NAMED, CONF_STRING, pool_keys, CONF_COUNT(pool_keys),

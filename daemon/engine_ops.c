@@ -148,7 +148,7 @@ static void op_where(void *arg, uint32_t id, const char *key, char *out, size_t 
 	const struct peer *known = child_peer(c, id); /* by number: strangers make us ask, thousands of times */
 	const struct config_peer *p = known ? known->cfg : NULL;
 	const struct conf_section *all = conf_find(conf, "posternd", ""),
-				  *own = p ? conf_find(conf, "peer", p->name) : NULL;
+				  *own = p ? conf_find(conf, "peer", p->of ? p->of->name : p->name) : NULL;
 
 	/* Its own line, else that of all, else where it could be written. */
 	if (own && has_key(own, key) && conf_is_set(own, key))

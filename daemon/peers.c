@@ -403,6 +403,8 @@ int peers_start(struct child *c)
 	if (pools_make(c, c->cfg))
 		return -ENOMEM;
 	pools_recall(c);
+	if (servers_make(c))
+		return -ENOMEM;
 	memory_free(&c->memory); /* from now on each peer has its own */
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		if (p->cfg->start == CONFIG_START_NO && p->sup.memory.endpoint.addr.family) {
@@ -477,6 +479,8 @@ void peers_reload(struct child *c, struct config *cfg)
 	}
 	path_mtu_reload(c);
 	wans_configure(c);
+	if (servers_make(c))
+		log_err(NULL, "out of memory: not all servers of peers are looked after");
 	ask_keys(c);
 	effects_apply(c);
 	config_free(old);
@@ -485,6 +489,7 @@ void peers_reload(struct child *c, struct config *cfg)
 
 void peers_free(struct child *c)
 {
+	servers_free(c);
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		timer_clear(loop_timers(c->loop), &p->tick);
 		timer_clear(loop_timers(c->loop), &p->mtu_timer);

@@ -230,7 +230,10 @@ static void s_changed(void *arg, uint32_t peer, bool up)
 		 up				 ? "up"
 		 : p->sup.ike && p->sup.asked_ms ? "down: it does not answer"
 						 : "down");
-	telling_send(c, telling_peer_event(p));
+	if (p->servers)
+		servers_changed(p);
+	else
+		telling_send(c, telling_peer_event(p));
 	lease_changed(p, up);
 }
 

@@ -79,11 +79,14 @@ static json_t *own_addresses(const struct child *c)
 
 json_t *telling_peer_event(const struct peer *p)
 {
-	bool up = sup_is_up(&p->sup, child_now(p->child));
+	const struct peer *head = servers_head(p), *active = servers_active(p);
+	bool up = sup_is_up(active ? &active->sup : &p->sup, child_now(p->child));
 
+	/* Several servers are one peer, who is what the one that carries says he is. */
+	p = head ? head : p;
 	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "event", "peer", "peer",
-			 p->cfg->name, "identity", p->cfg->remote_id.text, "state",
-			 up ? "up" : "down", "inner", inner_json(p), "dns", dns_json(p), "tun",
+			 p->cfg->name, "identity",
+			 (active ? active : p)->cfg->remote_id.text, "state", up ? "up" : "down", "inner", inner_json(p), "dns", dns_json(p), "tun",
 			 p->child->inv.tun_name);
 }
 
@@ -112,7 +115,8 @@ void telling_greet(struct control_server *s, struct control_ref ref, void *arg)
 
 	control_event_to(s, ref, telling_addresses(c, "hello"));
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));)
-		control_event_to(s, ref, telling_peer_event(p));
+		if (!p->cfg->of)
+			control_event_to(s, ref, telling_peer_event(p));
 	control_event_to(s, ref, json_pack("{s:s}", "event", "ready"));
 }
 
@@ -209,6 +213,23 @@ static json_t *rate_json(const struct peer *p, const struct dp_activity *a)
 			 (json_int_t)a->tx_limited_pkts);
 }
 
+/* Of the peer that has several servers; null for all others. */
+static json_t *servers_json(const struct peer *p)
+{
+	uint64_t now = child_now(p->child);
+	json_t *list;
+
+	if (!p->servers || p->cfg->of)
+		return json_null();
+	list = json_array();
+	for (struct peer *s = NULL; (s = servers_next(p, s));)
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:b}", "peer", s->cfg->name,
+						      "identity", s->cfg->remote_id.text, "state",
+						      sup_state(&s->sup, now), "active",
+						      s == servers_active(p)));
+	return list;
+}
+
 static json_t *peer_json(struct child *c, const struct peer *p)
 {
 	const struct supervisor *s = &p->sup;
@@ -237,6 +258,7 @@ static json_t *peer_json(struct child *c, const struct peer *p)
 	json_object_set_new(o, "mtu", path_mtu_json(p));
 	json_object_set_new(o, "rate_limit", rate_json(p, &a));
 	json_object_set_new(o, "keepalive", wans_keepalive_json(c, p));
+	json_object_set_new(o, "servers", servers_json(p));
 	add_attempts(p, o);
 	json_object_set_new(o, "transport", streams_peer_json(p));
 	json_object_set_new(o, "failure", s->failure ? json_string(s->failure) : json_null());

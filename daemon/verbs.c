@@ -37,6 +37,11 @@ static void admin(struct control_server *s, struct control_ref ref, const json_t
 	log_info(&p->log, "%s by the admin", up ? "up" : "down");
 	sup_admin(&p->sup, up, child_now(c));
 	peer_arm(p);
+	/* The name of a peer with several servers means all of them, that of a server it alone. */
+	for (struct peer *one = NULL; !p->cfg->of && (one = servers_next(p, one));) {
+		sup_admin(&one->sup, up, child_now(c));
+		peer_arm(one);
+	}
 	effects_apply(c);
 	control_reply(s, ref, NULL);
 }

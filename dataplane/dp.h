@@ -156,6 +156,12 @@ int dp_peer_set(struct dp *dp, uint32_t peer, const struct dp_path *path, bool l
  * Replaces the former list; copied; @count <= DP_NETWORKS_MAX. The peer must be known.
  */
 int dp_peer_networks(struct dp *dp, uint32_t peer, const struct prefix *nets, size_t count);
+/**
+ * dp_peer_passive() - While @on no inner packet is sent to it, its networks and selectors count for nothing:
+ * another peer with the same ones stands for it. Its SAs stay, what comes on them is taken, dummies
+ * are sent. 0, -ENOENT, -ENOMEM (then some of its selectors are not found).
+ */
+int dp_peer_passive(struct dp *dp, uint32_t id, bool on);
 /** dp_peer_remove() - With all its SAs and networks. Unknown: nothing happens. */
 void dp_peer_remove(struct dp *dp, uint32_t peer);
 

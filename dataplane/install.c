@@ -141,7 +141,7 @@ int dp_peer_set(struct dp *dp, uint32_t id, const struct dp_path *path, bool lim
 
 static void drop_networks(struct dp *dp, struct peer *p)
 {
-	for (size_t i = 0; i < p->net_count; i++)
+	for (size_t i = 0; i < p->net_count && !p->passive; i++)
 		spd_del_trap(&dp->spd, &dp->rcu, p, &p->nets[i]);
 	free(p->nets);
 	p->nets = NULL;
@@ -167,10 +167,34 @@ int dp_peer_networks(struct dp *dp, uint32_t id, const struct prefix *nets, size
 		return -ENOMEM;
 	for (; p->net_count < count && !rc; p->net_count++) {
 		p->nets[p->net_count] = nets[p->net_count];
-		rc = spd_add_trap(&dp->spd, &dp->rcu, p, &nets[p->net_count]);
+		rc = p->passive ? 0 : spd_add_trap(&dp->spd, &dp->rcu, p, &nets[p->net_count]);
 	}
 	if (rc)
 		drop_networks(dp, p);
+	install_reap(dp);
+	return rc;
+}
+
+int dp_peer_passive(struct dp *dp, uint32_t id, bool on)
+{
+	struct peer *p = get_peer(dp, id);
+	int rc = 0;
+
+	if (!p || p->passive == on)
+		return p ? 0 : -ENOENT;
+	p->passive = on;
+	for (size_t i = 0; i < p->net_count; i++) {
+		if (on)
+			spd_del_trap(&dp->spd, &dp->rcu, p, &p->nets[i]);
+		else if (spd_add_trap(&dp->spd, &dp->rcu, p, &p->nets[i]))
+			rc = -ENOMEM;
+	}
+	for (struct sa_out *sa = p->outs; sa; sa = sa->next) {
+		if (on)
+			spd_del_sa(&dp->spd, &dp->rcu, sa);
+		else if (spd_add_sa(&dp->spd, &dp->rcu, sa))
+			rc = -ENOMEM;
+	}
 	install_reap(dp);
 	return rc;
 }
@@ -399,7 +423,7 @@ int dp_sa_install_out(struct dp *dp, const struct dp_sa *d)
 	rc = sa_out_new(d, p, &sa);
 	if (rc)
 		return rc;
-	rc = spd_add_sa(&dp->spd, &dp->rcu, sa);
+	rc = p->passive ? 0 : spd_add_sa(&dp->spd, &dp->rcu, sa);
 	if (rc) {
 		/* Some worker may have seen it for a moment. */
 		rcu_retire(&dp->rcu, &sa->rcu, sa_out_free);
@@ -439,7 +463,8 @@ void dp_sa_remove_out(struct dp *dp, uint32_t peer, uint32_t spi)
 	sa = *at;
 	*at = sa->next;
 	settle_newest_out(p);
-	spd_del_sa(&dp->spd, &dp->rcu, sa);
+	if (!p->passive)
+		spd_del_sa(&dp->spd, &dp->rcu, sa);
 	rcu_retire(&dp->rcu, &sa->rcu, sa_out_free);
 	install_reap(dp);
 }

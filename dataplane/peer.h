@@ -39,6 +39,7 @@ struct peer {
 	struct rcu_node rcu;
 	uint32_t id;
 	uint8_t owner; /* the worker that sends for it */
+	bool passive;  /* another one stands for it: nothing is looked up to it; control thread */
 	_Atomic(struct ep *) ep;
 	_Atomic(struct sa_out *) out; /* the newest outbound SA: dummies go by it */
 	_Atomic uint64_t acquire_ms;  /* last DP_EV_ACQUIRE */

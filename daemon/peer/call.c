@@ -6,7 +6,7 @@
 
 bool call_wanted(const struct supervisor *s, uint64_t now_ms)
 {
-	if (s->admin_down || s->cfg.start == SUP_WAIT)
+	if (s->admin_down || s->standby || s->cfg.start == SUP_WAIT)
 		return false;
 	if (s->ike)
 		return s->asked_ms &&

@@ -26,7 +26,8 @@ bool liveness_due(const struct supervisor *s, const struct sup_activity *a, uint
 	    older(s->reply_ms, now_ms, SUP_DUMB_PACE_MS))
 		return true;
 	/* (1) Data, not keepalives, has left since the last proof, and the proof is old: both sides. */
-	if (a->tx_data_ms > s->reply_ms && older(s->reply_ms, now_ms, SUP_DATA_ASK_MS))
+	bound = s->eager ? SUP_EAGER_ASK_MS : SUP_DATA_ASK_MS;
+	if (a->tx_data_ms > s->reply_ms && older(s->reply_ms, now_ms, bound))
 		return true;
 	/* (2) The start side asks by time, more often where no authenticated dummy can be sent. */
 	if (s->cfg.start != SUP_WAIT) {

@@ -85,6 +85,20 @@ void sup_clear(struct supervisor *s)
 	transport_clear(s);
 }
 
+void sup_standby(struct supervisor *s, bool on, uint64_t now_ms)
+{
+	if (s->standby == on)
+		return;
+	s->standby = on;
+	if (on) {
+		call_stop(s, true);
+		if (s->ike)
+			ops(s)->close(s->env->arg, s->ike);
+	}
+	s->next_call_ms = now_ms;
+	s->due_ms = now_ms;
+}
+
 void sup_admin(struct supervisor *s, bool up, uint64_t now_ms)
 {
 	s->admin_down = !up;
@@ -127,6 +141,8 @@ const char *sup_state(const struct supervisor *s, uint64_t now_ms)
 		return "up";
 	if (s->admin_down)
 		return "off";
+	if (s->standby)
+		return "standby";
 	if (s->ike && !s->held)
 		return s->child || silent(s, now_ms) ? "silent" : "childless";
 	if (s->ike)
@@ -380,7 +396,7 @@ static void on_up(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 	remember_endpoint(s);
 	memset(&s->route, 0, sizeof(s->route));
 	(void)ops(s)->route(s->env->arg, s->cfg.peer, &s->where.path.remote.addr);
-	if (s->admin_down)
+	if (s->admin_down || s->standby)
 		ops(s)->close(s->env->arg, s->ike);
 	else if (s->postern && s->cfg.start != SUP_WAIT)
 		ops(s)->dummy(s->env->arg, s->cfg.peer); /* the responder may send from now on */

@@ -47,6 +47,7 @@
 #define SUP_BUSY_SAMPLE_MS 500	 /* how often activity is looked at while data leaves */
 #define SUP_RENAME_MS	   2000	 /* a request unanswered for so long: do its names say something else? */
 #define SUP_RENAME_PACE_MS 5000
+#define SUP_EAGER_ASK_MS   2000	 /* the same where another server could take over */
 #define SUP_START_ASK_MS   30000 /* start side: t_reply older (or 2 keepalives): ask */
 #define SUP_FOREIGN_ASK_MS 20000 /* the same towards a peer that is no Postern */
 #define SUP_WAIT_ASK_MS	   60000 /* waiting side, idle peer: at least */
@@ -223,6 +224,8 @@ struct supervisor {
 	const struct sup_env *env;
 	struct sup_config cfg;
 	bool admin_down;
+	bool standby; /* another server of the same peer serves: closed, not called */
+	bool eager;   /* and one could: silence is to be noticed soon */
 	bool wanted; /* on-demand: a packet asked for it */
 
 	/* the live IKE SA */
@@ -285,6 +288,8 @@ void sup_update(struct supervisor *s, const struct sup_config *cfg, uint64_t now
 void sup_remove(struct supervisor *s);
 /** sup_clear() - Only frees: the engine is gone already. */
 void sup_clear(struct supervisor *s);
+/** sup_standby() - One of several servers that is not needed (@on), or is again. */
+void sup_standby(struct supervisor *s, bool on, uint64_t now_ms);
 /** sup_admin() - `postern up` and `down`. */
 void sup_admin(struct supervisor *s, bool up, uint64_t now_ms);
 /**

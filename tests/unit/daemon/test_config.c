@@ -90,6 +90,46 @@ static void the_examples_are_true(void **state)
 	config_free(vps);
 }
 
+static void a_server_is_its_peer_but_for_what_it_says(void **state)
+{
+	struct config *cfg = config_load(CONF_DIR "/home-two-servers.conf");
+	const struct config_peer *first, *second;
+
+	(void)state;
+	if (!conf_ok(cfg->conf))
+		fail_msg("%s", cfg->conf->errors);
+	assert_int_equal(cfg->peer_count, 2);
+	first = config_peer_find(cfg, "vps");
+	second = config_peer_find(cfg, "vps/second");
+	assert_int_equal(first->server_count, 1);
+	assert_false(first->servers_all);
+	assert_null(first->of);
+	assert_ptr_equal(second->of, first);
+	assert_int_equal(second->server_count, 0);
+	assert_string_equal(second->address[0].name, "vps2.example.net");
+	assert_string_equal(second->remote_id.text, "vps2.example.net");
+	assert_non_null(strstr(second->public_key[0], "keys/vps2.pub"));
+	assert_int_equal(second->start, CONFIG_START_ALWAYS);
+	assert_int_equal(second->network_count, 2);
+	assert_int_equal(second->child->remote_ts_count, 2);
+	assert_int_equal(second->port, 4500);
+	assert_string_equal(second->private_key, first->private_key);
+	config_free(cfg);
+}
+
+static void a_server_that_cannot_be_is_refused(void **state)
+{
+	(void)state;
+	bad(VPS HOME "[server b]\npeer = hose\naddress = 192.0.2.9\nidentity = b.example.net\n",
+	    "12: peer = hose: there is no section [peer hose]");
+	bad(VPS HOME "[server b]\npeer = home\naddress = 192.0.2.9\nidentity = b.example.net\n",
+	    "11: [server b]: only a peer that we call has several servers; [peer home] needs "
+	    "start = always");
+	bad(VPS HOME "[server b]\npeer = home\naddress = 192.0.2.9\n",
+	    "11: [server b] lacks key \"identity\"; allowed: a domain name, user@domain or an "
+	    "address");
+}
+
 static void the_example_by_port_is_true(void **state)
 {
 	struct config *cfg = config_load(CONF_DIR "/home-by-port.conf");
@@ -742,6 +782,8 @@ int main(void)
 		cmocka_unit_test(the_examples_are_true),
 		cmocka_unit_test(the_example_by_port_is_true),
 		cmocka_unit_test(the_example_for_openwrt_is_true),
+		cmocka_unit_test(a_server_is_its_peer_but_for_what_it_says),
+		cmocka_unit_test(a_server_that_cannot_be_is_refused),
 		cmocka_unit_test(the_example_with_a_pool_is_true),
 		cmocka_unit_test(a_peer_takes_what_its_pool_has),
 		cmocka_unit_test(a_pool_that_cannot_be_is_refused),
