@@ -75,6 +75,7 @@ struct peer {
 	struct log log;
 	bool present; /* reload: stands in the new configuration */
 	struct servers *servers; /* it is one of several; NULL: alone */
+	uint64_t drained_ms;	 /* since when it sends us away, to another of them; 0: it does not */
 };
 
 struct child {
@@ -113,6 +114,10 @@ struct child {
 	uint64_t memory_serial;
 	struct wans *wans; /* wans.c */
 	struct servers *servers; /* peers with several */
+	bool drain;		 /* nobody is taken in; see drain.c */
+	uint32_t drain_next;	 /* peer to be told next */
+	uint64_t drain_told;
+	struct timer drain_timer;
 	struct pool **pool; /* as cfg->pools; NULL: cannot be used */
 	size_t pool_count;
 	uint32_t tun_mtu;
@@ -229,6 +234,14 @@ struct peer *servers_head(const struct peer *p);
 /** servers_next() - All of them in order of preference: pass NULL first; NULL at the end. */
 struct peer *servers_next(const struct peer *p, const struct peer *after);
 void servers_free(struct child *c);
+/** servers_drained() - @p, which has ->servers, sends us away. */
+void servers_drained(struct peer *p);
+
+/* drain.c */
+void drain_set(struct child *c, bool on);
+/** drain_reload() - redirect-to may be another. */
+void drain_reload(struct child *c);
+json_t *drain_json(const struct child *c);
 
 /* pools.c: addresses that we give to peers */
 /** pools_make() - Those of @cfg in place of the old ones; peers keep theirs where they can. */

@@ -361,6 +361,7 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 				 ? conf_bool(s, "request-address")
 				 : p->start != CONFIG_START_NO && !cfg->tunnel_address_count;
 	p->ike_lifetime_s = (uint32_t)(conf_uint(s, "ike-lifetime") / 1000);
+	p->redirect_follow = p->start != CONFIG_START_NO && conf_uint(s, "redirect") == 0;
 	p->servers_all = conf_uint(s, "servers") == 1;
 	p->childless = (enum config_childless)conf_uint(s, "childless");
 	p->retry_max_ms = conf_uint(s, "retry-max");
@@ -403,6 +404,9 @@ static int take_daemon(struct config *cfg, const struct conf_section *s)
 	cfg->io = (enum config_io)conf_uint(s, "io");
 	cfg->metrics = conf_text(s, "metrics");
 	cfg->hook = conf_text(s, "hook");
+	e = conf_get(s, "redirect-to");
+	if (e->count)
+		cfg->redirect_to = (struct config_host){ e->values[0].text, e->values[0].addr };
 	cfg->firewall = conf_uint(s, "firewall") == 0;
 	e = conf_get(s, "name-users");
 	for (size_t i = 0; i < e->count && i < CONFIG_NAME_USERS_MAX; i++)
@@ -767,6 +771,7 @@ unsigned config_peer_diff(const struct config_peer *a, const struct config_peer 
 	    !same_text(a->private_key, b->private_key) ||
 	    !same_text(a->certificate, b->certificate) || !same_text(a->ca, b->ca) ||
 	    a->request_address != b->request_address || a->childless != b->childless ||
+	    a->redirect_follow != b->redirect_follow ||
 	    a->ike_lifetime_s != b->ike_lifetime_s ||
 	    !proposals_equal(a->ike_proposals, b->ike_proposals) ||
 	    !proposals_equal(a->esp_proposals, b->esp_proposals) ||

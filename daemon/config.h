@@ -158,6 +158,7 @@ struct config_peer {
 	struct addr *own_dns;
 	struct prefix *accept_assigned; /* in which what it gives us must lie; may be shared */
 	size_t accept_assigned_count;
+	bool redirect_follow; /* it may send us to another address */
 	bool request_address; /* ask it for addresses by CP */
 	struct prefix *from;  /* waiting side: from where it may come; none: from anywhere */
 	size_t from_count;
@@ -207,6 +208,7 @@ struct config {
 	bool firewall; /* open our ports in the machine's own firewall */
 	uint16_t tunnel_ports[CONFIG_PORTS_MAX]; /* TCP, let in from the tunnel by it */
 	size_t tunnel_port_count;
+	struct config_host redirect_to; /* where callers are sent while we drain; name NULL: nowhere */
 	const char *hook; /* program that is told of tunnels with addresses of theirs; NULL: none */
 
 	const struct proposals *ike_proposals, *esp_proposals; /* NULL: what this CPU does best */

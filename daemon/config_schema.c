@@ -13,6 +13,7 @@
 #define ASSIGNED_DEFAULT "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fd00::/8"
 
 static const char *const io_words[] = { "auto", "io_uring", "epoll", NULL };
+static const char *const redirect_words[] = { "follow", "ignore", NULL };
 static const char *const servers_words[] = { "standby", "all", NULL };
 static const char *const start_words[] = { "always", "on-demand", "no", NULL };
 /* In the order of enum config_auth. */
@@ -207,6 +208,9 @@ static const struct conf_key posternd_keys[] = {
 	  .type = CONF_STRING,
 	  .check = check_hook,
 	  .help = "program that is told the name servers and addresses that a peer gives us" },
+	{ .name = "redirect-to",
+	  .type = CONF_HOST,
+	  .help = "where postern drain sends those who call us" },
 	{ .name = "run-dir",
 	  .type = CONF_PATH,
 	  .dflt = "/run/postern",
@@ -252,6 +256,11 @@ static const struct conf_key peer_keys[] = {
 	  .type = CONF_STRING,
 	  .check = check_tun,
 	  .help = "network device by which alone packets leave for it; any that leads there" },
+	{ .name = "redirect",
+	  .type = CONF_ENUM,
+	  .words = redirect_words,
+	  .dflt = "follow",
+	  .help = "where it sends us to another address (RFC 5685)" },
 	{ .name = "servers",
 	  .type = CONF_ENUM,
 	  .words = servers_words,

@@ -125,6 +125,14 @@ static void log_up(struct peer *p, const struct fx *fx)
 		 fx->up.nat_remote ? ", NAT on its side" : "");
 }
 
+static void log_redirect(struct peer *p, const struct fx *fx)
+{
+	const struct engine_gateway *to = &fx->redirect.to;
+	char text[ADDR_STR_MAX];
+
+	log_info(&p->log, "sent elsewhere: %s", to->addr.family ? addr_str(&to->addr, text) : to->name);
+}
+
 static void tell_rekey(struct peer *p, const char *what)
 {
 	telling_send(p->child, json_pack("{s:s, s:s, s:s}", "event", "rekey", "peer", p->cfg->name,
@@ -162,6 +170,8 @@ static uint32_t peer_of(const struct fx *fx)
 		return fx->unanswered.peer;
 	case FX_FAILED:
 		return fx->failed.peer;
+	case FX_REDIRECT:
+		return fx->redirect.peer;
 	case FX_PRIVATE:
 		return fx->private_notify.peer;
 	default:
@@ -228,6 +238,13 @@ static void do_one(struct child *c, struct fx *fx)
 	case FX_ADDRESSES:
 		if (p)
 			lease_take(p, fx);
+		return;
+	case FX_REDIRECT:
+		if (p)
+			log_redirect(p, fx);
+		if (!p || !p->servers)
+			break;
+		servers_drained(p); /* it has a better place for us than any gateway says */
 		return;
 	default:
 		break;

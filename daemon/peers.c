@@ -479,6 +479,7 @@ void peers_reload(struct child *c, struct config *cfg)
 	}
 	path_mtu_reload(c);
 	wans_configure(c);
+	drain_reload(c);
 	if (servers_make(c))
 		log_err(NULL, "out of memory: not all servers of peers are looked after");
 	ask_keys(c);

@@ -10,6 +10,8 @@
 #include "child_int.h"
 #include "group.h"
 
+#define DRAINED_MS 300000
+
 struct servers {
 	struct child *child;
 	struct servers *next;
@@ -24,9 +26,15 @@ static struct peer *member(const struct servers *g, size_t i)
 	return child_peer(g->child, g->member[i]);
 }
 
+/* One that sends us away is left alone for a while, then tried again. */
+static bool drained(const struct peer *p, uint64_t now_ms)
+{
+	return p->drained_ms && now_ms - p->drained_ms < DRAINED_MS;
+}
+
 static enum group_state state_of(const struct peer *p, uint64_t now_ms)
 {
-	if (!p || !sup_is_up(&p->sup, now_ms))
+	if (!p || !sup_is_up(&p->sup, now_ms) || drained(p, now_ms))
 		return GROUP_DOWN;
 	return p->sup.asked_ms && now_ms - p->sup.asked_ms >= GROUP_SHAKY_MS ? GROUP_SHAKY
 									     : GROUP_UP;
@@ -76,10 +84,14 @@ static void step(struct servers *g, uint64_t now_ms)
 	}
 	for (size_t i = 0; i < g->rule.count; i++) {
 		struct peer *p = member(g, i);
+		bool want = g->rule.want[i];
 
-		if (!p || p->sup.standby == !g->rule.want[i])
+		/* It carries until another does. */
+		if (p && i != g->rule.active && drained(p, now_ms))
+			want = false;
+		if (!p || p->sup.standby == !want)
 			continue;
-		sup_standby(&p->sup, !g->rule.want[i], now_ms);
+		sup_standby(&p->sup, !want, now_ms);
 		peer_arm(p);
 	}
 	tell(g);
@@ -100,6 +112,14 @@ void servers_changed(struct peer *p)
 
 	/* Not from within: a supervisor is at work. */
 	(void)timer_set(loop_timers(g->child->loop), &g->timer, child_now(g->child));
+}
+
+void servers_drained(struct peer *p)
+{
+	if (!drained(p, child_now(p->child)))
+		log_info(&p->log, "sends us away: another server of the same peer is to carry");
+	p->drained_ms = child_now(p->child);
+	servers_changed(p);
 }
 
 static void servers_clear(struct child *c)

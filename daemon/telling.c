@@ -333,6 +333,7 @@ json_t *telling_status(struct child *c, bool counters)
 		      (int)c->tun_mtu, "addresses", own_addresses(c), "port",
 		      (int)c->inv.outer[0].port, "dataplane", dataplane_json(c), "peers", peers);
 	json_object_set_new(o, "tcp", streams_json(c));
+	json_object_set_new(o, "drain", drain_json(c));
 	if (c->refused) {
 		json_object_set_new(o, "refused", json_string(c->refused));
 		json_object_set_new(o, "refused_age_s", age_json(c->refused_ms, child_now(c)));

@@ -88,6 +88,15 @@ static void do_rekey(struct control_server *s, struct control_ref ref, const jso
 		control_reply(s, ref, json_pack("{s:i}", "count", count));
 }
 
+static void do_drain(struct control_server *s, struct control_ref ref, const json_t *args,
+		     void *arg)
+{
+	struct child *c = arg;
+
+	drain_set(c, !json_is_true(json_object_get(args, "off")));
+	control_reply(s, ref, drain_json(c));
+}
+
 struct reload_request {
 	struct child *child;
 	struct control_ref ref;
@@ -128,6 +137,7 @@ const struct control_verb child_verbs[] = {
 	{ "up", CONTROL_CHANGE, do_up, "call a peer, or let it call, after down" },
 	{ "down", CONTROL_CHANGE, do_down, "close what there is with a peer and stay down" },
 	{ "rekey", CONTROL_CHANGE, do_rekey, "make new keys with a peer now" },
+	{ "drain", CONTROL_CHANGE, do_drain, "take nobody in any more, and send callers elsewhere" },
 	{ "reload", CONTROL_CHANGE, do_reload, "read the configuration again" },
 	{ NULL, 0, NULL, NULL },
 };

@@ -214,6 +214,7 @@ struct view *view_new(const struct config_peer *p, const struct conf_files *file
 	v->peer.dns_count = p->dns_count;
 	v->peer.retry_max_ms = p->retry_max_ms;
 	v->peer.lifetime = (struct engine_lifetime){ p->ike_lifetime_s };
+	v->peer.redirect = p->redirect_follow;
 	v->peer.childless = childless_of(p->childless);
 	v->peer.from = p->from;
 	v->peer.from_count = p->from_count;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* up, down, rekey, reload: one question, one answer. */
+/* up, down, rekey, drain, reload: one question, one answer. */
 #include <stdio.h>
 #include <string.h>
 
@@ -51,6 +51,18 @@ int cli_rekey(struct cli *cli, int argc, char **argv)
 		return cli_usage(cli, "unexpected \"%s\"", argv[at + 1]);
 	return ask(cli, "rekey", json_pack("{s:s, s:b}", "peer", argv[at], "ike", ike),
 		   "new keys are being made", argv[at]);
+}
+
+int cli_drain(struct cli *cli, int argc, char **argv)
+{
+	bool off = argc > 1 && !strcmp(argv[1], "--off");
+
+	if (argc > 1 + off)
+		return cli_usage(cli, "unexpected \"%s\"", argv[1 + off]);
+	return ask(cli, "drain", json_pack("{s:b}", "off", off),
+		   off ? "callers are taken in again"
+		       : "nobody is taken in; \"postern status\" shows who is left",
+		   "");
 }
 
 int cli_reload(struct cli *cli, int argc, char **argv)

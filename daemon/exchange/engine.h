@@ -145,6 +145,12 @@ struct engine_config {
 
 /* ---- effects ---- */
 
+/* Where a gateway sends its clients (RFC 5685): an address, or with family 0 a name. */
+struct engine_gateway {
+	struct addr addr;
+	char name[256];
+};
+
 enum fx_kind {
 	FX_SEND = 1,	     /* .send: one datagram */
 	FX_AUTH,	     /* .auth: sign or MAC, answered by engine_on_auth_result() */
@@ -166,6 +172,7 @@ enum fx_kind {
 	FX_PEER_ADDRESSES, /* .peer_addresses: where else the peer says that it can be reached */
 	FX_UNANSWERED, /* .unanswered: a request was retransmitted once more */
 	FX_FAILED,     /* .failed: a negotiation failed, explained */
+	FX_REDIRECT, /* .redirect: the peer sends us elsewhere; unless .ike is up, unauthenticated */
 	FX_PRIVATE, /* .private_notify: a Postern notify in an authenticated INFORMATIONAL request */
 };
 
@@ -282,6 +289,10 @@ struct fx {
 			enum engine_update result; /* FX_UPDATED */
 			uint16_t notify; /* FX_UPDATED, REFUSED: the peer's word */
 		} update;
+		struct {
+			uint32_t peer, ike;
+			struct engine_gateway to;
+		} redirect;
 		struct {
 			uint32_t peer, ike;
 			struct addr addr[ENGINE_ADDRS_MAX];
@@ -439,6 +450,17 @@ int engine_probe(struct engine *e, uint64_t now_ms, uint32_t ike, const struct e
 /** engine_private() - Queue an INFORMATIONAL with one private notify; @type 40960..65535. */
 int engine_private(struct engine *e, uint64_t now_ms, uint32_t ike, uint16_t type,
 		   const uint8_t *bytes, size_t len, struct fx_list *fx);
+/**
+ * engine_drain() - While @on no IKE_SA_INIT of others gets keys: who says that it can be sent elsewhere is sent
+ * to @to (NULL: nowhere), all others get no answer.
+ */
+void engine_drain(struct engine *e, bool on, const struct engine_gateway *to);
+/**
+ * engine_redirect() - Send a peer that called us, and said that it can be sent, to @to; the IKE SA stays
+ * until the peer deletes it. Returns how many of its IKE SAs were told.
+ */
+unsigned engine_redirect(struct engine *e, uint64_t now_ms, uint32_t peer,
+			 const struct engine_gateway *to, struct fx_list *fx);
 /**
  * engine_acquire() - A packet from @from to @to found no CHILD SA: what is configured for it and missing
  * is asked for now, whatever the role, but not more than once a second.

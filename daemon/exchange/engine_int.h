@@ -55,6 +55,7 @@ struct peer_entry {
 	struct log log;
 	struct addr v4, v6; /* that the peer gave us last; family 0: none */
 	struct addr lease[2]; /* IPv4, IPv6: from its pool, that we gave it; family 0: none */
+	struct addr redirected_from; /* who sent us where we call now; family 0: nobody */
 	bool introduced;    /* an IKE_AUTH of ours succeeded: no INITIAL_CONTACT any more */
 	uint64_t alive_ms;  /* last authenticated answer on any of its SAs, or first call */
 	uint64_t spi_told_ms; /* when it was last told INVALID_SPI; 0: never */
@@ -82,6 +83,8 @@ struct engine {
 	struct welcome *welcome;
 	size_t welcome_count;
 	bool welcome_ready;	  /* false: the peers have changed since */
+	bool drain;		  /* nobody is taken in any more, and is sent there */
+	struct engine_gateway drain_to;
 	bool childless;		  /* one of those who may call may do so without a CHILD SA */
 	struct hash_table half_by_spi, half_by_init;
 	struct half_open *half_first, **half_last;
@@ -586,6 +589,18 @@ bool unique_ask(struct engine *e, struct ike_sa *sa, const struct ike_msg *m);
 void unique_heard(struct engine *e, struct ike_sa *o);
 /** unique_lost() - Somebody says that @o's far end knows it no more: newcomers go on. */
 void unique_lost(struct engine *e, struct ike_sa *o);
+
+/* redirect.c */
+/** redirect_offer() - In IKE_SA_INIT of ours: may the peer send us elsewhere. */
+void redirect_offer(const struct ike_sa *call, struct ike_build *b);
+/** redirect_instead() - An answer to IKE_SA_INIT without keys: does it send us elsewhere? */
+bool redirect_instead(struct engine *e, struct ike_sa *call, const struct ike_msg *m);
+/** redirect_heard() - The same in an authentic message. */
+void redirect_heard(struct engine *e, struct ike_sa *sa, const struct ike_msg *m);
+/** redirect_supported() - Does the IKE_SA_INIT say that its sender can be sent elsewhere? */
+bool redirect_supported(const struct ike_msg *m);
+/** redirect_away() - Nobody is taken in: true, the request is dealt with. */
+bool redirect_away(struct engine *e, const struct ike_msg *m, const struct engine_path *path);
 
 /* mobike.c */
 enum mobike_cookie2 { MOBIKE_NOT_ASKED, MOBIKE_ABSENT, MOBIKE_WRONG, MOBIKE_SAME };

@@ -132,6 +132,7 @@ struct engine_peer {
 	uint64_t retry_max_ms; /* see retransmit.h; 0: as usual */
 	struct engine_lifetime lifetime;
 	enum engine_childless childless;
+	bool redirect; /* may it send us to another address (RFC 5685) */
 	const struct prefix *from; /* waiting side: accept only from here; none: from anywhere */
 	size_t from_count;
 	bool accept; /* may this peer be the initiator (false: we only call) */

@@ -53,6 +53,7 @@ static void come_up(struct engine *e, struct ike_sa *sa, bool child)
 	sa->was_up = true;
 	sa->confirmed = true;
 	sa->peer->introduced = true;
+	memset(&sa->peer->redirected_from, 0, sizeof(sa->peer->redirected_from));
 	sa->peer->alive_ms = e->now_ms;
 	sa->since_ms = e->now_ms;
 	sa->series_since_ms = e->now_ms;
@@ -299,6 +300,7 @@ static void finish_i(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 	child = first_child(e, sa, m, a);
 	come_up(e, sa, child);
 	mobike_others(e, sa, m);
+	redirect_heard(e, sa, m);
 	auth_over(sa);
 	if (child)
 		child_announce(e, sa->children);

@@ -65,6 +65,7 @@ static int call_send(struct engine *e, struct ike_sa *sa)
 	pld_nonce_add(&b, nonce_span(&c->ni));
 	nat_add_initiator(e, &b, sa->spi_i, 0, &sa->path);
 	common_notifies(&b, true);
+	redirect_offer(sa, &b);
 	err = ike_build_end(&b, &len);
 	if (!err)
 		err = datagrams_add(&fresh, e->build, len);
@@ -432,6 +433,8 @@ void ike_sa_init_response(struct engine *e, struct ike_sa *call, struct ike_msg 
 		used = answer_to_cookie(e, call, n);
 	} else if ((n = ike_msg_notify(m, INVALID_KE_PAYLOAD))) {
 		used = answer_to_group(e, call, n);
+	} else if (redirect_instead(e, call, m)) {
+		used = true;
 	} else if ((n = ike_msg_error(m))) {
 		used = note_refusal(e, call, n->type);
 	}
@@ -551,7 +554,7 @@ void ike_sa_init_request(struct engine *e, struct ike_msg *m, const struct engin
 		stranger_log(e, path, "IKE_SA_INIT from an address that no peer's `from` allows");
 		return;
 	}
-	if (!admit_init(e, m, path, &cookie))
+	if (!admit_init(e, m, path, &cookie) || redirect_away(e, m, path))
 		return;
 	offer = calloc(1, sizeof(*offer));
 	if (!offer)

@@ -184,6 +184,7 @@ void informational_request(struct engine *e, struct ike_sa *sa, struct ike_msg *
 		mobike_move(e, sa, path, m->raw.len);
 	mobike_others(e, sa, m);
 	private_notifies(e, sa, m, path);
+	redirect_heard(e, sa, m);
 	invalid_spi_heard(e, sa, m);
 	if (!ike)
 		return;

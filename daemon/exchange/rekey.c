@@ -98,6 +98,7 @@ static int successor_make(struct engine *e, struct ike_sa *old, uint64_t spi_i, 
 	sa->frag = old->frag;
 	sa->frag_max = old->frag_max;
 	sa->postern = old->postern;
+	sa->redirects = old->redirects;
 	sa->mobike = old->mobike;
 	sa->mid_sync = old->mid_sync;
 	sa->nat_local = old->nat_local;

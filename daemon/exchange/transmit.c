@@ -413,7 +413,7 @@ void answer_notify(struct engine *e, const struct ike_hdr *h, const struct engin
 		   uint16_t type, const void *data, size_t len)
 {
 	struct ike_build b;
-	uint8_t buf[256];
+	uint8_t buf[640];
 	size_t n;
 
 	answer_begin(&b, buf, sizeof(buf), h);

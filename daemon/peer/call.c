@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "call.h"
+#include "redirect.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,8 @@ bool call_wanted(const struct supervisor *s, uint64_t now_ms)
 {
 	if (s->admin_down || s->standby || s->cfg.start == SUP_WAIT)
 		return false;
+	if (s->ike && redirect_leaving(s))
+		return true;
 	if (s->ike)
 		return s->asked_ms &&
 		       (s->hinted || s->moved ||
@@ -155,8 +158,7 @@ void call_drop(struct supervisor *s, uint32_t ike)
 		attempt_end(s, a);
 }
 
-/* Those of @addr, IPv6 and IPv4 by turns, each 250 ms after the one before. */
-static void add_all(struct supervisor *s, size_t host, const struct addr *addr, size_t count,
+void call_add_all(struct supervisor *s, size_t host, const struct addr *addr, size_t count,
 		    uint64_t now_ms)
 {
 	size_t next[2] = { 0, 0 }, added = 0;
@@ -223,6 +225,12 @@ void sup_on_resolved(struct supervisor *s, size_t host, int status, const struct
 {
 	const struct sup_names *known = s->memory.names;
 
+	if (host == SUP_HOST_REDIRECT) {
+		if (redirect_active(s) && !status)
+			call_add_all(s, host, addr, count, now_ms);
+		s->due_ms = now_ms;
+		return;
+	}
 	if (host >= s->cfg.host_count)
 		return;
 	s->resolving[host] = false;
@@ -253,7 +261,7 @@ void sup_on_resolved(struct supervisor *s, size_t host, int status, const struct
 	}
 	if (!call_wanted(s, now_ms) || now_ms < s->refused_until_ms)
 		return;
-	add_all(s, host, addr, count, now_ms);
+	call_add_all(s, host, addr, count, now_ms);
 	s->due_ms = now_ms;
 }
 
@@ -299,7 +307,8 @@ static uint64_t rename_tick(struct supervisor *s, uint64_t now_ms)
 static void begin_round(struct supervisor *s, uint64_t now_ms)
 {
 	s->rounds++;
-	for (size_t i = 0; i < s->cfg.host_count; i++) {
+	/* Who was sent elsewhere calls there alone, while that may come to something. */
+	for (size_t i = 0; i < s->cfg.host_count && !redirect_active(s); i++) {
 		const struct sup_host *h = &s->cfg.host[i];
 
 		if (!h->name) {
@@ -317,7 +326,7 @@ static void begin_round(struct supervisor *s, uint64_t now_ms)
 
 static void attempt_tick(struct supervisor *s, struct sup_attempt *a, uint64_t now_ms)
 {
-	bool recall = a->host >= SUP_HOSTS_MAX;
+	bool recall = a->host == SUP_HOSTS_MAX;
 
 	if (a->state == SUP_AT_WAIT && now_ms >= a->at_ms) {
 		/* Without a way there, nothing is sent; the next round looks again. */
@@ -372,7 +381,7 @@ uint64_t call_tick(struct supervisor *s, uint64_t now_ms)
 		attempt_tick(s, a, now_ms);
 		if (a->state == SUP_AT_WAIT && a->at_ms < due)
 			due = a->at_ms;
-		if (a->state == SUP_AT_CALLING && a->host >= SUP_HOSTS_MAX &&
+		if (a->state == SUP_AT_CALLING && a->host == SUP_HOSTS_MAX &&
 		    a->at_ms + SUP_RECALL_MS < due)
 			due = a->at_ms + SUP_RECALL_MS;
 	}

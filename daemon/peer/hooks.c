@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The mechanisms that take part in supervision, in the order in which they are asked. */
 #include "elsewhere.h"
+#include "redirect.h"
 #include "supervisor.h"
 #include "transport.h"
 
@@ -8,5 +9,6 @@ const struct sup_hook *const sup_hooks[] = {
 	&keepalive_hook,
 	&transport_hook,
 	&elsewhere_hook,
+	&redirect_hook,
 	NULL,
 };

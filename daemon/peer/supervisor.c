@@ -8,6 +8,7 @@
 #include "hop.h"
 #include "keepalive.h"
 #include "liveness.h"
+#include "redirect.h"
 #include "transport.h"
 
 static const struct sup_ops *ops(const struct supervisor *s)
@@ -76,6 +77,7 @@ void sup_clear(struct supervisor *s)
 	free(s->attempt);
 	s->attempt = NULL;
 	s->attempt_count = 0;
+	redirect_free(s);
 	free(s->memory.names);
 	s->memory.names = NULL;
 	free(s->elsewhere);

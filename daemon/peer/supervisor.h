@@ -38,6 +38,7 @@
 #define SUP_HOSTS_MAX	8  /* names and addresses of one peer that are used */
 #define SUP_TARGETS_MAX 16 /* addresses that are called at once */
 #define SUP_NAME_ADDRS	8
+#define SUP_HOST_REDIRECT (SUP_HOSTS_MAX + 1) /* in place of a number of a host: see redirect.h */
 #define SUP_RECALL_MS	60000 /* how long the last endpoint is called after our own start */
 
 /* Numbers of design.md section 4, in one place. */
@@ -187,6 +188,7 @@ struct sup_memory {
 	struct sup_names *names;  /* owned; NULL: nothing was found */
 };
 
+struct sup_redirect; /* redirect.h */
 struct supervisor;
 struct sup_transport;
 
@@ -263,6 +265,7 @@ struct supervisor {
 	uint64_t recall_ms, recall_until_ms; /* waiting side: next try, end; 0: none */
 	uint64_t silent_since_ms; /* last proof of life, for the long gap */
 
+	struct sup_redirect *redirect; /* owned; NULL: the peer never sent us elsewhere */
 	struct sup_memory memory;
 	uint64_t due_ms;
 	uint64_t tick_ms;

@@ -180,6 +180,7 @@ struct call {
 	uint8_t dh_count;
 	uint16_t refused; /* notify type of an unauthenticated refusal; 0: none came */
 	uint8_t candidates;  /* alive */
+	bool redirected;     /* it was sent elsewhere, and that was told */
 	bool spent;	     /* a candidate with this SPI and DH value failed: draw new ones */
 };
 
@@ -231,6 +232,7 @@ struct ike_sa {
 	struct engine_path path;
 	bool mid_sync;	       /* RFC 6311 was agreed on */
 	struct mid_sync *sync; /* the peer's cluster asked for our message IDs; NULL: never */
+	bool redirects; /* the peer, which called, can be sent elsewhere (RFC 5685) */
 	bool frag, postern, mobike, nat_local, nat_remote;
 	bool unproved; /* by an UPDATE the path has an address from which COOKIE2 has not come back yet */
 	bool has_seen; /* seen is the NAT_DETECTION_DESTINATION_IP that the peer sent last: how it sees us */

@@ -319,6 +319,8 @@ static void apply_one(struct world *w, int i, struct fx *f)
 		h->failed++;
 		h->last_failed = *f;
 		break;
+	case FX_REDIRECT:
+		break;
 	case FX_PRIVATE:
 		h->private_count++;
 		h->last_private = *f;
