@@ -37,6 +37,7 @@ struct reader {
 	size_t raw_len;
 	struct conf_chunk **values; /* where the next one goes */
 	bool out_of_memory;
+	struct conf_entry entries[CONF_KEYS_MAX]; /* of the section that is read, by key */
 };
 
 void conf_error(struct conf *c, unsigned line, const char *fmt, ...)
@@ -189,12 +190,72 @@ static void unknown_kind(struct reader *r, const char *kind, const char *name)
 		conf_error(r->c, r->line, "unknown section %s; allowed: %s", was, list);
 }
 
+static void finish_value(struct reader *r, struct conf_entry *e, const char *s, size_t len);
+
+/* What a section of this kind has where the file says nothing; made once, for all of them. */
+static const struct conf_entry *defaults_of(struct reader *r, const struct conf_kind *kind)
+{
+	struct conf_entry **at = &r->c->defaults[kind - r->c->schema->kinds];
+	unsigned line = r->line;
+
+	if (*at)
+		return *at;
+	*at = calloc(kind->key_count ? kind->key_count : 1, sizeof(**at));
+	if (!*at) {
+		r->out_of_memory = true;
+		return NULL;
+	}
+	r->line = 0;
+	r->values = &r->c->values[r->c->schema->kind_count];
+	for (size_t i = 0; i < kind->key_count; i++) {
+		struct conf_entry *e = &(*at)[i];
+
+		e->key = &kind->keys[i];
+		if (e->key->dflt)
+			finish_value(r, e, e->key->dflt, strlen(e->key->dflt));
+	}
+	r->line = line;
+	return *at;
+}
+
+/* The section is read: of its entries those stay that the file has. */
+static void settle(struct reader *r, struct conf_section *s)
+{
+	char buf[128], what[256];
+	size_t n = 0;
+
+	s->rest = defaults_of(r, s->kind);
+	for (size_t i = 0; i < s->kind->key_count; i++) {
+		struct conf_entry *e = &r->entries[i];
+
+		if (e->line || e->count)
+			r->entries[n++] = *e;
+		else if (!e->key->dflt && e->key->flags & CONF_REQUIRED)
+			conf_error(r->c, s->line, "%s lacks key \"%s\"; allowed: %s",
+				   section_str(s, buf, sizeof(buf)), e->key->name,
+				   conf_describe(e->key, what, sizeof(what)));
+	}
+	if (!n)
+		return;
+	s->entries = malloc(n * sizeof(*s->entries));
+	if (!s->entries) {
+		r->out_of_memory = true;
+		return;
+	}
+	memcpy(s->entries, r->entries, n * sizeof(*s->entries));
+	s->entry_count = n;
+}
+
 /* Appends; @name is kept. */
 static int section_add(struct reader *r, const struct conf_kind *kind, char *name)
 {
 	struct conf *c = r->c;
 	size_t n = c->section_count;
 	struct conf_section *s;
+
+	assert(kind->key_count <= CONF_KEYS_MAX);
+	if (n)
+		settle(r, &c->sections[n - 1]);
 
 	/* Room for 1, 2, 4, 8...: there may be ten thousand, and each move copies all. */
 	if (!(n & (n - 1))) {
@@ -205,11 +266,9 @@ static int section_add(struct reader *r, const struct conf_kind *kind, char *nam
 	}
 	s = &c->sections[n];
 	*s = (struct conf_section){ .kind = kind, .name = name, .line = r->line };
-	s->entries = calloc(kind->key_count ? kind->key_count : 1, sizeof(*s->entries));
-	if (!s->entries)
-		goto nomem;
+	memset(r->entries, 0, sizeof(r->entries));
 	for (size_t i = 0; i < kind->key_count; i++)
-		s->entries[i].key = &kind->keys[i];
+		r->entries[i].key = &kind->keys[i];
 	r->section = ++c->section_count;
 	if (conf_by_name_add(c)) {
 		r->out_of_memory = true;
@@ -411,13 +470,13 @@ static void pair_known(struct reader *r, struct conf_section *s, const char *key
 		unknown_key(r, kind, key);
 		return;
 	}
-	if (s->entries[k].line && !(kind->keys[k].flags & CONF_LIST)) {
+	if (r->entries[k].line && !(kind->keys[k].flags & CONF_LIST)) {
 		conf_error(r->c, r->line, "key \"%s\" stands twice in %s; first at line %u", key,
-			   section_str(s, buf, sizeof(buf)), s->entries[k].line);
+			   section_str(s, buf, sizeof(buf)), r->entries[k].line);
 		return;
 	}
-	if (!s->entries[k].line)
-		s->entries[k].line = r->line;
+	if (!r->entries[k].line)
+		r->entries[k].line = r->line;
 	if (!cut_comment(r, value, &len))
 		return;
 	if (!len) {
@@ -621,59 +680,11 @@ static int on_pair(void *arg, const char *section, const char *name, const char 
 		return 1;
 	r->value_due = false;
 	r->values = &r->c->values[s->kind - r->c->schema->kinds];
-	finish_value(r, &s->entries[r->key], r->raw, r->raw_len);
+	finish_value(r, &r->entries[r->key], r->raw, r->raw_len);
 	return 1;
 }
 
 /* ---- after the last line ---- */
-
-/* What a section of this kind has where the file says nothing; made once, for all of them. */
-static const struct conf_entry *defaults_of(struct reader *r, const struct conf_kind *kind)
-{
-	struct conf_entry **at = &r->c->defaults[kind - r->c->schema->kinds];
-
-	if (*at)
-		return *at;
-	*at = calloc(kind->key_count ? kind->key_count : 1, sizeof(**at));
-	if (!*at) {
-		r->out_of_memory = true;
-		return NULL;
-	}
-	r->line = 0;
-	r->values = &r->c->values[r->c->schema->kind_count];
-	for (size_t i = 0; i < kind->key_count; i++) {
-		struct conf_entry *e = &(*at)[i];
-
-		e->key = &kind->keys[i];
-		if (e->key->dflt)
-			finish_value(r, e, e->key->dflt, strlen(e->key->dflt));
-	}
-	return *at;
-}
-
-/* The section is read: of its entries those stay that the file has. */
-static void settle(struct reader *r, struct conf_section *s)
-{
-	struct conf_entry *fewer;
-	char buf[128], what[256];
-	size_t n = 0;
-
-	s->rest = defaults_of(r, s->kind);
-	for (size_t i = 0; i < s->kind->key_count; i++) {
-		struct conf_entry *e = &s->entries[i];
-
-		if (e->line || e->count)
-			s->entries[n++] = *e;
-		else if (!e->key->dflt && e->key->flags & CONF_REQUIRED)
-			conf_error(r->c, s->line, "%s lacks key \"%s\"; allowed: %s",
-				   section_str(s, buf, sizeof(buf)), e->key->name,
-				   conf_describe(e->key, what, sizeof(what)));
-	}
-	s->entry_count = n;
-	fewer = realloc(s->entries, (n ? n : 1) * sizeof(*fewer));
-	if (fewer)
-		s->entries = fewer;
-}
 
 static void check_needed(struct conf *c)
 {
@@ -729,8 +740,8 @@ struct conf *conf_parse(const struct conf_schema *schema, const char *path, cons
 	}
 	if (ini_parse_stream(next_line, &r, on_pair, &r) == -2)
 		r.out_of_memory = true;
-	for (size_t i = 0; i < c->section_count && !r.out_of_memory; i++)
-		settle(&r, &c->sections[i]);
+	if (c->section_count && !r.out_of_memory)
+		settle(&r, &c->sections[c->section_count - 1]);
 	fit = realloc(c->sections, (c->section_count + 1) * sizeof(*fit));
 	if (fit)
 		c->sections = fit;
