@@ -360,13 +360,17 @@ static int bound(uint64_t caps)
 	return 0;
 }
 
-static int become(uint64_t caps, uid_t uid, gid_t gid)
+/* Of @wish only what we have: what it is for says so itself when it comes to that. */
+static int become(uint64_t caps, uint64_t wish, uid_t uid, gid_t gid)
 {
 	bool same = geteuid() == uid && getuid() == uid && getegid() == gid && getgid() == gid;
 	int rc;
 
 	if (capng_get_caps_process() < 0)
 		return -EIO;
+	for (unsigned cap = 0; cap < 64; cap++)
+		if (wish & 1ULL << cap && capng_have_capability(CAPNG_PERMITTED, cap))
+			caps |= 1ULL << cap;
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
 		return -errno;
 	if (capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP)) {
@@ -421,7 +425,7 @@ int sandbox_start(const struct sandbox_role *role, uid_t uid, gid_t gid, int kee
 #endif
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
-	rc = become(role->caps_start | role->caps_run, uid, gid);
+	rc = become(role->caps_start | role->caps_run, role->caps_wish, uid, gid);
 	if (rc) {
 		log_err(NULL, "role %s: cannot become uid %u: %s", role->name, (unsigned)uid,
 			strerror(-rc));

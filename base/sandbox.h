@@ -48,6 +48,7 @@ struct sandbox_role {
 	unsigned calls;	     /* SANDBOX_* */
 	uint64_t caps_start; /* capabilities (1ULL << CAP_x) kept by sandbox_start */
 	uint64_t caps_run;   /* kept for life, a subset of them */
+	uint64_t caps_wish;  /* as caps_start, but a unit may have taken them away */
 	/* More system calls by name, ended by NULL; a name that this machine lacks is skipped. */
 	const char *extra[SANDBOX_LIST_MAX];
 	/* io_uring_register opcodes allowed while running, ended by -1 (SANDBOX_RING only; none: { -1 }). */

@@ -59,6 +59,7 @@ static void on_path_changed(void *arg)
 	if (!c->engine)
 		return; /* we only start: all paths are looked up anyway */
 	priv_resolve_flush(c->priv);
+	nat64_network_changed(c);
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		sup_on_path_change(&p->sup, child_now(c));
 		peer_arm(p);

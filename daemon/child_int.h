@@ -24,6 +24,8 @@
 #include "memory.h"
 #include "metrics.h"
 #include "mtu.h"
+#include "nat64.h"
+#include "path.h"
 #include "priv.h"
 #include "supervisor.h"
 #include "view.h"
@@ -99,6 +101,11 @@ struct child {
 	struct peer **peer; /* by id; NULL: none */
 	size_t peer_cap;
 	struct sup_env env;
+	struct nat64 nat64; /* env's */
+	bool nat64_wanted, nat64_asking;
+	uint64_t nat64_asked_ms;
+	struct sup_wan wan[CONFIG_WANS_MAX]; /* env's */
+	bool pinned; /* some path names its device: what is answered leaves where it came from */
 
 	struct {
 		uint64_t used_ms; /* 0: not since it has its port */
@@ -160,6 +167,11 @@ void peer_arm(struct peer *p);
 struct pair *pair_of(struct peer *p, uint32_t spi_in);
 extern const struct engine_ops child_engine_ops;
 extern const struct sup_ops child_sup_ops;
+
+/* nat64_ask.c */
+/** nat64_ask() - An IPv4 address has no way: is there a NAT64? Asks as often as makes sense. */
+void nat64_ask(struct child *c);
+void nat64_network_changed(struct child *c);
 
 /* dp_events.c */
 /** effects_on_dp() - All events of the data plane. */
@@ -279,6 +291,8 @@ json_t *wans_keepalive_json(struct child *c, const struct peer *p);
 
 /* telling.c: JSON */
 json_t *telling_status(struct child *c, bool counters);
+/** telling_path() - By which line the live IKE SA goes, and by which it could; telling_path.c. */
+json_t *telling_path(const struct child *c, const struct peer *p);
 json_t *telling_peer_event(const struct peer *p);
 json_t *telling_addresses(const struct child *c, const char *event);
 /** telling_send() - To both sockets' subscribers; takes @event. */

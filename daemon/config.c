@@ -400,6 +400,8 @@ static int take_daemon(struct config *cfg, const struct conf_section *s)
 	cfg->keys_user = conf_text(s, "keys-user");
 	cfg->resolver_user = conf_text(s, "resolver-user");
 	cfg->admin_group = conf_text(s, "admin-group");
+	cfg->outer_netns = conf_text(s, "outer-netns");
+	cfg->tun_netns = conf_text(s, "tun-netns");
 	cfg->workers = (uint32_t)conf_uint(s, "workers");
 	cfg->io = (enum config_io)conf_uint(s, "io");
 	cfg->metrics = conf_text(s, "metrics");
@@ -622,7 +624,7 @@ bool config_reloadable(const struct config *old, struct config *cfg)
 	static const char *const fixed[] = {
 		"tun",	     "port",	"port-500",	 "workers",
 		"io",	     "run-dir", "state-dir",	 "user",
-		"keys-user", "metrics", "resolver-user", "admin-group", "name-users"
+		"keys-user", "metrics", "resolver-user", "admin-group", "outer-netns", "tun-netns", "name-users"
 	};
 	const struct conf_section *was, *is;
 	bool ok = true;

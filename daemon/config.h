@@ -27,6 +27,7 @@
 #define CONFIG_POOL_V6_LEN  64 /* shortest IPv6 prefix of a pool */
 #define CONFIG_HOOK_MAX	    1024
 #define CONFIG_WANS_MAX	    16
+#define CONFIG_NETNS_MAX    200
 #define CONFIG_PORTS_MAX    16 /* in one list of ports */
 #define CONFIG_NAME_USERS_MAX 3
 #define CONFIG_LEAK_MAX	    4096 /* networks under leak = never, of all peers */
@@ -214,6 +215,7 @@ struct config {
 	const struct proposals *ike_proposals, *esp_proposals; /* NULL: what this CPU does best */
 	struct config_proposals *proposal_lists; /* every list that the file has, each once */
 
+	const char *outer_netns, *tun_netns; /* names or paths; NULL: where we are started */
 	struct config_wan *wans; /* none: each interface that leads to a peer is a way out */
 	size_t wan_count;
 	struct config_ts *own_ts;	/* the local_ts of who writes none */

@@ -39,6 +39,18 @@ static int check_tun(const struct conf_value *v, char *why, size_t cap)
 	return -1;
 }
 
+static int check_netns(const struct conf_value *v, char *why, size_t cap)
+{
+	bool path = *v->text == '/', fine = strlen(v->text) < CONFIG_NETNS_MAX;
+
+	for (const char *p = v->text; *p; p++)
+		fine &= isalnum((unsigned char)*p) || strchr("-_.", *p) || (path && *p == '/');
+	if (fine && strcmp(v->text, ".") && strcmp(v->text, ".."))
+		return 0;
+	snprintf(why, cap, "neither a name as of ip netns nor the absolute path of a namespace");
+	return -1;
+}
+
 static int check_metrics(const struct conf_value *v, char *why, size_t cap)
 {
 	struct endpoint e;
@@ -234,6 +246,14 @@ static const struct conf_key posternd_keys[] = {
 	  .dflt = "postern-resolver",
 	  .check = check_user,
 	  .help = "user of the process that resolves names" },
+	{ .name = "outer-netns",
+	  .type = CONF_STRING,
+	  .check = check_netns,
+	  .help = "network namespace of the outer packets, if not that of the start" },
+	{ .name = "tun-netns",
+	  .type = CONF_STRING,
+	  .check = check_netns,
+	  .help = "network namespace of the tunnel device, if not that of the start" },
 	{ .name = "admin-group",
 	  .type = CONF_STRING,
 	  .dflt = "postern-admin",

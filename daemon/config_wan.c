@@ -69,6 +69,10 @@ void config_check_wans(struct config *cfg)
 void config_check_peer_ways(struct config *cfg, const struct config_peer *p,
 			    const struct conf_section *s)
 {
+	if (p->leak_never && (cfg->outer_netns || cfg->tun_netns))
+		conf_error(cfg->conf, conf_line(s, "leak"),
+			   "leak = never keeps one namespace alone, and outer-netns or tun-netns makes two: "
+			   "what is in that of the tunnel has no other way out anyway; remove leak");
 	if (p->interface && !strcmp(p->interface, cfg->tun))
 		conf_error(cfg->conf, conf_line(s, "interface"),
 			   "interface = %s is the tunnel device itself; name the one that leads to "

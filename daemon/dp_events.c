@@ -104,8 +104,8 @@ static void on_event(struct child *c, const struct dp_event *ev)
 		path_mtu_event(p, ev);
 		break;
 	case DP_EV_PROBE:
-		if (!path_mtu_probe(p, ev))
-			(void)wans_on_probe(p, ev);
+		if (!path_mtu_probe(p, ev) && !wans_on_probe(p, ev))
+			path_on_probe(&p->sup, &path, ev->data, ev->len, now);
 		break;
 	default:
 		break;

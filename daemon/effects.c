@@ -44,6 +44,7 @@ static uint16_t sock_port(const struct child *c, unsigned sock)
 struct engine_path engine_path_of(const struct child *c, const struct dp_path *p)
 {
 	return (struct engine_path){ .sock = p->sock,
+				     .ifindex = c->pinned ? p->ifindex : 0,
 				     .local = { p->local, sock_port(c, p->sock) },
 				     .remote = p->remote };
 }

@@ -153,11 +153,22 @@ static struct sup_config sup_config_of(const struct config_peer *p, const struct
 				    .host = hosts,
 				    .host_count = hosts ? count : 0,
 				    .port = p->port,
+				    .interface = p->interface,
 				    .retry_max_ms = p->retry_max_ms,
 				    .keepalive_ms = p->keepalive_ms,
 				    .inactivity_ms = p->inactivity_ms,
 
 				    .transport = transport_of(p) };
+}
+
+/* The lines out, as [wan] sections say. */
+static void take_wans(struct child *c, const struct config *cfg)
+{
+	for (size_t i = 0; i < cfg->wan_count; i++)
+		c->wan[i] = (struct sup_wan){ cfg->wans[i].interface, cfg->wans[i].priority };
+	c->env.nat64 = &c->nat64;
+	c->env.wan = c->wan;
+	c->env.wan_count = cfg->wan_count;
 }
 
 static void on_tick(struct timer *t, uint64_t now_ms)
@@ -393,6 +404,7 @@ int peers_start(struct child *c)
 	uint64_t recall_ms = child_now(c) + RECALL_FIRST_MS;
 
 	(void)memory_load(c->inv.state_fd, &c->memory);
+	take_wans(c, c->cfg);
 	c->memory_serial = c->memory.serial;
 	if (wans_start(c))
 		return -ENOMEM;
@@ -459,6 +471,7 @@ void peers_reload(struct child *c, struct config *cfg)
 	if (pools_make(c, cfg))
 		log_err(NULL, "out of memory: no peer gets an address from a pool");
 	c->cfg = cfg;
+	take_wans(c, cfg);
 	while ((p = child_peer_next(c, p)))
 		p->present = false;
 	for (size_t i = 0; i < cfg->peer_count; i++) {
@@ -482,6 +495,9 @@ void peers_reload(struct child *c, struct config *cfg)
 	drain_reload(c);
 	if (servers_make(c))
 		log_err(NULL, "out of memory: not all servers of peers are looked after");
+	for (p = NULL; (p = child_peer_next(c, p));)
+		if (p->sup.path)
+			sup_on_path_change(&p->sup, child_now(c)); /* lines may be other ones */
 	ask_keys(c);
 	effects_apply(c);
 	config_free(old);

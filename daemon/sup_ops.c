@@ -170,6 +170,61 @@ static int s_route(void *arg, uint32_t peer, const struct addr *to)
 	return rc;
 }
 
+static void on_ways(int status, const struct proc_way *way, size_t count, void *arg)
+{
+	struct request *r = arg;
+	struct child *c = r->child;
+	struct peer *p = child_peer(c, r->peer);
+	struct sup_way list[PROC_WAYS_MAX];
+
+	if (p && !status) {
+		for (size_t i = 0; i < count; i++) {
+			list[i] = (struct sup_way){ .ifindex = way[i].ifindex,
+						    .chosen = way[i].chosen,
+						    .src = way[i].src,
+						    .gateway = way[i].gateway };
+			memcpy(list[i].name, way[i].name, sizeof(list[i].name));
+		}
+		path_on_ways(&p->sup, &r->to, list, count, child_now(c));
+		/* From here on it matters by which device something came. */
+		c->pinned |= path_leads(&p->sup);
+		peer_arm(p);
+		effects_apply(c);
+	}
+	free(r);
+}
+
+static int s_ways(void *arg, uint32_t peer, const struct addr *to)
+{
+	struct child *c = arg;
+	struct request *r = request_new(c, peer);
+	int rc;
+
+	if (!r)
+		return -ENOMEM;
+	r->to = *to;
+	rc = priv_ways(c->priv, to, on_ways, r);
+	if (rc)
+		free(r);
+	return rc;
+}
+
+static void s_nat64(void *arg)
+{
+	nat64_ask(arg);
+}
+
+static void s_test_way(void *arg, uint32_t peer, const struct engine_path *via,
+		       const uint8_t *token, size_t len)
+{
+	struct child *c = arg;
+	struct dp_path path = dp_path_of(via);
+	struct dp_dummy d = { .via = &path, .token_len = (uint8_t)len };
+
+	memcpy(d.token, token, len);
+	(void)dp_send_dummy(c->dp, peer, &d);
+}
+
 static void s_move(void *arg, uint32_t peer, const struct engine_path *path, bool limited,
 		   uint64_t credit)
 {
@@ -299,6 +354,9 @@ const struct sup_ops child_sup_ops = {
 	.answered = s_answered,
 	.resolve = s_resolve,
 	.route = s_route,
+	.ways = s_ways,
+	.nat64 = s_nat64,
+	.test_way = s_test_way,
 	.move = s_move,
 	.dummy = s_dummy,
 	.nat_keepalive = s_nat_keepalive,

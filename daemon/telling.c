@@ -254,6 +254,7 @@ static json_t *peer_json(struct child *c, const struct peer *p)
 		json_object_set_new(o, "unanswered_s", age_json(s->asked_ms, now));
 		json_object_set_new(o, "ike", ike_json(c, s->ike));
 		json_object_set_new(o, "beside", beside_json(c, p));
+		json_object_set_new(o, "path", telling_path(c, p));
 	}
 	json_object_set_new(o, "mtu", path_mtu_json(p));
 	json_object_set_new(o, "rate_limit", rate_json(p, &a));

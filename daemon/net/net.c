@@ -26,6 +26,7 @@ static void settle(struct net *n, bool redo)
 {
 	n->redo |= redo;
 	n->path_changed = true;
+	n->links_known = false;
 	if (!timer_armed(&n->settle))
 		(void)timer_set(loop_timers(n->loop), &n->settle, loop_now_ms(n->loop) + SETTLE_MS);
 }
@@ -217,6 +218,37 @@ static int watch(struct net *n)
 	return 0;
 }
 
+struct nl *net_outside(struct net *n)
+{
+	return n->outer.s ? &n->outer : &n->rt;
+}
+
+static void on_outer_events(struct loop_fd *lf, uint32_t events)
+{
+	uint8_t buf[32768] __attribute__((aligned(8)));
+	struct net *n = lf->arg;
+
+	(void)events;
+	for (int i = 0; i < 64; i++) {
+		ssize_t len = recv(lf->fd, buf, sizeof(buf), MSG_DONTWAIT);
+
+		if (len <= 0 && errno != ENOBUFS)
+			return;
+		settle(n, false);
+	}
+}
+
+int net_watch_outer(struct net *n)
+{
+	static const int rt[] = { RTNLGRP_LINK,	      RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
+				  RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,  RTNLGRP_IPV4_RULE,
+				  RTNLGRP_IPV6_RULE,  0 };
+	int rc = nl_open(&n->outer, NETLINK_ROUTE);
+
+	n->links_known = false;
+	return rc ? rc : subscribe(n, &n->ev_outer, NETLINK_ROUTE, rt, &n->lf_outer, on_outer_events);
+}
+
 /* ---- life ---- */
 
 struct net *net_new(struct loop *l, const struct net_params *p)
@@ -263,6 +295,11 @@ void net_free(struct net *n)
 	timer_clear(loop_timers(n->loop), &n->look);
 	loop_del(n->loop, &n->lf_rt);
 	loop_del(n->loop, &n->lf_nf);
+	if (n->ev_outer) {
+		loop_del(n->loop, &n->lf_outer);
+		mnl_socket_close(n->ev_outer);
+	}
+	nl_close(&n->outer);
 	if (n->ev_rt)
 		mnl_socket_close(n->ev_rt);
 	if (n->ev_nf)

@@ -91,6 +91,14 @@ struct net_wan {
 	uint8_t mac[6];	      /* of the gateway; zeros: none, or not known yet */
 };
 
+/* One of several ways to an address. */
+struct net_way {
+	struct net_path path;
+	uint32_t metric; /* of the route */
+	bool chosen;	 /* without a wish the kernel takes this one */
+	char name[IFNAMSIZ];
+};
+
 struct net;
 
 /**
@@ -107,6 +115,11 @@ struct net *net_new(struct loop *l, const struct net_params *p);
 void net_free(struct net *n);
 /** net_start() - Take link, addresses, routes, rules and nft table to the wish; then watch. 0, -errno. */
 int net_start(struct net *n);
+/**
+ * net_watch_outer() - The outer sockets are in the present namespace, not in that of net_new(): paths and
+ * ways are looked up here from now on, and its changes are told by net_on_change(). 0 or -errno.
+ */
+int net_watch_outer(struct net *n);
 /** net_reconcile() - One pass; 0 or the first error. */
 int net_reconcile(struct net *n);
 
@@ -144,10 +157,18 @@ void net_firewall_set(struct net *n, const struct net_opening *o);
 /** net_close() - At an orderly end: the rules in chains of others go, all else stays. */
 void net_close(struct net *n);
 
-/** net_path_lookup() - For a packet of a marked socket to @dst; 0, -ENETUNREACH, -errno. */
-int net_path_lookup(struct net *n, const struct addr *dst, struct net_path *out);
 /** net_wan_lookup() - How the network is known again by which @path leaves; 0, -ENODEV, -errno. */
 int net_wan_lookup(struct net *n, const struct net_path *path, struct net_wan *out);
+/**
+ * net_path_lookup() - For a packet of a marked socket to @dst by device @oif (0: any).
+ * 0, -ENETUNREACH, -errno. With @oif an IPv4 answer does not mean that a route leads there: net_ways().
+ */
+int net_path_lookup(struct net *n, const struct addr *dst, uint32_t oif, struct net_path *out);
+/**
+ * net_ways() - All devices, up and with carrier, by which a route leads to @dst and which have a
+ * source address for it; that which the kernel takes first, then by metric.
+ */
+int net_ways(struct net *n, const struct addr *dst, struct net_way *out, size_t cap, size_t *count);
 /** net_local_subnet() - A subnet of another interface that overlaps @p; false when none. */
 bool net_local_subnet(struct net *n, const struct prefix *p, struct prefix *which);
 /** net_on_change() - @fn is called, at most every 100 ms, when links, addresses or routes changed. */

@@ -12,6 +12,7 @@
 #define NET_ADDRS_MAX	64
 #define NET_ROUTES_MAX	65536
 #define NET_SUBNETS_MAX 256
+#define NET_LINKS_MAX	64
 
 struct wish_route {
 	struct hash_node node;
@@ -27,12 +28,19 @@ struct kernel_route {
 	bool seen;
 };
 
+/* A device by which packets could leave: up, with carrier. */
+struct net_link {
+	uint32_t ifindex;
+	char name[IFNAMSIZ];
+};
+
 struct net {
 	struct loop *loop;
 	struct net_params p;
 	struct nl rt, nf;
-	struct mnl_socket *ev_rt, *ev_nf;
-	struct loop_fd lf_rt, lf_nf;
+	struct nl outer; /* .s NULL: the TUN's namespace is that of the outer packets too */
+	struct mnl_socket *ev_rt, *ev_nf, *ev_outer;
+	struct loop_fd lf_rt, lf_nf, lf_outer;
 	struct timer settle;
 	bool lost; /* the TUN was removed under us */
 	bool redo, nft_dirty, nft_failed, path_changed;
@@ -59,11 +67,16 @@ struct net {
 	unsigned fw_writes; /* since it was last quiet */
 	uint64_t fw_last_ms;
 	bool open, fw_dirty, fw_told, fw_legacy_told;
+	struct net_link links[NET_LINKS_MAX];
+	size_t link_count;
+	bool links_known; /* since the last event */
 	void (*change)(void *arg);
 	void *change_arg;
 };
 
 /* net.c */
+/** net_outside() - To ask about what outer packets do. */
+struct nl *net_outside(struct net *n);
 void net_lose_tun(struct net *n); /* it is gone: the owner is told from the loop */
 /* link.c */
 int net_link_find(struct nl *nl, const char *name, uint32_t *ifindex, bool *is_tun);

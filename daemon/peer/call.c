@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "call.h"
+#include "nat64.h"
+#include "path.h"
 #include "redirect.h"
 
 #include <stdlib.h>
@@ -115,19 +117,28 @@ static void attempts_trim(struct supervisor *s)
 
 void call_add(struct supervisor *s, const struct endpoint *remote, size_t host, uint64_t at_ms)
 {
+	call_add_way(s, remote, host, 0, at_ms);
+}
+
+void call_add_way(struct supervisor *s, const struct endpoint *remote, size_t host,
+		  uint32_t ifindex, uint64_t at_ms)
+{
 	struct sup_attempt *room;
 
 	if (call_sock(s, &remote->addr, 0) < 0)
 		return;
 	for (size_t i = 0; i < s->attempt_count; i++)
 		if (s->attempt[i].state != SUP_AT_NONE && !s->attempt[i].stream &&
+		    s->attempt[i].ifindex == ifindex &&
 		    endpoint_eq(&s->attempt[i].remote, remote))
 			return;
 	room = attempt_room(s);
 	if (room)
-		*room = (struct sup_attempt){
-			.state = SUP_AT_WAIT, .remote = *remote, .host = host, .at_ms = at_ms
-		};
+		*room = (struct sup_attempt){ .state = SUP_AT_WAIT,
+					      .remote = *remote,
+					      .host = host,
+					      .ifindex = ifindex,
+					      .at_ms = at_ms };
 }
 
 uint32_t call_stream(struct supervisor *s, const struct engine_path *path, uint64_t now_ms)
@@ -163,7 +174,7 @@ void call_add_all(struct supervisor *s, size_t host, const struct addr *addr, si
 {
 	size_t next[2] = { 0, 0 }, added = 0;
 	static const uint8_t family[2] = { AF_INET6, AF_INET };
-	int turn = 0, none = 0;
+	int turn = s->family_first == AF_INET, none = 0;
 
 	while (none < 2 && added < SUP_NAME_ADDRS) {
 		size_t *n = &next[turn];
@@ -182,8 +193,41 @@ void call_add_all(struct supervisor *s, size_t host, const struct addr *addr, si
 	}
 }
 
-static bool contains(const struct addr *list, size_t count, const struct addr *a)
+/* An IPv4 address that no route leads to: by the NAT64 of this network, where it has one. */
+static void call_nat64(struct supervisor *s, const struct sup_attempt *a, uint64_t now_ms)
 {
+	const struct nat64 *n = s->env->nat64;
+
+	if (a->remote.addr.family != AF_INET || a->host >= SUP_HOSTS_MAX || a->ifindex)
+		return;
+	if (s->env->ops->nat64)
+		s->env->ops->nat64(s->env->arg);
+	for (size_t i = 0; n && i < n->count; i++) {
+		struct endpoint e = { nat64_make(&n->prefix[i], &a->remote.addr),
+				      a->remote.port };
+
+		call_add(s, &e, a->host, now_ms);
+	}
+	s->due_ms = now_ms;
+}
+
+void sup_on_nat64(struct supervisor *s, uint64_t now_ms)
+{
+	if (!call_wanted(s, now_ms))
+		return;
+	s->next_call_ms = now_ms;
+	s->due_ms = now_ms;
+}
+
+/* @list has @a, or that of which @a was made for a NAT64. */
+static bool contains(const struct supervisor *s, const struct addr *list, size_t count,
+		     const struct addr *a)
+{
+	struct addr v4;
+
+	if (s->env->nat64 && nat64_from(s->env->nat64, a, &v4) &&
+	    contains(s, list, count, &v4))
+		return true;
 	for (size_t i = 0; i < count; i++)
 		if (addr_eq(&list[i], a))
 			return true;
@@ -212,8 +256,9 @@ static bool names_all_differ(const struct supervisor *s)
 	const struct sup_names *n = s->memory.names;
 
 	for (size_t i = 0; i < s->cfg.host_count; i++) {
-		if (!s->cfg.host[i].name ? addr_eq(&s->cfg.host[i].addr, &s->where.path.remote.addr)
-					 : n && contains(n->addr[i], n->count[i],
+		if (!s->cfg.host[i].name ? contains(s, &s->cfg.host[i].addr, 1,
+						    &s->where.path.remote.addr)
+					 : n && contains(s, n->addr[i], n->count[i],
 							 &s->where.path.remote.addr))
 			return false;
 	}
@@ -242,19 +287,20 @@ void sup_on_resolved(struct supervisor *s, size_t host, int status, const struct
 			struct sup_attempt *a = &s->attempt[i];
 
 			if (a->state != SUP_AT_NONE && a->host == host &&
-			    !contains(addr, count, &a->remote.addr) &&
+			    !contains(s, addr, count, &a->remote.addr) &&
 			    !(a->state == SUP_AT_CALLING &&
 			      s->env->ops->answered(s->env->arg, a->ike)))
 				attempt_end(s, a);
 		}
 		remember_name(s, host, addr, count);
+		path_on_names(s);
 	} else {
 		/* No answer now: what it said last is likely still true. */
 		addr = known ? known->addr[host] : NULL;
 		count = known ? known->count[host] : 0;
 	}
 	if (s->ike && s->asked_ms && !s->moved && !status && count &&
-	    !contains(addr, count, &s->where.path.remote.addr) && names_all_differ(s)) {
+	    !contains(s, addr, count, &s->where.path.remote.addr) && names_all_differ(s)) {
 		if (!call_wanted(s, now_ms))
 			s->next_call_ms = now_ms + call_gap_ms(s, now_ms); /* this is a round */
 		s->moved = true; /* it does not answer, and is said to be elsewhere: not worth a wait */
@@ -393,30 +439,33 @@ void sup_on_route(struct supervisor *s, const struct addr *to, int status,
 		  const struct sup_route *r, uint64_t now_ms)
 {
 	for (size_t i = 0; i < s->attempt_count; i++) {
-		struct sup_attempt *a = &s->attempt[i];
+		struct sup_attempt *a = &s->attempt[i], was = *a;
 		struct engine_path path;
-		int64_t ike;
+		int64_t ike = 0;
 
 		if (a->state != SUP_AT_ROUTE || !addr_eq(&a->remote.addr, to))
 			continue;
-		if (status || now_ms < s->refused_until_ms) {
+		if (now_ms < s->refused_until_ms) {
 			memset(a, 0, sizeof(*a));
 			continue;
 		}
-		path = call_path(s, (size_t)call_sock(s, to, call_good(s)), &r->src, &a->remote);
-		ike = call_depart(s, a, &path, now_ms)
-			  ? s->env->ops->initiate(s->env->arg, s->cfg.peer, &path)
-			  : 0;
+		if (!status)
+			path = call_path(s, (size_t)call_sock(s, to, call_good(s)), &r->src, &a->remote);
+		if (!status && call_depart(s, a, &path, now_ms))
+			ike = s->env->ops->initiate(s->env->arg, s->cfg.peer, &path);
 		if (ike <= 0) {
 			memset(a, 0, sizeof(*a));
+			if (!ike)
+				call_nat64(s, &was, now_ms); /* no way there; takes the place */
 			continue;
 		}
 		a->state = SUP_AT_CALLING;
+		a->via = path.ifindex;
 		a->ike = (uint32_t)ike;
 		a->at_ms = now_ms;
 		s->due_ms = now_ms;
 	}
-	if (status || !s->ike || !addr_eq(&s->where.path.remote.addr, to))
+	if (status || !s->ike || !addr_eq(&s->where.path.remote.addr, to) || path_leads(s))
 		return;
 	/* Trigger (4): another interface, source or gateway than before. */
 	if (s->route.ifindex &&

@@ -30,9 +30,12 @@ void call_add(struct supervisor *s, const struct endpoint *remote, size_t host, 
 uint32_t call_stream(struct supervisor *s, const struct engine_path *path, uint64_t now_ms);
 /** call_drop() - Of the attempt with that handle, if there is one. */
 void call_drop(struct supervisor *s, uint32_t ike);
-/** call_add_all() - Those of @addr, IPv6 and IPv4 by turns, each 250 ms after the one before. */
+/** call_add_all() - Those of @addr, IPv6 and IPv4 by turns (what was better first), each 250 ms after the one before. */
 void call_add_all(struct supervisor *s, size_t host, const struct addr *addr, size_t count,
 		  uint64_t now_ms);
+/** call_add_way() - The same by that device, beside what goes by others; 0: by the best way. */
+void call_add_way(struct supervisor *s, const struct endpoint *remote, size_t host,
+		  uint32_t ifindex, uint64_t at_ms);
 /** call_back_off() - The far side lives and refuses (or we do): back off 1 to 30 s. */
 void call_back_off(struct supervisor *s, enum engine_why why, uint64_t now_ms);
 /** call_sock() - Index of the first socket that can reach @a, beginning with @from; -1: none. */

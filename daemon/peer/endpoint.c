@@ -32,7 +32,9 @@ enum endpoint_verdict endpoint_offer(struct endpoint_rule *r, const struct engin
 				     bool silent, uint64_t now_ms)
 {
 	if (path->sock == r->path.sock && endpoint_eq(&path->remote, &r->path.remote)) {
-		r->path.local = path->local; /* our own address may have changed under it */
+		/* Our own address may have changed under it; on another device it is another one. */
+		if (!r->path.ifindex || r->path.ifindex == path->ifindex)
+			r->path.local = path->local;
 		return ENDPOINT_STAY;
 	}
 	if (r->trial_until_ms && path->sock == r->old.sock &&

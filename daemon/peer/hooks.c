@@ -2,6 +2,7 @@
 /* The mechanisms that take part in supervision, in the order in which they are asked. */
 #include "elsewhere.h"
 #include "redirect.h"
+#include "path.h"
 #include "supervisor.h"
 #include "transport.h"
 
@@ -10,5 +11,6 @@ const struct sup_hook *const sup_hooks[] = {
 	&transport_hook,
 	&elsewhere_hook,
 	&redirect_hook,
+	&path_hook,
 	NULL,
 };

@@ -8,6 +8,7 @@
 #include "hop.h"
 #include "keepalive.h"
 #include "liveness.h"
+#include "path.h"
 #include "redirect.h"
 #include "transport.h"
 
@@ -56,6 +57,7 @@ void sup_update(struct supervisor *s, const struct sup_config *cfg, uint64_t now
 	memset(s->resolving, 0, sizeof(s->resolving));
 	free(s->memory.names);
 	s->memory.names = NULL;
+	path_free(s);
 	s->cfg = *cfg;
 	s->refused_ms = 0;
 	s->refused_until_ms = 0;
@@ -224,6 +226,7 @@ void sup_ask_moved(struct supervisor *s, uint64_t now_ms)
 
 static void proved(struct supervisor *s, uint64_t now_ms)
 {
+	s->answer_ms = s->asked_ms ? now_ms - s->asked_ms : 0;
 	s->reply_ms = now_ms;
 	s->asked_ms = 0;
 	s->hinted = s->moved = false;

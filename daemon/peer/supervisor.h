@@ -98,6 +98,7 @@ struct sup_config {
 	const struct sup_host *host; /* borrowed until sup_update() or sup_remove() */
 	size_t host_count;	     /* <= SUP_HOSTS_MAX */
 	uint16_t port;
+	const char *interface; /* by which alone packets leave; config's; NULL: any */
 	uint64_t retry_max_ms; /* the engine has it too, for its retransmissions */
 	uint64_t keepalive_ms;  /* 0: as the way there needs it (wan.h) */
 	uint64_t inactivity_ms; /* closed after so long without inner data; 0: never */
@@ -112,6 +113,20 @@ struct sup_activity {
 struct sup_route {
 	uint32_t ifindex;
 	struct addr src, gateway;
+};
+
+/* One of the ways to an address, as the kernel likes them. */
+struct sup_way {
+	uint32_t ifindex;
+	bool chosen; /* the kernel takes it without a wish */
+	struct addr src, gateway;
+	char name[16];
+};
+
+/* A [wan] section. */
+struct sup_wan {
+	const char *interface;
+	uint32_t priority;
 };
 
 struct sup_ops {
@@ -141,7 +156,14 @@ struct sup_ops {
 	/* Asynchronous: answered by sup_on_resolved(), sup_on_route(); non-zero: no answer will come. */
 	int (*resolve)(void *arg, uint32_t peer, size_t host, const char *name);
 	int (*route)(void *arg, uint32_t peer, const struct addr *to);
+	/* The same for all devices: path_on_ways(). May be NULL: then the kernel chooses always. */
+	int (*ways)(void *arg, uint32_t peer, const struct addr *to);
+	/* An IPv4 address has no way: learn env->nat64; sup_on_nat64() follows. May be NULL. */
+	void (*nat64)(void *arg);
 	/* The data plane. */
+	/* An authenticated dummy with @token by @via; path_on_probe() at the far end. May be NULL. */
+	void (*test_way)(void *arg, uint32_t peer, const struct engine_path *via,
+			 const uint8_t *token, size_t len);
 	void (*move)(void *arg, uint32_t peer, const struct engine_path *path, bool limited,
 		     uint64_t credit_bytes);
 	void (*dummy)(void *arg, uint32_t peer);
@@ -163,6 +185,9 @@ struct sup_env {
 	uint32_t sock_number[SUP_SOCKS_MAX]; /* as it stands in engine_path */
 	uint8_t sock_family[SUP_SOCKS_MAX];
 	size_t sock_count;
+	const struct sup_wan *wan; /* none: any device that leads to a peer */
+	size_t wan_count;
+	const struct nat64 *nat64; /* how this network reaches IPv4; NULL: never asked for */
 };
 
 enum sup_attempt_state { SUP_AT_NONE, SUP_AT_WAIT, SUP_AT_ROUTE, SUP_AT_CALLING };
@@ -173,7 +198,9 @@ struct sup_attempt {
 	size_t host; /* which of ours it came from; SUP_HOSTS_MAX: recall */
 	bool stream; /* by a connection of its own, not by datagrams */
 	uint32_t ike;
-	uint64_t at_ms; /* WAIT: when to begin; else when it began */
+	uint64_t at_ms;	  /* WAIT: when to begin; else when it began */
+	uint32_t ifindex; /* it is to leave there; 0: by the best way */
+	uint32_t via;	  /* CALLING: by which device it left; 0: the kernel's choice */
 };
 
 /* Addresses of a peer's names, the last that were found. */
@@ -278,6 +305,13 @@ struct supervisor {
 	uint32_t trials, trials_won, trials_lost; /* of new addresses */
 	uint64_t tcp_ups, udp_returns;
 	struct sup_transport *transport; /* owned: transport.c; NULL: nothing was needed of it */
+
+	/* path.c */
+	struct path *path;   /* owned; NULL: we do not call it */
+	uint64_t answer_ms;  /* how long the last answer took, or 0 */
+	uint64_t probed_ms;  /* the second in which ... */
+	uint16_t probed;     /* so many tests of its were answered */
+	uint8_t family_first; /* the one that was the better; 0: IPv6 */
 };
 
 /** sup_say() - *@at is a copy of @text now, what was there is freed; NULL: nothing is. */
@@ -313,6 +347,8 @@ void sup_on_resolved(struct supervisor *s, size_t host, int status, const struct
 		     size_t count, uint64_t now_ms);
 void sup_on_route(struct supervisor *s, const struct addr *to, int status,
 		  const struct sup_route *r, uint64_t now_ms);
+/** sup_on_nat64() - env->nat64 is another one now: what had no way may have one. */
+void sup_on_nat64(struct supervisor *s, uint64_t now_ms);
 /** sup_on_path_change() - Links, addresses or routes of this machine changed. */
 void sup_on_path_change(struct supervisor *s, uint64_t now_ms);
 /** sup_on_inner_packet() - One waits that cannot be sent. */

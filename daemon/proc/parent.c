@@ -61,16 +61,14 @@ static int send_socket(struct proc *proc, enum proc_socket kind, size_t index, s
 	return s->fd >= 0 ? send_one(proc, PM_SOCKET, &m, sizeof(m), s->fd) : 0;
 }
 
-static uint32_t tun_mtu(const char *name)
+static uint32_t tun_mtu(const struct parent *p, const char *name)
 {
 	struct ifreq ifr = { 0 };
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), mtu = 0;
+	int mtu = 0;
 
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
-	if (fd >= 0 && !ioctl(fd, SIOCGIFMTU, &ifr))
+	if (p->tun_ns_sock >= 0 && !ioctl(p->tun_ns_sock, SIOCGIFMTU, &ifr))
 		mtu = ifr.ifr_mtu;
-	if (fd >= 0)
-		close(fd);
 	return (uint32_t)mtu;
 }
 
@@ -79,7 +77,7 @@ static int send_inventory(struct parent *p, struct proc *proc)
 	const struct config *cfg = p->now.cfg;
 	struct pm_tun t = { .count = cfg->workers,
 			    .ifindex = net_tun_ifindex(p->net),
-			    .mtu = tun_mtu(cfg->tun) };
+			    .mtu = tun_mtu(p, cfg->tun) };
 	int rc = proc_name_set(t.name, sizeof(t.name), cfg->tun);
 
 	for (uint32_t i = 0; !rc && i < cfg->workers; i++) {
@@ -216,8 +214,17 @@ static void on_reload(int signo, void *arg)
 static void replace_tun(struct parent *p, struct proc *child)
 {
 	const struct config *cfg = p->now.cfg;
-	int fds[PROC_WORKERS_MAX], rc = net_tun_open(cfg->tun, cfg->workers, fds);
+	int fds[PROC_WORKERS_MAX], rc;
 
+	if (netns_apart(&p->netns)) {
+		/* The way back to its namespace went with CAP_SYS_ADMIN: who starts us again opens it there. */
+		log_err(NULL, "tun=%s was removed from its namespace: posternd ends, to be started again",
+			cfg->tun);
+		p->status = 1;
+		loop_stop(p->loop);
+		return;
+	}
+	rc = net_tun_open(cfg->tun, cfg->workers, fds);
 	if (rc) {
 		log_err(NULL, "tun=%s was removed and cannot be made again: %s", cfg->tun,
 			strerror(-rc));
@@ -418,10 +425,19 @@ static int open_all(struct parent *p)
 		log_err(NULL, "%s", why);
 		return rc;
 	}
-	rc = open_listeners(p);
+	rc = netns_tun(&p->netns, true);
+	if (!rc)
+		rc = open_listeners(p);
 	if (!rc)
 		rc = open_state(p);
-	return rc ? rc : open_tun(p);
+	p->tun_ns_sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (!rc)
+		rc = open_tun(p);
+	if (!rc)
+		rc = netns_tun(&p->netns, false);
+	if (!rc && netns_apart(&p->netns))
+		rc = net_watch_outer(p->net);
+	return rc;
 }
 
 static void on_closed(struct ipc *ipc, void *arg)
@@ -494,6 +510,8 @@ static void init(struct parent *p)
 	for (size_t i = 0; i < PROC_HOPS; i++)
 		p->outer.hop[i].fd = -1;
 	p->now.bundle = -1;
+	p->netns = (struct netns){ -1, -1 };
+	p->tun_ns_sock = -1;
 	p->generation = 1;
 	p->stop = (struct timer){ .fire = on_stop_timer, .arg = p };
 	p->forget = (struct timer){ .fire = on_forget, .arg = p };
@@ -506,10 +524,14 @@ static int cleanup(struct parent *p)
 				 .mark = NET_MARK,
 				 .tun = "postern0",
 				 .alias = "postern /run/postern" };
+	char why[256];
 	int rc;
 
 	if (p->now.cfg)
 		parent_params(p, &np);
+	if (p->now.cfg && netns_open(&p->netns, p->now.cfg, why))
+		log_err(NULL, "%s", why);
+	(void)netns_tun(&p->netns, true);
 	rc = net_cleanup(&np);
 	leak_guard_forget(p->now.cfg ? p->now.cfg->state_dir : NULL);
 	if (rc)
@@ -520,7 +542,7 @@ static int cleanup(struct parent *p)
 int parent_main(const struct parent_options *o)
 {
 	static struct parent p;
-	char *errors = NULL;
+	char *errors = NULL, why[256];
 	int rc;
 
 	log_setup("posternd/parent", LOG_LVL_INFO, STDERR_FILENO);
@@ -541,6 +563,12 @@ int parent_main(const struct parent_options *o)
 		loaded_clear(&p.now);
 		return rc ? 1 : 0;
 	}
+	rc = netns_open(&p.netns, p.now.cfg, why);
+	if (rc) {
+		log_err(NULL, "%s", why);
+		loaded_clear(&p.now);
+		return 1;
+	}
 	p.loop = loop_new();
 	p.hook = p.loop ? hook_new(p.loop, p.now.cfg->tun) : NULL;
 	rc = p.hook ? open_all(&p) : -ENOMEM;
@@ -556,5 +584,5 @@ int parent_main(const struct parent_options *o)
 		proc_stop_all(&p.table, 0);
 	}
 	close_all(&p);
-	return rc ? 1 : 0;
+	return rc || p.status ? 1 : 0;
 }

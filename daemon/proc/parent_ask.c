@@ -198,7 +198,7 @@ static void answer_path(struct parent *p, struct ipc *ipc, const struct ipc_msg 
 	struct pq_path q;
 
 	memcpy(&q, m->data, sizeof(q));
-	r.head.status = net_path_lookup(p->net, &q.dst, &path);
+	r.head.status = net_path_lookup(p->net, &q.dst, 0, &path);
 	if (!r.head.status) {
 		r.ifindex = path.ifindex;
 		r.mtu = path.mtu;
@@ -224,6 +224,28 @@ static void answer_wan(struct parent *p, struct ipc *ipc, const struct ipc_msg *
 		memcpy(r.ifname, wan.ifname, sizeof(r.ifname));
 		memcpy(r.mac, wan.mac, sizeof(r.mac));
 		r.prefix = wan.prefix;
+	}
+	say(ipc, m->id, &r, sizeof(r), -1);
+}
+
+static void answer_ways(struct parent *p, struct ipc *ipc, const struct ipc_msg *m)
+{
+	struct pr_ways r = { .head = { .request = PQ_WAYS } };
+	struct net_way way[PROC_WAYS_MAX];
+	size_t count;
+	struct pq_path q;
+
+	memcpy(&q, m->data, sizeof(q));
+	r.head.status = net_ways(p->net, &q.dst, way, PROC_WAYS_MAX, &count);
+	for (size_t i = 0; !r.head.status && i < count; i++) {
+		struct proc_way *w = &r.way[r.count++];
+
+		w->ifindex = way[i].path.ifindex;
+		w->mtu = way[i].path.mtu;
+		w->chosen = way[i].chosen;
+		w->src = way[i].path.src;
+		w->gateway = way[i].path.gateway;
+		memcpy(w->name, way[i].name, sizeof(w->name));
 	}
 	say(ipc, m->id, &r, sizeof(r), -1);
 }
@@ -332,6 +354,7 @@ static const char *request_name(uint32_t type)
 		[PQ_HOOK - PQ_ADDR_ADD] = "hook",
 		[PQ_WAN - PQ_ADDR_ADD] = "wan",
 		[PQ_STREAM - PQ_ADDR_ADD] = "stream",
+		[PQ_WAYS - PQ_ADDR_ADD] = "ways",
 	};
 	uint32_t i = type - PQ_ADDR_ADD;
 
@@ -394,6 +417,9 @@ void parent_on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 		return;
 	} else if (m->type == PQ_WAN) {
 		answer_wan(p, ipc, m);
+		return;
+	} else if (m->type == PQ_WAYS) {
+		answer_ways(p, ipc, m);
 		return;
 	} else if (m->type == PQ_HOP) {
 		answer_hop(p, ipc, m);

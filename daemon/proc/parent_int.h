@@ -6,6 +6,7 @@
 
 #include "config.h"
 #include "names.h"
+#include "netns.h"
 #include "hook.h"
 #include "leak_guard.h"
 #include "net.h"
@@ -44,6 +45,8 @@ struct parent {
 	size_t name_uid_count;
 	gid_t admin_gid;
 	struct net *net;
+	struct netns netns;
+	int tun_ns_sock; /* a socket in the TUN's namespace, to ask about it */
 	int tun[PROC_WORKERS_MAX];
 	struct outer outer;
 	int listener[PROC_LISTENERS];

@@ -14,6 +14,7 @@ union done {
 	void (*plain)(int status, void *arg);
 	void (*path)(int status, const struct pr_path *path, void *arg);
 	void (*wan)(int status, const struct pr_wan *w, void *arg);
+	void (*ways)(int status, const struct proc_way *way, size_t count, void *arg);
 	void (*hop)(int status, const struct priv_socket *s, void *arg);
 	void (*stream)(int status, int fd, void *arg);
 	void (*reload)(int status, const char *text, void *arg);
@@ -77,6 +78,9 @@ static void finish(struct pending *q, int status)
 		break;
 	case PQ_WAN:
 		q->done.wan(status, NULL, q->arg);
+		break;
+	case PQ_WAYS:
+		q->done.ways(status, NULL, 0, q->arg);
 		break;
 	case PQ_HOP:
 		q->done.hop(status, NULL, q->arg);
@@ -307,6 +311,11 @@ static void on_parent_reply(struct priv *p, struct ipc_msg *m)
 
 		memcpy(&wan, m->data, sizeof(wan));
 		q->done.wan(0, &wan, q->arg);
+	} else if (q->request == PQ_WAYS && !head.status) {
+		struct pr_ways ways;
+
+		memcpy(&ways, m->data, sizeof(ways));
+		q->done.ways(0, ways.way, ways.count, q->arg);
 	} else if (q->request == PQ_HOP && !head.status && m->fd_count == 1) {
 		struct pr_hop hop;
 		struct priv_socket s;
@@ -608,6 +617,15 @@ int priv_wan(struct priv *p, uint32_t ifindex, const struct addr *src, const str
 	struct pq_wan q = { .ifindex = ifindex, .src = *src, .gateway = *gateway };
 
 	return request(p, PROC_PARENT, PQ_WAN, &q, sizeof(q), (union done){ .wan = done }, arg);
+}
+
+int priv_ways(struct priv *p, const struct addr *dst,
+	      void (*done)(int status, const struct proc_way *way, size_t count, void *arg),
+	      void *arg)
+{
+	struct pq_path q = { .dst = *dst };
+
+	return request(p, PROC_PARENT, PQ_WAYS, &q, sizeof(q), (union done){ .ways = done }, arg);
 }
 
 int priv_hop(struct priv *p, uint32_t index,

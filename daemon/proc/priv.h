@@ -93,6 +93,10 @@ int priv_path(struct priv *p, const struct addr *dst,
 /** priv_wan() - By which network a path of priv_path() leaves; @w is NULL unless status is 0. */
 int priv_wan(struct priv *p, uint32_t ifindex, const struct addr *src, const struct addr *gateway,
 	     void (*done)(int status, const struct pr_wan *w, void *arg), void *arg);
+/** priv_ways() - All devices by which a route leads there; see net_ways(). @count 0 unless status is 0. */
+int priv_ways(struct priv *p, const struct addr *dst,
+	      void (*done)(int status, const struct proc_way *way, size_t count, void *arg),
+	      void *arg);
 /** priv_hop() - Another source port for hop @index; @s->fd is one more duplicate, the callee's. */
 int priv_hop(struct priv *p, uint32_t index,
 	     void (*done)(int status, const struct priv_socket *s, void *arg), void *arg);

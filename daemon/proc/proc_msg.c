@@ -279,6 +279,20 @@ static const char *check_hop_reply(const void *data, size_t len)
 	return r->socket.kind == PROC_SOCKET_HOP ? check_socket(&r->socket, sizeof(r->socket)) : "kind";
 }
 
+static const char *check_ways_reply(const void *data, size_t len)
+{
+	const struct pr_ways *r = data;
+
+	(void)len;
+	if (r->count > PROC_WAYS_MAX)
+		return "too many ways";
+	for (size_t i = 0; i < r->count; i++)
+		if (!r->way[i].ifindex || !addr_ok(&r->way[i].src) ||
+		    !name_ok(r->way[i].name, sizeof(r->way[i].name)))
+			return "way";
+	return NULL;
+}
+
 static const char *check_listener(const void *data, size_t len)
 {
 	(void)len;
@@ -320,6 +334,7 @@ static const struct shape requests[] = {
 	{ PQ_RELOAD, 0, 0, false, 0, NULL },
 	{ PQ_HOOK, 0, sizeof(struct pq_hook), false, 0, check_hook },
 	{ PQ_STREAM, 0, sizeof(struct pq_stream), false, 0, check_stream },
+	{ PQ_WAYS, 0, sizeof(struct pq_path), false, 0, check_path },
 	{ 0 },
 };
 
@@ -350,6 +365,7 @@ static const struct shape replies[] = {
 	{ PM_SECRETS, 0, 0, false, 1, NULL },
 	{ PR_REPLY, PQ_PATH, sizeof(struct pr_path), false, 0, NULL },
 	{ PR_REPLY, PQ_WAN, sizeof(struct pr_wan), false, 0, check_wan_reply },
+	{ PR_REPLY, PQ_WAYS, sizeof(struct pr_ways), false, 0, check_ways_reply },
 	{ PR_REPLY, PQ_HOP, sizeof(struct pr_hop), false, 1, check_hop_reply },
 	{ PR_REPLY, PQ_RELOAD, sizeof(struct pr_reload), true, 0, check_reload_reply },
 	{ PR_REPLY, PQ_ADDR_ADD, sizeof(struct pr_reply), false, 0, NULL },
@@ -370,7 +386,8 @@ static int check(const struct shape *table, const struct ipc_msg *m, const char 
 	union {
 		uint64_t align;
 		uint8_t bytes[sizeof(struct rr_reply) + sizeof(struct rq_lookup) +
-			      sizeof(struct pr_reload) + sizeof(struct pq_hook)];
+			      sizeof(struct pr_reload) + sizeof(struct pq_hook) +
+			      sizeof(struct pr_ways)];
 	} head;
 	uint32_t request = 0;
 

@@ -42,6 +42,7 @@ enum proc_id { PROC_CHILD, PROC_KEYS, PROC_RESOLVER, PROC_PARENT, PROC_IDS };
 #define PROC_STATE_WANS	 2 /* what is known of ways out */
 #define PROC_PORTS	 3 /* further UDP ports, and TCP ports */
 #define PROC_QCD_LEN	 32
+#define PROC_WAYS_MAX	 8
 #define PROC_REQUEST_FDS 0 /* no request carries a descriptor */
 
 enum proc_type {
@@ -75,6 +76,7 @@ enum proc_type {
 	PQ_HOOK,	  /* struct pq_hook */
 	PQ_WAN,		  /* struct pq_wan -> struct pr_wan */
 	PQ_STREAM,	  /* struct pq_stream -> struct pr_reply, fd: a TCP socket that connects */
+	PQ_WAYS,	  /* struct pq_path -> struct pr_ways */
 	/* parent -> child */
 	PR_REPLY = 48, /* struct pr_reply, alone or as head of one of the above */
 
@@ -242,6 +244,24 @@ struct pr_wan {
 	struct prefix prefix; /* of src on that interface */
 	uint8_t mac[6];	      /* of the gateway */
 	uint8_t pad[2];
+};
+
+/* A device by which a route leads to the address that was asked about. */
+struct proc_way {
+	uint32_t ifindex;
+	uint32_t mtu;
+	uint32_t chosen; /* 1: the kernel takes it without a wish */
+	uint32_t pad;
+	struct addr src, gateway;
+	char name[IFNAMSIZ];
+};
+
+/* That which the kernel takes first. */
+struct pr_ways {
+	struct pr_reply head;
+	uint32_t count;
+	uint32_t pad;
+	struct proc_way way[PROC_WAYS_MAX];
 };
 
 struct pr_hop {

@@ -38,6 +38,8 @@ const struct sandbox_role posternd_roles[PROC_IDS] = {
 			    .ring_register = { -1 } },
 	[PROC_PARENT] = { .name = "parent",
 			  .calls = SANDBOX_DENY_ONLY | SANDBOX_FORK,
+			  /* SYS_ADMIN: to go to another network namespace and back, netns.h. */
+			  .caps_wish = CAP(SYS_ADMIN),
 			  .caps_start = PARENT_CAPS,
 			  .caps_run = PARENT_CAPS,
 			  .ring_register = { -1 } },

@@ -236,6 +236,24 @@ static void a_pool_may_hold_what_is_somebodys(void **state)
 	    "16: assign = 10.99.0.2 overlaps with assign = 10.99.0.2 of peer home in line 12");
 }
 
+static void namespaces_are_names_or_paths(void **state)
+{
+	struct config *cfg = good("[posternd]\nidentity = a.example\nprivate-key = k\n"
+				  "outer-netns = up.link\ntun-netns = /run/netns/apps\n");
+
+	(void)state;
+	assert_string_equal(cfg->outer_netns, "up.link");
+	assert_string_equal(cfg->tun_netns, "/run/netns/apps");
+	config_free(cfg);
+	cfg = make("[posternd]\nidentity = a.example\nprivate-key = k\ntun-netns = ../apps\n");
+	assert_non_null(strstr(cfg->conf->errors, "neither a name as of ip netns"));
+	config_free(cfg);
+	cfg = make("[posternd]\nidentity = a.example\nprivate-key = k\ntun-netns = apps\n" HOME
+		   "leak = never\nnetworks = 10.9.0.0/16\n");
+	assert_non_null(strstr(cfg->conf->errors, "leak = never keeps one namespace alone"));
+	config_free(cfg);
+}
+
 static void lines_out_have_an_interface_each(void **state)
 {
 	struct config *cfg = good(VPS "[wan dsl]\ninterface = ppp0\npriority = 10\n"
@@ -789,6 +807,7 @@ int main(void)
 		cmocka_unit_test(a_pool_that_cannot_be_is_refused),
 		cmocka_unit_test(a_pool_may_hold_what_is_somebodys),
 		cmocka_unit_test(another_pool_is_a_difference),
+		cmocka_unit_test(namespaces_are_names_or_paths),
 		cmocka_unit_test(lines_out_have_an_interface_each),
 		cmocka_unit_test(a_leak_is_guarded_where_there_is_something_to_guard),
 		cmocka_unit_test(a_hook_is_roots_and_nobody_elses_to_change),
