@@ -57,7 +57,6 @@ void sup_update(struct supervisor *s, const struct sup_config *cfg, uint64_t now
 	memset(s->resolving, 0, sizeof(s->resolving));
 	free(s->memory.names);
 	s->memory.names = NULL;
-	path_free(s);
 	s->cfg = *cfg;
 	s->refused_ms = 0;
 	s->refused_until_ms = 0;
@@ -87,6 +86,7 @@ void sup_clear(struct supervisor *s)
 	sup_say(&s->failure, NULL);
 	sup_say(&s->claim, NULL);
 	transport_clear(s);
+	path_free(s);
 }
 
 void sup_standby(struct supervisor *s, bool on, uint64_t now_ms)
