@@ -69,11 +69,17 @@ struct esp_shape esp_shape(enum dp_cipher c);
 /** esp_key_init() - @key: borrowed, dp_cipher_key_len() bytes. 0, -EINVAL or -ENOMEM (all clear). */
 int esp_key_init(struct esp_key *k, enum dp_cipher c, const uint8_t *key, uint32_t spi, bool esn,
 		 bool seal);
-/** esp_key_use() - By the worker, before esp_seal() or esp_open(). */
+/** esp_key_use() - By the worker, before esp_seal() or esp_open() of data. */
 static inline void esp_key_use(struct esp_key *k, uint64_t now_ms)
 {
 	k->keep = now_ms - k->used_ms < ESP_IDLE_MS;
 	k->used_ms = now_ms;
+}
+
+/** esp_key_glance() - In place of it for a dummy: that alone is no reason to keep a context. */
+static inline void esp_key_glance(struct esp_key *k, uint64_t now_ms)
+{
+	k->keep = now_ms - k->used_ms < ESP_IDLE_MS;
 }
 
 /** esp_key_done() - And after them. */

@@ -195,8 +195,10 @@ static enum dp_verdict open_packet(struct worker *w, const struct rx *rx, uint8_
 	case REPLAY_NEW:
 		break;
 	}
-	esp_key_use(&sa->key, w->now_ms);
+	esp_key_glance(&sa->key, w->now_ms);
 	v = esp_open(&sa->key, seq, pkt, len, &in);
+	if (v == DP_IN_PKT && in.next_header != ESP_NH_DUMMY)
+		esp_key_use(&sa->key, w->now_ms);
 	esp_key_done(&sa->key);
 	if (v == DP_DROP_ICV)
 		count_add(&sa->bad_icv, 1);

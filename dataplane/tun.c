@@ -284,7 +284,7 @@ void tun_send_dummy(struct worker *w, const struct cmd *c)
 	to = udp_room(w, ep, 0, total);
 	if (!to)
 		return;
-	esp_key_use(&sa->key, w->now_ms);
+	esp_key_glance(&sa->key, w->now_ms);
 	rc = esp_seal(&sa->key, seq, ESP_NH_DUMMY, w->scratch, len, to);
 	esp_key_done(&sa->key);
 	if (rc) {

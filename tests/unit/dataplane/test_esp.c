@@ -156,6 +156,14 @@ static void esp_keeps_a_context_only_while_packets_follow_each_other(void **stat
 		assert_true(kept_after(&s, &o, 100000 + 2 * ESP_IDLE_MS - 2));
 		assert_false(kept_after(&s, &o, 200000)); /* a dummy, much later */
 		assert_false(kept_after(&s, &o, 215000));
+		/* two dummies close to each other keep nothing, one amid data does not end what that keeps */
+		esp_key_glance(&s, 230000);
+		esp_key_glance(&s, 230010);
+		assert_false(s.keep);
+		assert_false(kept_after(&s, &o, 240000));
+		assert_true(kept_after(&s, &o, 240010));
+		esp_key_glance(&s, 240020);
+		assert_true(s.keep);
 		esp_key_clear(&s);
 		esp_key_clear(&o);
 	}
