@@ -511,7 +511,12 @@ struct engine_ike_info {
 	struct engine_path path;
 	uint64_t since_ms, rekey_at_ms, reply_ms; /* reply_ms: t_reply, 0: never */
 	bool outstanding;			  /* a request of ours has no answer yet */
-	bool answered; /* of a call: its IKE_SA_INIT has an answer that may come to something */
+	/*
+	 * Of a call: its IKE_SA_INIT has an answer that may come to something; or our IKE_AUTH has left, and
+	 * the far side may be up by it though its answers were lost. Then it has retired the IKE SA before,
+	 * and who gave up the call for that one's sake would stay alone with it.
+	 */
+	bool answered;
 	bool dates_unjudged; /* of its certificate: the clock is or was plainly wrong */
 	char suite[96];				  /* "aes256gcm16-prfsha256-x25519" */
 	size_t child_count;

@@ -286,7 +286,8 @@ bool engine_ike_info(const struct engine *e, uint32_t ike, struct engine_ike_inf
 	i->rekey_at_ms = sa->rekey_at_ms;
 	i->reply_ms = sa->reply_ms;
 	i->outstanding = sa->win.outstanding;
-	i->answered = sa->spi_r || (sa->state == SA_CALLING && sa->call->candidates);
+	i->answered =
+	    sa->spi_r || (sa->state == SA_CALLING && (sa->call->candidates || sa->call->vowed));
 	i->dates_unjudged = sa->dates != NULL;
 	if (sa->aead_in)
 		ike_suite_str(&sa->suite, i->suite, sizeof(i->suite));

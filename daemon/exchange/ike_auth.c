@@ -167,6 +167,8 @@ static void ours_signed_i(struct engine *e, struct ike_sa *sa, const uint8_t *re
 		return;
 	}
 	sa_enter_state(e, sa, SA_I_AUTH);
+	if (sa->caller)
+		sa->caller->call->vowed = true;
 	timer_clear(&e->timers, &sa->life);
 }
 

@@ -180,6 +180,7 @@ struct call {
 	uint8_t dh_count;
 	uint16_t refused; /* notify type of an unauthenticated refusal; 0: none came */
 	uint8_t candidates;  /* alive */
+	bool vowed;	     /* an IKE_AUTH has left: the far side may be up with it, whatever we heard */
 	bool redirected;     /* it was sent elsewhere, and that was told */
 	bool spent;	     /* a candidate with this SPI and DH value failed: draw new ones */
 };
