@@ -74,6 +74,9 @@ bool endpoint_told(struct endpoint_rule *r, const struct engine_path *path, bool
 
 bool endpoint_proved(struct endpoint_rule *r, const struct engine_path *path)
 {
+	for (int i = 0; i < ENDPOINT_IGNORED; i++)
+		if (addr_eq(&r->ignored[i].addr, &path->remote.addr))
+			r->ignored[i].until_ms = 0;
 	if (!r->trial_until_ms || !endpoint_eq(&path->remote, &r->path.remote))
 		return false;
 	r->trial_until_ms = 0;

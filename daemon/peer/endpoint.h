@@ -51,7 +51,10 @@ enum endpoint_verdict endpoint_offer(struct endpoint_rule *r, const struct engin
  */
 bool endpoint_told(struct endpoint_rule *r, const struct engine_path *path, bool unproved,
 		   uint64_t now_ms);
-/** endpoint_proved() - An answer to a request of ours came from @path; true: the trial is won. */
+/**
+ * endpoint_proved() - An answer to a request of ours came from @path; true: the trial is won. One that comes
+ * when the trial is over already (loss, a copy of the request) is as good: the address is listened to again.
+ */
 bool endpoint_proved(struct endpoint_rule *r, const struct engine_path *path);
 /** endpoint_expired() - True: the trial is lost, path is the old one again. */
 bool endpoint_expired(struct endpoint_rule *r, uint64_t now_ms);

@@ -685,6 +685,25 @@ static void a_new_address_that_does_not_answer_is_left_and_ignored(void **state)
 	assert_int_equal(f.moves, 1);
 }
 
+/* Loss: the trial is over when the answer to a copy of the request comes, from where it went. */
+static void an_answer_that_is_late_for_the_trial_lets_the_address_be_tried_again(void **state)
+{
+	(void)state;
+	up_as_waiting_side();
+	seen_from("203.0.113.66:1", true);
+	pass(3100);
+	assert_string_equal(moved_to(), "100.64.0.9:1234");
+	reply_from(0, "203.0.113.66:1");
+	assert_string_equal(moved_to(), "100.64.0.9:1234"); /* it may have been late indeed */
+	pass(1000);
+	seen_from("203.0.113.66:1", true);
+	assert_string_equal(moved_to(), "203.0.113.66:1");
+	reply_from(0, "203.0.113.66:1");
+	pass(10000);
+	assert_string_equal(moved_to(), "203.0.113.66:1");
+	assert_true(s.trials == 2 && s.trials_won == 1 && s.trials_lost == 1);
+}
+
 /* The trial was lost for want of a way back, which may come any time: the old path is no better. */
 static void an_address_that_was_left_is_tried_again_while_the_old_one_is_silent(void **state)
 {
@@ -860,6 +879,7 @@ int main(void)
 		T(a_new_port_is_used_at_once),
 		T(a_new_address_is_on_trial_until_it_answers),
 		T(a_new_address_that_does_not_answer_is_left_and_ignored),
+		T(an_answer_that_is_late_for_the_trial_lets_the_address_be_tried_again),
 		T(an_address_that_was_left_is_tried_again_while_the_old_one_is_silent),
 		T(a_newer_packet_from_the_old_address_ends_the_detour),
 		T(the_start_side_does_not_follow_a_server_without_nat),
