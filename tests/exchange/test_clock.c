@@ -15,7 +15,6 @@ static unsigned life(enum auth_style style, int64_t step_s)
 	struct world *w = world_new(5, style);
 	unsigned events = 0;
 
-	world_start(w);
 	world_up(w);
 	for (int i = 0; i < 100; i++) {
 		if (i == 30)
