@@ -300,10 +300,14 @@ static void stop(struct child *c)
 		timer_clear(loop_timers(c->loop), &c->engine_timer);
 		timer_clear(loop_timers(c->loop), &c->save_timer);
 		timer_clear(loop_timers(c->loop), &c->hop_timer);
+	}
+	/* Before the peers: what ends with it names them once more. */
+	engine_free(c->engine);
+	c->engine = NULL;
+	if (c->loop) {
 		peers_free(c);
 		wans_free(c);
 	}
-	engine_free(c->engine);
 	streams_free(c);
 	dp_free(c->dp);
 	fx_list_free(&c->fx);
