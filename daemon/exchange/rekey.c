@@ -185,6 +185,12 @@ void rekey_ike_done(struct engine *e, struct ike_sa *from, struct ike_sa *to)
 	f->rekeyed.new_ike = to->handle;
 	log_info(&to->log, "IKE SA rekeyed");
 	child_want_all(e, to);
+	/*
+	 * Its hashes of where it sees us are over the new SPIs: without one of before a NAT's change there
+	 * would be nothing to compare with, and it would not be noticed.
+	 */
+	if (mobike_moves(to) && !to->postern)
+		(void)task_queue(e, to, TASK_LIVENESS, 0);
 	tasks_run(e, to);
 }
 
