@@ -175,6 +175,6 @@ up = wait_for("the tunnel is up", lambda: home.up("vps") and vps.up("home") and 
 check("with memory again it is up", bool(up))
 reloaded = vps.m.run([testlib.POSTERN, "reload"], check=False)
 check("and a reload is taken", reloaded.returncode == 0, reloaded.stdout)
-case("ike_case_118_out_of_memory_the_tunnel_stays_and_nothing_exits",
+check("out of memory the tunnel stays and nothing exits (case 118)",
      alive == before.keys() and good >= tries - 2 and bool(up), (good, tries))
 testlib.done()

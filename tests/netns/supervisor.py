@@ -72,7 +72,8 @@ case("ike_case_098_a_boot_without_a_network_is_up_soon_after_it_comes", seconds 
 print(f"     {seconds:.2f} s")
 
 # --- one direction is lost: both sides see it, and that it is over
-for way, words in (("b2a", "to_the_home"), ("a2b", "from_the_home")):
+for way, name in (("b2a", "ike_case_094_packets_lost_to_the_home_are_seen_by_both"),
+                  ("a2b", "ike_case_094_packets_lost_from_the_home_are_seen_by_both")):
     traffic = [home.m.start(["ping", "-q", "-i", "0.5", "10.99.0.1"]),
                vps.m.start(["ping", "-q", "-i", "0.5", "10.99.0.2"])]
     time.sleep(2)
@@ -83,7 +84,7 @@ for way, words in (("b2a", "to_the_home"), ("a2b", "from_the_home")):
     net.wire.reset()
     again = took("ping both ways", lambda: ping() and ping("10.99.0.2", net.vps), 60)
     wait_for("both know", lambda: home.up("vps") and vps.up("home"), 30)
-    case(f"ike_case_094_packets_lost_{words}_are_seen_by_both", seconds < 45 and again < 15, (seconds, again))
+    case(name, seconds < 45 and again < 15, (seconds, again))
     print(f"     seen after {seconds:.1f} s, mended after {again:.2f} s")
     for t in traffic:
         t.terminate()
