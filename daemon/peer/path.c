@@ -504,16 +504,6 @@ static void try_others(struct supervisor *s, struct path_way *cur, uint64_t now_
 	}
 }
 
-/* Its names may say something else by now: path_on_names(). */
-static void look_again(struct supervisor *s)
-{
-	s->path->looked = true;
-	for (size_t i = 0; i < s->cfg.host_count; i++)
-		if (s->cfg.host[i].name && !s->resolving[i])
-			s->resolving[i] = !ops(s)->resolve(s->env->arg, s->cfg.peer, i,
-							   s->cfg.host[i].name);
-}
-
 void path_on_names(struct supervisor *s)
 {
 	if (s->path && s->ike && s->asked_ms)
@@ -529,15 +519,12 @@ static uint64_t watch(struct supervisor *s, struct path_way *cur, uint64_t now_m
 	if (s->asked_ms) {
 		if (now_ms - s->asked_ms < PATH_OTHER_MS)
 			return s->asked_ms + PATH_OTHER_MS;
-		if (!p->looked)
-			look_again(s);
 		if (p->count < 2)
 			return UINT64_MAX;
 		try_others(s, cur, now_ms);
 		return p->tried_ms + PATH_TURN_MS;
 	}
 	p->tried_ms = 0;
-	p->looked = false;
 	if (p->count < 2)
 		return UINT64_MAX;
 	ops(s)->activity(s->env->arg, s->cfg.peer, &a);

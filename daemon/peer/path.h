@@ -13,7 +13,7 @@
  *	dead	a request of ours is unanswered for 2 s: the same bytes leave by the other ways, by turns
  *		(RFC 4555 s3.5 has them be the same); whichever brings the answer is taken. When data leaves
  *		and nothing comes back, a request is made after 1 s.
- *		Its names are looked up again meanwhile: a new address is one more way.
+ *		Its names are looked up again meanwhile (call.c): a new address is one more way.
  *	better	a way of lesser priority is tried without touching the one in use: a Postern is sent
  *		authenticated dummies that it answers to where they came from, another peer is asked a
  *		request by that way. After 10 s without a loss it is taken; a way that fails within a minute
@@ -79,7 +79,6 @@ struct path {
 	uint64_t out_ms;  /* data leaves and nothing came since */
 	uint64_t tried_ms; /* the other ways, last time */
 	size_t turn;
-	bool looked;	   /* its names were looked up anew, since it does not answer */
 	unsigned compares; /* dummies still to be sent for the comparison */
 	uint64_t compare_ms;
 	uint64_t moves;
