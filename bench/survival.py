@@ -23,6 +23,7 @@ from testlib import wait_for  # noqa: E402
 args = argparse.ArgumentParser(prog="bench/survival")
 args.add_argument("--rounds", type=int, default=3)
 args.add_argument("--limit", type=int, default=60, help="seconds after which a fault counts as not survived")
+args.add_argument("--beside", type=int, default=1, help="so many times all of it at the same time: as many times the rounds")
 args.add_argument("--systems", default="postern,strongswan,strongswan-tuned,wireguard")
 args.add_argument("--faults", default="", help="only those with one of these words, comma between")
 args.add_argument("--one", help=argparse.SUPPRESS)
@@ -356,8 +357,10 @@ def cell(runs):
 
 def table(results):
     names = [(s, r) for s, r in results.items() if r]
+    faults = f' --faults "{args.faults}"' if args.faults else ""
     lines = [f"machine: {os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}; commit "
-             f"{os.environ.get('POSTERN_COMMIT')}", f"command: bench/survival --rounds {args.rounds} --limit {args.limit}", "",
+             f"{os.environ.get('POSTERN_COMMIT')}",
+             f"command: bench/survival --rounds {args.rounds} --beside {args.beside} --limit {args.limit}{faults}", "",
              "Seconds until the inner network works again, median (worst) of all rounds and both ends, and probes lost of 50 a second.", ""]
     lines += [f"- {s}: {r['what']}" for s, r in names]
     lines += ["", "| fault | " + " | ".join(f"{s}, s | lost" for s, _ in names) + " |", "|---" * (1 + 2 * len(names)) + "|"]
@@ -371,23 +374,34 @@ def table(results):
     return "\n".join(lines) + "\n"
 
 
+def read_all(folder):
+    """What the children of each system found, their rounds put together."""
+    results = {}
+    for name in sorted(os.listdir(folder)):
+        system = name.rsplit(".", 1)[0]
+        with open(f"{folder}/{name}") as out:
+            found = json.load(out)
+        rows = results.setdefault(system, {"what": found["what"], "rows": {}})["rows"]
+        for words, runs in found["rows"].items():
+            rows.setdefault(words, []).extend(runs)
+    return results
+
+
 def main():
     if args.one:
         run_one(args.one)
     folder = f"/var/tmp/survival-{os.getpid()}"  # the laboratories have a /tmp of their own
     os.makedirs(folder)
-    children = {}
-    for s in args.systems.split(","):
-        argv = [sys.executable, os.path.abspath(__file__), "--one", s, "--out", f"{folder}/{s}", "--rounds", str(args.rounds),
-                "--limit", str(args.limit), "--faults", args.faults]
-        children[s] = subprocess.Popen(argv)
-    results = {}
-    for s, p in children.items():
+    systems = args.systems.split(",")
+    children = [subprocess.Popen([sys.executable, os.path.abspath(__file__), "--one", s, "--out", f"{folder}/{s}.{i}", "--rounds",
+                                  str(args.rounds), "--limit", str(args.limit), "--faults", args.faults])
+                for i in range(args.beside) for s in systems]
+    for p in children:
         p.wait()
-        try:
-            with open(f"{folder}/{s}") as out:
-                results[s] = json.load(out)
-        except OSError:
+    found = read_all(folder)
+    results = {s: found[s] for s in systems if s in found}
+    for s in systems:
+        if s not in results:
             print(f"{s}: no result", file=sys.stderr)
     text = table(results)
     print(text)
