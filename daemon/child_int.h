@@ -70,6 +70,8 @@ struct peer {
 	struct timer mtu_timer;
 	uint16_t path_mtu; /* as the data plane was told; 0: not known */
 	uint64_t up_since_ms, down_since_ms;
+	const char *carrier; /* "udp", "tcp", "tls": what brings its packets; NULL: nothing does */
+	uint64_t carrier_ms; /* since when */
 	struct sup_route way;	/* for which the WAN was last looked up */
 	size_t asked_bytes;	/* of its last IKE datagram: an answer costs about as much */
 	struct echoes *echoes;	/* owned: measurements of its NAT that we take part in; NULL: none yet */
@@ -219,6 +221,8 @@ void streams_on_event(struct child *c, const struct dp_event *ev);
 void streams_proved(struct child *c, uint32_t peer, uint32_t sock);
 /** streams_forget() - The peer is removed. */
 void streams_forget(struct child *c, uint32_t peer);
+/** streams_carrier() - After each step of its supervisor: is the peer reached by something else now? */
+void streams_carrier(struct peer *p);
 /** streams_json(), streams_peer_json() - For status: all of them; by what a peer is reached. */
 json_t *streams_json(const struct child *c);
 json_t *streams_peer_json(const struct peer *p);

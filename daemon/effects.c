@@ -280,6 +280,7 @@ void peer_arm(struct peer *p)
 {
 	struct timers *ts = loop_timers(p->child->loop);
 
+	streams_carrier(p);
 	/* Until the engine knows it nothing can be begun; a call made now would be lost for seconds. */
 	if (!p->view || peer_key_awaited(p) || sup_due_ms(&p->sup) == UINT64_MAX)
 		timer_clear(ts, &p->tick);

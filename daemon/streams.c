@@ -18,6 +18,7 @@
 
 #include "child_int.h"
 #include "cloak.h"
+#include "transport.h"
 
 #define UNPROVED_MAX 256
 #define PREFIX_MAX   32
@@ -341,19 +342,37 @@ json_t *streams_json(const struct child *c)
 			 (json_int_t)st->timed_out);
 }
 
-json_t *streams_peer_json(const struct peer *p)
+void streams_carrier(struct peer *p)
 {
 	uint32_t sock = p->sup.where.path.sock;
 	const struct stream_entry *e =
 	    p->sup.ike && sock >= DP_STREAM_FIRST ? entry_of(p->child->streams, sock) : NULL;
+	const char *now = !p->sup.ike		     ? NULL
+			  : sock < DP_STREAM_FIRST ? "udp"
+			  : e			     ? (e->tls ? "tls" : "tcp")
+			  : p->carrier		     ? p->carrier /* it is over, and no other is found yet */
+						     : "tcp";
 
-	return json_pack("{s:s?, s:I, s:I}", "by",
-			 !p->sup.ike		     ? NULL
-			 : sock < DP_STREAM_FIRST ? "udp"
-			 : e && e->tls		     ? "tls"
-						     : "tcp",
-			 "tcp_ups", (json_int_t)p->sup.tcp_ups, "udp_returns",
-			 (json_int_t)p->sup.udp_returns);
+	/* Its successor on the same transport goes on with the old date. */
+	if (now && (!p->carrier || strcmp(now, p->carrier) != 0))
+		p->carrier_ms = child_now(p->child);
+	p->carrier = now;
+}
+
+json_t *streams_peer_json(const struct peer *p)
+{
+	const struct supervisor *s = &p->sup;
+	const struct engine_path *at = &s->where.path;
+	uint64_t now = child_now(p->child), back = transport_udp_ms(s);
+
+	return json_pack(
+	    "{s:s?, s:o, s:o, s:o, s:I, s:I}", "by", p->carrier, "port",
+	    p->carrier ? json_integer(s->cfg.start == SUP_WAIT ? at->local.port : at->remote.port)
+		       : json_null(),
+	    "since_s", p->carrier ? json_real((double)(now - p->carrier_ms) / 1000) : json_null(),
+	    "udp_tried_in_s",
+	    back ? json_real(back > now ? (double)(back - now) / 1000 : 0) : json_null(), "tcp_ups",
+	    (json_int_t)s->tcp_ups, "udp_returns", (json_int_t)s->udp_returns);
 }
 
 /* ---- life ---- */

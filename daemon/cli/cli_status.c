@@ -174,6 +174,23 @@ static void print_path(const json_t *p)
 		field("unanswered", "a request for %s", span(num(p, "unanswered_s"), a));
 }
 
+static void print_transport(const json_t *t)
+{
+	const char *by = str(t, "by");
+	char a[32], b[32], back[64] = "";
+
+	if (!*by)
+		return;
+	if (has(t, "udp_tried_in_s"))
+		snprintf(back, sizeof(back), "; UDP is tried again in %s",
+			 span(num(t, "udp_tried_in_s"), a));
+	field("transport", "%s port %.0f since %s (%s)%s",
+	      strcmp(by, "udp") == 0   ? "UDP"
+	      : strcmp(by, "tls") == 0 ? "TLS, TCP"
+				       : "TCP",
+	      num(t, "port"), when(num(t, "since_s"), a), span(num(t, "since_s"), b), back);
+}
+
 static void print_keepalive(const json_t *k)
 {
 	char a[32];
@@ -220,6 +237,7 @@ static void print_peer(const json_t *p)
 		printf(" since %s (%s)", when(num(p, "since_s"), a), span(num(p, "since_s"), b));
 	putchar('\n');
 	print_path(p);
+	print_transport(json_object_get(p, "transport"));
 	print_keepalive(json_object_get(p, "keepalive"));
 	list("calling", json_object_get(p, "calling"));
 	list("networks", json_object_get(p, "inner"));

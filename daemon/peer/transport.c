@@ -336,6 +336,13 @@ static void network(struct supervisor *s, uint64_t now_ms)
 		s->transport->probe_ms = now_ms;
 }
 
+uint64_t transport_udp_ms(const struct supervisor *s)
+{
+	return s->transport && on_stream(s) && possible(s) && s->cfg.transport.tcp != SUP_TCP_ALWAYS
+		   ? s->transport->probe_ms
+		   : 0;
+}
+
 const struct sup_hook transport_hook = {
 	.tick = tick, .depart = depart, .fx = fx_came, .network = network
 };

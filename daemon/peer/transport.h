@@ -41,4 +41,7 @@ static inline bool transport_is_stream(const struct engine_path *p)
 /** transport_clear() - Frees; streams are closed by who removes the peer. */
 void transport_clear(struct supervisor *s);
 
+/** transport_udp_ms() - On a stream: when UDP is tried next. 0: on none, or that is not for us to try. */
+uint64_t transport_udp_ms(const struct supervisor *s);
+
 #endif

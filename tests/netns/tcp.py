@@ -4,6 +4,7 @@
 Case 99 of the list, the strangers who may connect to a TCP port, and ends that are killed meanwhile.
 """
 import os
+import re
 import signal
 import time
 
@@ -51,6 +52,10 @@ def by(side=home, name="vps"):
     return side.peer(name).get("transport", {}).get("by")
 
 
+def status(side=home):
+    return side.cli("status", check=False).stdout
+
+
 def said():
     try:
         return int(net.home.read("/tmp/talk") or 0)
@@ -96,6 +101,7 @@ wait_for("posternd answers", lambda: vps.status())
 home.start_posternd()
 require("the tunnel comes up", wait_for("ping", ping, 20))
 check("by UDP", by() == "udp", home.peer("vps").get("transport"))
+check("postern status says so", re.search(r"transport +UDP port 4500 since [0-9:]+ \(\d+ s\)\n", status()), status())
 net.vps.start(["python3", "-c", ECHO], log="echo")
 time.sleep(0.5)
 net.home.start(["python3", "-c", TALK], log="talk")
@@ -126,6 +132,9 @@ check("the connection that is not needed is closed", wait_for("closed", lambda: 
 # --- only 443 is open
 block(UDP, "tcp dport 4500 drop")
 check("only 443 is open: TLS", wait_for("TLS", lambda: by() == "tls", 60, 0.2), home.peer("vps"))
+check("postern status says so, and when UDP is tried again",
+      re.search(r"transport +TLS, TCP port 443 since [0-9:]+ \(\d s\);\s+UDP\s+is\s+tried\s+again\s+in\s+\d+\s+s\n", status()), status())
+check("where it waits, UDP is not for it to try", re.search(r"transport +TLS, TCP port 443 since [0-9:]+ \(\d s\)\n", status(vps)), status(vps))
 talks_on("and the inner connection goes on")
 
 # --- either end is killed on a stream
