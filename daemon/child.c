@@ -134,6 +134,9 @@ static int start_dp(struct child *c)
 		.io = c->cfg->io == CONFIG_IO_URING   ? DP_IO_URING
 		      : c->cfg->io == CONFIG_IO_EPOLL ? DP_IO_EPOLL
 						      : DP_IO_AUTO,
+		.crypto = c->cfg->crypto == CONFIG_CRYPTO_OPENSSL    ? DP_CRYPTO_OPENSSL
+			  : c->cfg->crypto == CONFIG_CRYPTO_IPSEC_MB ? DP_CRYPTO_IPSEC_MB
+								      : DP_CRYPTO_AUTO,
 		.tun_mtu = (uint16_t)inv->tun_mtu,
 	};
 	size_t n = 0;
@@ -159,7 +162,9 @@ static int start_dp(struct child *c)
 	cfg.sock_count = n;
 	rc = dp_new(&cfg, &c->dp);
 	if (rc) {
-		log_err(NULL, "data plane: %s", strerror(-rc));
+		log_err(NULL, "data plane: %s",
+			rc == -ENOTSUP ? "crypto = ipsec-mb: this build or this CPU does not have it; leave it at auto"
+				       : strerror(-rc));
 		return rc;
 	}
 	dp_info(c->dp, &c->dp_info);

@@ -404,6 +404,7 @@ static int take_daemon(struct config *cfg, const struct conf_section *s)
 	cfg->tun_netns = conf_text(s, "tun-netns");
 	cfg->workers = (uint32_t)conf_uint(s, "workers");
 	cfg->io = (enum config_io)conf_uint(s, "io");
+	cfg->crypto = (enum config_crypto)conf_uint(s, "crypto");
 	cfg->metrics = conf_text(s, "metrics");
 	cfg->hook = conf_text(s, "hook");
 	e = conf_get(s, "redirect-to");
@@ -623,7 +624,7 @@ bool config_reloadable(const struct config *old, struct config *cfg)
 {
 	static const char *const fixed[] = {
 		"tun",	     "port",	"port-500",	 "workers",
-		"io",	     "run-dir", "state-dir",	 "user",
+		"io",	     "crypto",	"run-dir", "state-dir",	 "user",
 		"keys-user", "metrics", "resolver-user", "admin-group", "outer-netns", "tun-netns", "name-users"
 	};
 	const struct conf_section *was, *is;

@@ -47,6 +47,7 @@ enum config_childless {
 	CONFIG_CHILDLESS_NEVER,
 };
 enum config_tcp { CONFIG_TCP_AUTO, CONFIG_TCP_NEVER, CONFIG_TCP_ALWAYS };
+enum config_crypto { CONFIG_CRYPTO_AUTO, CONFIG_CRYPTO_OPENSSL, CONFIG_CRYPTO_IPSEC_MB };
 enum config_io { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_EPOLL };
 
 /* One of udp-ports or tcp-ports: "443/tls". */
@@ -197,6 +198,7 @@ struct config {
 
 	uint32_t workers;
 	enum config_io io;
+	enum config_crypto crypto;
 	uint16_t port;	     /* of the outer sockets; 0: ephemeral (nobody calls us) */
 	bool port_500;	     /* also listen on 500 for foreign initiators */
 	struct config_ports udp_ports; /* where we listen beside .port; none unless a peer calls us */

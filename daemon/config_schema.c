@@ -12,6 +12,7 @@
 
 #define ASSIGNED_DEFAULT "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fd00::/8"
 
+static const char *const crypto_words[] = { "auto", "openssl", "ipsec-mb", NULL };
 static const char *const io_words[] = { "auto", "io_uring", "epoll", NULL };
 static const char *const redirect_words[] = { "follow", "ignore", NULL };
 static const char *const servers_words[] = { "standby", "all", NULL };
@@ -189,6 +190,11 @@ static const struct conf_key posternd_keys[] = {
 	  .words = io_words,
 	  .dflt = "auto",
 	  .help = "how packets are read and written" },
+	{ .name = "crypto",
+	  .type = CONF_ENUM,
+	  .words = crypto_words,
+	  .dflt = "auto",
+	  .help = "the library that enciphers packets; auto: the faster one, measured at start" },
 	{ .name = "log-level",
 	  .type = CONF_ENUM,
 	  .words = level_words,

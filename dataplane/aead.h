@@ -4,8 +4,9 @@
 
 /*
  * Theory: one keyed context per SA and direction, made by the one thread that uses it (esp.h says
- * when); per packet only the nonce is set. Backends stand behind struct aead_ops, so that one
- * that calls a cipher library directly can be added beside OpenSSL without touching esp.c.
+ * when); per packet only the nonce is set. Backends stand behind struct aead_ops (aead_int.h). Which one
+ * serves a cipher is chosen once for the process, by aead_choose(), before any context is
+ * made: what can be had is timed with packets of full size, the faster wins.
  */
 
 #include <stddef.h>
@@ -20,19 +21,19 @@
 
 struct aead;
 
-struct aead_ops {
-	const char *name;
-	/* NULL when the cipher cannot be had. @key without the salt. */
-	struct aead *(*new_ctx)(enum dp_cipher c, const uint8_t *key, int seal);
-	void (*free_ctx)(struct aead *a);
-	int (*seal)(struct aead *a, const uint8_t *nonce, const uint8_t *aad, size_t aad_len,
-		    const uint8_t *in, size_t len, uint8_t *out);
-	int (*open)(struct aead *a, const uint8_t *nonce, const uint8_t *aad, size_t aad_len,
-		    uint8_t *text, size_t len);
-};
-
 /** aead_key_len() - Bytes of the key alone: 16 or 32. */
 size_t aead_key_len(enum dp_cipher c);
+/**
+ * aead_choose() - Which library serves from now on; takes about a millisecond.
+ * Not while a context exists. Returns 0, or -ENOTSUP when @wish is not built in or cannot be had on this
+ * CPU (what was chosen before stays). Without a call OpenSSL serves.
+ */
+int aead_choose(enum dp_crypto wish);
+/** aead_prefers_aes() - AES-128-GCM was measured faster than ChaCha20-Poly1305 here. */
+bool aead_prefers_aes(void);
+/** aead_backend() - For status: "ipsec-mb 1.3.0" or "ipsec-mb 1.3.0 for AES-128-GCM, OpenSSL ...". */
+const char *aead_backend(void);
+
 /** aead_new() - @key is borrowed, aead_key_len() bytes; @seal: 1 to seal, 0 to open. */
 struct aead *aead_new(enum dp_cipher c, const uint8_t *key, int seal);
 /** aead_free() - Wipes the key schedule. NULL is allowed. */
@@ -49,7 +50,4 @@ int aead_seal(struct aead *a, const uint8_t nonce[static AEAD_NONCE_LEN], const 
  */
 int aead_open(struct aead *a, const uint8_t nonce[static AEAD_NONCE_LEN], const uint8_t *aad,
 	      size_t aad_len, uint8_t *text, size_t len);
-/** aead_backend() - For status: "OpenSSL 3.0.x". */
-const char *aead_backend(void);
-
 #endif

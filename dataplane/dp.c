@@ -7,16 +7,8 @@
 #include <linux/filter.h>
 #include <unistd.h>
 
+#include "aead.h"
 #include "stream.h"
-
-#if defined(__x86_64__)
-#define CPU_HAS_AES() (__builtin_cpu_supports("aes"))
-#elif defined(__aarch64__)
-#include <sys/auxv.h>
-#define CPU_HAS_AES() ((getauxval(AT_HWCAP) >> 3 & 1) != 0) /* HWCAP_AES */
-#else
-#define CPU_HAS_AES() false
-#endif
 
 #define PEERS_DEFAULT 1024
 #define EVENT_RING    (256 * 1024)
@@ -50,7 +42,7 @@ static int check(const struct dp_config *c)
 
 	if (workers > DP_WORKERS_MAX || !c->tun_fds || !c->socks || !c->sock_count ||
 	    c->sock_count > SOCKS_MAX * DP_WORKERS_MAX || c->tun_mtu < 576 ||
-	    c->peers_max > DP_PEERS_MAX)
+	    c->peers_max > DP_PEERS_MAX || c->crypto > DP_CRYPTO_IPSEC_MB)
 		return -EINVAL;
 	for (size_t i = 0; i < c->sock_count; i++) {
 		if (c->socks[i].fd < 0 || c->socks[i].sock >= DP_SOCKS_MAX ||
@@ -247,6 +239,8 @@ int dp_new(const struct dp_config *cfg, struct dp **out)
 	struct dp *dp;
 	int rc = check(cfg);
 
+	if (!rc)
+		rc = aead_choose(cfg->crypto);
 	if (rc)
 		return rc;
 	dp = calloc(1, sizeof(*dp));
@@ -322,7 +316,7 @@ void dp_info(const struct dp *dp, struct dp_info *info)
 	info->features = dp->features;
 	info->workers = dp->workers;
 	info->crypto = aead_backend();
-	info->aes_fast = CPU_HAS_AES();
+	info->aes_fast = aead_prefers_aes();
 	memcpy(info->why_not_uring, dp->why_not_uring, sizeof(info->why_not_uring));
 }
 

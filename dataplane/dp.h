@@ -47,6 +47,9 @@ struct dp;
 
 enum dp_io { DP_IO_AUTO, DP_IO_URING, DP_IO_EPOLL };
 
+/* Who enciphers: see aead_choose(). AUTO: for each cipher the one that is faster here. */
+enum dp_crypto { DP_CRYPTO_AUTO, DP_CRYPTO_OPENSSL, DP_CRYPTO_IPSEC_MB };
+
 enum dp_sock_role {
 	DP_SOCK_MAIN, /* 4500 or an ephemeral port: ESP, IKE behind the non-ESP marker, 0xFF */
 	DP_SOCK_IKE,  /* 500: IKE without a marker, no ESP */
@@ -86,6 +89,7 @@ struct dp_config {
 	const struct dp_sock *socks; /* read during dp_new() only */
 	size_t sock_count;
 	enum dp_io io;
+	enum dp_crypto crypto;
 	unsigned without;   /* enum dp_feature bits to do without */
 	uint16_t tun_mtu;   /* inner bytes, 576 .. 65535; TCP MSS is clamped to it both ways */
 	uint32_t peers_max; /* 0: 1024 */
@@ -97,8 +101,8 @@ struct dp_info {
 	enum dp_io io;	   /* DP_IO_URING or DP_IO_EPOLL */
 	unsigned features; /* enum dp_feature bits in use now */
 	unsigned workers;
-	const char *crypto;	/* "openssl 3.0.x" */
-	bool aes_fast;		/* the CPU has AES instructions: AES-GCM before ChaCha20 */
+	const char *crypto;	/* who enciphers what: "OpenSSL 3.0.15" */
+	bool aes_fast;		/* measured: AES-GCM before ChaCha20 */
 	char why_not_uring[64]; /* empty, or why DP_IO_AUTO took epoll */
 };
 
@@ -111,7 +115,8 @@ struct dp_info {
  * sockets (sets UDP_GRO, IP_PMTUDISC_PROBE, PKTINFO, RECVTOS, RECVERR, the reuseport program), so it is
  * called before the last stage of the sandbox. With DP_IO_URING a refusal of io_uring is an
  * error; with DP_IO_AUTO it falls back to epoll and says why in dp_info().
- * Returns 0, -EINVAL (configuration), -ENOMEM, or what the kernel said.
+ * Returns 0, -EINVAL (configuration), -ENOTSUP (@crypto is not to be had), -ENOMEM, or what the
+ * kernel said.
  */
 int dp_new(const struct dp_config *cfg, struct dp **out);
 /**

@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include <endian.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -369,6 +370,65 @@ static void probe_content_round_trips_and_fills(void **state)
 	assert_int_equal(probe_parse(b, 100, &token), 0);
 }
 
+/* What one library seals the other opens, whatever the length; and a broken ICV neither. */
+static void aead_backends_agree(void **state)
+{
+	static uint8_t in[2048], out[2048 + AEAD_ICV_LEN];
+	const uint8_t nonce[AEAD_NONCE_LEN] = { 1, 2, 3 }, aad[12] = { 4, 5, 6 };
+	uint8_t key[32];
+
+	(void)state;
+	if (aead_choose(DP_CRYPTO_IPSEC_MB))
+		skip();
+	for (size_t i = 0; i < sizeof(in); i++)
+		in[i] = (uint8_t)(i * 7);
+	memset(key, 9, sizeof(key));
+	for (int c = 0; c < AEAD_COUNT; c++) {
+		for (int turn = 0; turn < 2; turn++) {
+			struct aead *seal, *open;
+
+			assert_int_equal(0, aead_choose(turn ? DP_CRYPTO_OPENSSL : DP_CRYPTO_IPSEC_MB));
+			seal = aead_new((enum dp_cipher)c, key, 1);
+			assert_int_equal(0, aead_choose(turn ? DP_CRYPTO_IPSEC_MB : DP_CRYPTO_OPENSSL));
+			open = aead_new((enum dp_cipher)c, key, 0);
+			for (size_t len = 1; len <= sizeof(in); len += len < 300 ? 1 : 37) {
+				size_t aad_len = len & 1 ? 8 : 12;
+
+				assert_int_equal(0, aead_seal(seal, nonce, aad, aad_len, in, len, out));
+				assert_int_equal(0, aead_open(open, nonce, aad, aad_len, out, len));
+				assert_memory_equal(in, out, len);
+				assert_int_equal(0, aead_seal(seal, nonce, aad, aad_len, in, len, out));
+				out[len + len % AEAD_ICV_LEN] ^= 1;
+				assert_int_equal(-EKEYREJECTED,
+						 aead_open(open, nonce, aad, aad_len, out, len));
+			}
+			aead_free(seal);
+			aead_free(open);
+		}
+	}
+}
+
+static void aead_chooses_what_was_wished_and_says_so(void **state)
+{
+	(void)state;
+	assert_int_equal(0, aead_choose(DP_CRYPTO_OPENSSL));
+	assert_non_null(strstr(aead_backend(), "OpenSSL"));
+	assert_null(strstr(aead_backend(), " for "));
+	assert_int_equal(-ENOTSUP, aead_choose((enum dp_crypto)(DP_CRYPTO_IPSEC_MB + 1)));
+	assert_non_null(strstr(aead_backend(), "OpenSSL"));
+	if (!aead_choose(DP_CRYPTO_IPSEC_MB)) {
+		assert_non_null(strstr(aead_backend(), "ipsec-mb"));
+		assert_null(strstr(aead_backend(), "OpenSSL"));
+	}
+	assert_int_equal(0, aead_choose(DP_CRYPTO_AUTO));
+}
+
+static int with_ipsec_mb(void **state)
+{
+	(void)state;
+	return aead_choose(DP_CRYPTO_IPSEC_MB) ? -1 : 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -382,6 +442,13 @@ int main(void)
 		cmocka_unit_test(tun_mtu_is_the_largest_that_fits),
 		cmocka_unit_test(probe_content_round_trips_and_fills),
 	};
+	const struct CMUnitTest choice[] = {
+		cmocka_unit_test(aead_backends_agree),
+		cmocka_unit_test(aead_chooses_what_was_wished_and_says_so),
+	};
+	int failed = cmocka_run_group_tests_name("OpenSSL", tests, NULL, NULL);
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	if (!aead_choose(DP_CRYPTO_IPSEC_MB))
+		failed += cmocka_run_group_tests_name("ipsec-mb", tests, with_ipsec_mb, NULL);
+	return failed + cmocka_run_group_tests_name("choice", choice, NULL, NULL);
 }
