@@ -49,6 +49,7 @@ void drain_set(struct child *c, bool on)
 	c->drain = on;
 	c->drain_next = 0;
 	c->drain_told = 0;
+	timer_clear(loop_timers(c->loop), &c->drain_timer);
 	c->drain_timer = (struct timer){ .fire = on_pace, .arg = c };
 	engine_drain(c->engine, on, known ? &to : NULL);
 	if (on && known)
