@@ -12,6 +12,7 @@
 #include <openssl/x509.h>
 
 #define READ_AHEAD_BYTES 33000 /* two records: fewer reads under load */
+#define TURN_BYTES	 READ_AHEAD_BYTES /* that one call takes from its owner: at least a record */
 #define VALID_S		 (10L * 365 * 86400)
 #define SERIAL_BITS	 64
 
@@ -24,6 +25,7 @@ struct cloak_ctx {
 struct cloak {
 	SSL *ssl;
 	struct cloak_io io;
+	size_t room; /* of TURN_BYTES */
 };
 
 /* ---- the owner's functions as OpenSSL wants them ---- */
@@ -39,11 +41,15 @@ static int bio_write(BIO *b, const char *p, int len)
 static int bio_read(BIO *b, char *p, int len)
 {
 	struct cloak *c = BIO_get_data(b);
-	ssize_t n = c->io.recv(c->io.arg, p, (size_t)len);
+	size_t cap = (size_t)len < c->room ? (size_t)len : c->room;
+	/* OpenSSL takes key updates without end, and asks for more before it returns. */
+	ssize_t n = cap ? c->io.recv(c->io.arg, p, cap) : -EAGAIN;
 
 	BIO_clear_retry_flags(b);
 	if (n == -EAGAIN)
 		BIO_set_retry_read(b);
+	if (n > 0)
+		c->room -= (size_t)n;
 	return n < 0 ? -1 : (int)n;
 }
 
@@ -231,8 +237,10 @@ static int verdict(struct cloak *c, int rc)
 
 int cloak_handshake(struct cloak *c)
 {
-	int rc = SSL_do_handshake(c->ssl);
+	int rc;
 
+	c->room = TURN_BYTES;
+	rc = SSL_do_handshake(c->ssl);
 	if (rc == 1)
 		return 0;
 	rc = verdict(c, rc);
@@ -241,8 +249,10 @@ int cloak_handshake(struct cloak *c)
 
 ssize_t cloak_read(struct cloak *c, void *p, size_t len)
 {
-	int n = SSL_read(c->ssl, p, len > INT_MAX ? INT_MAX : (int)len);
+	int n;
 
+	c->room = TURN_BYTES;
+	n = SSL_read(c->ssl, p, len > INT_MAX ? INT_MAX : (int)len);
 	return n > 0 ? n : verdict(c, n);
 }
 

@@ -42,7 +42,8 @@ void cloak_free(struct cloak *c);
 int cloak_handshake(struct cloak *c);
 /**
  * cloak_read() - Bytes, 0 at the end, -EAGAIN, or -EPROTO. It may hold bytes back of which no poll knows:
- * read until -EAGAIN.
+ * read until -EAGAIN. A call takes some ten thousand bytes at most, whatever TLS makes of them: -EAGAIN
+ * does not say that nothing more lies in the socket.
  */
 ssize_t cloak_read(struct cloak *c, void *p, size_t len);
 /** cloak_write() - All @len bytes; 0 or -EPROTO. */
