@@ -25,6 +25,7 @@
 #define ACCEPT_BURST 16
 #define SWEEP_MS     1000
 #define LINGER_MS    10000
+#define ACCEPT_MS    1000 /* pause, when there is no descriptor or memory for another connection */
 
 struct stream_entry {
 	uint32_t sock; /* 0: free */
@@ -41,7 +42,7 @@ struct streams {
 	size_t count, unproved;
 	struct loop_fd listen[PROC_PORTS], young;
 	struct cloak_ctx *server, *client;
-	struct timer sweep;
+	struct timer sweep, again;
 	uint64_t accepted, refused, timed_out;
 };
 
@@ -137,6 +138,25 @@ static int ends_of(int fd, struct dp_stream *s)
 	return 0;
 }
 
+static void listen_all(struct streams *st, uint32_t events)
+{
+	for (size_t i = 0; i < st->child->inv.tcp_count; i++)
+		(void)loop_mod(st->child->loop, &st->listen[i], events);
+}
+
+static void on_again(struct timer *t, uint64_t now_ms)
+{
+	(void)now_ms;
+	listen_all(t->arg, EPOLLIN);
+}
+
+/* Who waits keeps the port readable: without a pause the loop would do nothing else. */
+static void pause_accept(struct streams *st)
+{
+	if (!timer_set(loop_timers(st->child->loop), &st->again, child_now(st->child) + ACCEPT_MS))
+		listen_all(st, 0);
+}
+
 static void on_listen(struct loop_fd *lf, uint32_t events)
 {
 	struct streams *st = lf->arg;
@@ -150,8 +170,12 @@ static void on_listen(struct loop_fd *lf, uint32_t events)
 		socklen_t len = sizeof(from);
 
 		s.fd = accept4(lf->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (s.fd < 0)
+		if (s.fd < 0) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+			    errno == ENOMEM)
+				pause_accept(st);
 			return;
+		}
 		if (endpoint_from_sockaddr(&s.remote, (struct sockaddr *)&from) ||
 		    ends_of(s.fd, &s) || !welcome(st, &s.remote.addr) || add(st, &s, 0)) {
 			st->refused++;
@@ -405,6 +429,7 @@ int streams_start(struct child *c)
 		return -ENOMEM;
 	st->child = c;
 	st->sweep = (struct timer){ .fire = on_sweep, .arg = st };
+	st->again = (struct timer){ .fire = on_again, .arg = st };
 	st->young = (struct loop_fd){ .fd = dp_stream_fd(c->dp), .ready = on_young, .arg = st };
 	rc = make_cloaks(st);
 	if (!rc)
@@ -430,6 +455,7 @@ void streams_free(struct child *c)
 		if (st->listen[i].added)
 			loop_del(c->loop, &st->listen[i]);
 	timer_clear(loop_timers(c->loop), &st->sweep);
+	timer_clear(loop_timers(c->loop), &st->again);
 	cloak_ctx_free(st->server);
 	cloak_ctx_free(st->client);
 	free(st->v);

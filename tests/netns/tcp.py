@@ -5,6 +5,7 @@ Case 99 of the list, the strangers who may connect to a TCP port, and ends that 
 """
 import os
 import re
+import resource
 import signal
 import time
 
@@ -192,5 +193,29 @@ wait_for("they are gone", lambda: vps.status()["tcp"]["unproved"] == 0, 30)
 after = vps.status()["tcp"]
 check("each has ten seconds, and what is beyond is hung up on",
       after["timed_out"] > before["timed_out"] and after["refused"] > before["refused"], after)
+
+# --- no descriptor left for them
+pid = process(vps, "child")
+usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), usual[1]))
+late = net.evil.start(["python3", "-c", CROWD, I.VPS4, "4"], log="late")
+time.sleep(2)
+
+
+def cpu():
+    with open(f"/proc/{pid}/stat") as f:
+        return sum(int(x) for x in f.read().rpartition(")")[2].split()[11:13]) / os.sysconf("SC_CLK_TCK")
+
+
+used = cpu()
+time.sleep(3)
+used = cpu() - used
+check("who waits for a descriptor costs nothing", used < 0.6, used)
+check("and the tunnel does not mind that either", ping())
+resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
+late.wait(30)
+before = vps.status()["tcp"]["accepted"]
+net.evil.run(["python3", "-c", CROWD, I.VPS4, "0"])
+check("with descriptors they are let in again", vps.status()["tcp"]["accepted"] > before, vps.status()["tcp"])
 talks_on("the inner connection has lived through all of it")
 testlib.done()
