@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "dp.h"
 #include "esp.h"
 #include "loopback.h"
@@ -263,6 +264,7 @@ static void a_flood_of_icmp_errors_becomes_few_hints(void **state)
 	struct world *w = *state;
 	struct endpoint closed = { .port = 0 };
 	struct dp_path path = { .sock = 0 };
+	uint64_t began = clock_boot_ms();
 	struct dp_event ev;
 	unsigned hints = 0;
 
@@ -275,8 +277,8 @@ static void a_flood_of_icmp_errors_becomes_few_hints(void **state)
 	usleep(100000);
 	while (dp_event_next(w->e[0].dp, &ev))
 		hints += ev.kind == DP_EV_ICMP;
-	/* 64 in a second, and the flood may last into a second one. */
-	assert_in_range(hints, 1, 128 * w->workers);
+	/* 64 in a second, and the flood may last into another one. */
+	assert_in_range(hints, 1, (2 + (clock_boot_ms() - began) / 1000) * 64 * w->workers);
 	assert_true(count(w->e[0].dp, DP_RECV_ERROR) > 0);
 }
 
@@ -391,6 +393,7 @@ static void a_path_with_an_interface_is_taken_by_no_other(void **state)
 static void a_packet_without_an_sa_asks_for_one_once_a_second(void **state)
 {
 	struct world *w = *state;
+	uint64_t began = clock_boot_ms();
 	struct prefix net;
 	struct dp_event ev;
 
@@ -406,7 +409,7 @@ static void a_packet_without_an_sa_asks_for_one_once_a_second(void **state)
 	assert_int_equal(ev.peer, 1);
 	assert_int_equal(ev.len, 38);
 	assert_true(counts(w->e[0].dp, DP_DROP_NO_SA, 3));
-	assert_false(dp_event_next(w->e[0].dp, &ev));
+	assert_false(dp_event_next(w->e[0].dp, &ev) && clock_boot_ms() - began < 1000);
 }
 
 static void an_unvalidated_address_gets_three_times_what_it_sent(void **state)
@@ -682,33 +685,44 @@ static void tcp_that_repeats_itself_is_told(void **state)
 		assert_int_not_equal(ev.kind, DP_EV_STALLED);
 }
 
+/* What arrives at @e of @n packets, of which @dp drops the rest for @v: when each is one or the other. */
+static unsigned arrive(struct world *w, struct end *e, struct dp *dp, enum dp_verdict v, unsigned n)
+{
+	uint8_t got[65536];
+	unsigned sent = 0;
+
+	for (int i = 0; i < 100 && sent + count(dp, v) < n; i++)
+		while (tun_read(w, e, got, 50))
+			sent++;
+	assert_int_equal(sent + count(dp, v), n);
+	return sent;
+}
+
 static void a_peer_above_its_rate_loses_the_rest(void **state)
 {
 	struct world *w = *state;
+	uint64_t began = clock_boot_ms();
 	struct dp_activity a;
 	struct made m = inner;
 	uint8_t got[65536];
-	unsigned sent = 0;
+	unsigned sent;
 
 	/* 8000 bit/s: the least burst, 6000 bytes, and then a kilobyte a second. */
 	assert_int_equal(dp_peer_set_rate(w->e[0].dp, 1, 8000, 0), 0);
 	for (int i = 0; i < 20; i++)
 		put_in(w, 0, &m, 1000);
-	while (tun_read(w, &w->e[1], got, 200))
-		sent++;
-	assert_in_range(sent, 4, 7);
-	assert_true(counts(w->e[0].dp, DP_DROP_RATE_OUT, 20 - sent));
+	sent = arrive(w, &w->e[1], w->e[0].dp, DP_DROP_RATE_OUT, 20);
+	assert_in_range(sent, 4, 7 + (clock_boot_ms() - began) / 1000);
 	assert_int_equal(dp_peer_activity(w->e[0].dp, 1, &a), 0);
 	assert_int_equal(a.tx_limited_pkts, 20 - sent);
 	/* The other way is another bucket, at the end that receives. */
+	began = clock_boot_ms();
 	assert_int_equal(dp_peer_set_rate(w->e[0].dp, 1, 0, 8000), 0);
 	assert_int_equal(through(w, 0, &m, 1000, got), 1028);
 	for (int i = 0; i < 20; i++)
 		put_in(w, 1, &m, 1000);
-	for (sent = 0; tun_read(w, &w->e[0], got, 200); sent++)
-		;
-	assert_in_range(sent, 4, 7);
-	assert_true(counts(w->e[0].dp, DP_DROP_RATE_IN, 20 - sent));
+	sent = arrive(w, &w->e[0], w->e[0].dp, DP_DROP_RATE_IN, 20);
+	assert_in_range(sent, 4, 7 + (clock_boot_ms() - began) / 1000);
 }
 
 int main(void)
