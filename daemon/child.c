@@ -126,7 +126,7 @@ static void on_signal(int signo, void *arg)
 static int start_dp(struct child *c)
 {
 	const struct priv_inventory *inv = &c->inv;
-	struct dp_sock socks[2 * PROC_WORKERS_MAX + PROC_PORTS];
+	struct dp_sock socks[PROC_WORKERS_MAX + 1 + PROC_HOPS + PROC_PORTS];
 	struct dp_config cfg = {
 		.workers = (unsigned)inv->outer_count,
 		.tun_fds = inv->tun_fd,
@@ -174,13 +174,14 @@ static int start_dp(struct child *c)
 	return loop_add(c->loop, &c->dp_fd, EPOLLIN);
 }
 
-static void sup_sock(struct child *c, uint32_t number, const struct priv_socket *s)
+static void sup_sock(struct child *c, uint32_t number, uint8_t set, const struct priv_socket *s)
 {
 	size_t i = c->env.sock_count;
 
 	if (s->fd < 0 || i == SUP_SOCKS_MAX)
 		return;
 	c->env.sock_number[i] = number;
+	c->env.sock_set[i] = set;
 	c->env.sock_port[i] = s->port;
 	c->env.sock_family[i] = (uint8_t)s->family;
 	c->env.sock_count++;
@@ -193,9 +194,11 @@ static int start_engine(struct child *c)
 
 	c->env.ops = &child_sup_ops;
 	c->env.arg = c;
-	sup_sock(c, SOCK_MAIN, &c->inv.outer[0]);
+	sup_sock(c, SOCK_MAIN, 0, &c->inv.outer[0]);
 	for (size_t i = 0; i < c->inv.hop_count; i++)
-		sup_sock(c, SOCK_HOP0 + (uint32_t)i, &c->inv.hop[i]);
+		sup_sock(c, SOCK_HOP0 + (uint32_t)i,
+			 i < PROC_HOPS_OWN ? 0 : (uint8_t)(1 + (i - PROC_HOPS_OWN) / PROC_MARK_SOCKS),
+			 &c->inv.hop[i]);
 	view_proposals(&c->ike, &c->esp, c->dp_info.aes_fast);
 	c->engine_timer = (struct timer){ .fire = on_engine_timer, .arg = c };
 	c->save_timer = (struct timer){ .fire = on_save_timer, .arg = c };

@@ -219,6 +219,8 @@ void streams_disconnect(struct child *c, uint32_t sock);
 void streams_on_event(struct child *c, const struct dp_event *ev);
 /** streams_proved() - An authenticated exchange with @peer came by that path: data may, too. */
 void streams_proved(struct child *c, uint32_t peer, uint32_t sock);
+/** streams_drop() - Those of @p are over: others are to be made instead. */
+void streams_drop(struct peer *p);
 /** streams_forget() - The peer is removed. */
 void streams_forget(struct child *c, uint32_t peer);
 /** streams_carrier() - After each step of its supervisor: is the peer reached by something else now? */

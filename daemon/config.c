@@ -352,6 +352,7 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	p->line = s->line;
 	p->port = (uint16_t)conf_uint(s, "port");
 	p->interface = conf_text(s, "interface");
+	config_take_mark(p, s);
 	p->start = (enum config_start)conf_uint(s, "start");
 	p->remote_id = config_take_id(s, "identity");
 	p->local_id =
@@ -789,7 +790,7 @@ unsigned config_peer_diff(const struct config_peer *a, const struct config_peer 
 	call = a->address_count == b->address_count && a->port == b->port && a->start == b->start &&
 	       a->retry_max_ms == b->retry_max_ms && a->keepalive_ms == b->keepalive_ms &&
 	       a->inactivity_ms == b->inactivity_ms &&
-	       same_text(a->interface, b->interface);
+	       same_text(a->interface, b->interface) && a->mark == b->mark;
 	for (size_t i = 0; call && i < a->address_count; i++)
 		call = same_text(a->address[i].name, b->address[i].name);
 	if (!call || a->tcp != b->tcp || !config_ports_equal(&a->udp_ports, &b->udp_ports) ||

@@ -37,6 +37,8 @@
 #define CONFIG_PORT_ESP	    4500 /* RFC 3948 */
 #define CONFIG_PORT_IKE	    500
 #define CONFIG_OUTER_PORTS_MAX 3 /* further ports, in each list */
+#define CONFIG_MARKS_MAX    4	   /* different ones, of all peers */
+#define CONFIG_OWN_MARK	    0x3d54u /* fwmark of all other outer sockets */
 
 enum config_start { CONFIG_START_ALWAYS, CONFIG_START_ON_DEMAND, CONFIG_START_NO };
 enum config_auth { CONFIG_AUTH_PSK, CONFIG_AUTH_RAW, CONFIG_AUTH_CERT };
@@ -135,6 +137,7 @@ struct config_peer {
 	size_t address_count;
 	uint16_t port; /* where it listens */
 	const char *interface; /* by which alone packets leave for it; NULL: any */
+	uint32_t mark; /* fwmark of its outer packets, whole as the sockets have it; 0: CONFIG_OWN_MARK */
 	enum config_start start;
 	bool leak_never; /* what belongs in the tunnel never leaves another way */
 
@@ -277,6 +280,10 @@ unsigned config_peer_diff(const struct config_peer *a, const struct config_peer 
 const struct config_peer *config_peer_find(const struct config *cfg, const char *name);
 /** config_wan_on() - The section [wan NAME] with that interface, or NULL. */
 const struct config_wan *config_wan_on(const struct config *cfg, const char *interface);
+/** config_mark_parse() - "N" or "N/MASK" to what a socket gets; 0 or -EINVAL with @why. */
+int config_mark_parse(const char *text, uint32_t *mark, char *why, size_t cap);
+/** config_marks() - The different ones of all peers, at most CONFIG_MARKS_MAX; how many there are. */
+size_t config_marks(const struct config *cfg, uint32_t out[static CONFIG_MARKS_MAX]);
 /** config_pool_has() - Has it addresses of @family? @p may be NULL. */
 bool config_pool_has(const struct config_pool *p, int family);
 /**

@@ -451,6 +451,7 @@ void config_check(struct config *cfg)
 		config_check_server(cfg, p);
 		config_check_peer_pool(cfg, p, s);
 		config_check_peer_ways(cfg, p, s);
+		config_check_peer_mark(cfg, p, s);
 		if (p->assign_count > CONFIG_ADDRS_MAX)
 			conf_error(cfg->conf, conf_line(s, "assign"),
 				   "%zu addresses for [peer %s]; allowed: up to %d",
@@ -458,6 +459,7 @@ void config_check(struct config *cfg)
 	}
 	config_check_pools(cfg);
 	config_check_wans(cfg);
+	config_check_marks(cfg);
 	check_owners(cfg);
 	check_addresses(cfg);
 	check_leak(cfg);

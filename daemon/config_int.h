@@ -36,6 +36,12 @@ void config_take_auth(const struct config *cfg, struct config_peer *p,
 /* config_wan.c */
 int config_take_wans(struct config *cfg);
 void config_check_wans(struct config *cfg);
+/* config_mark.c */
+void config_take_mark(struct config_peer *p, const struct conf_section *s);
+int config_check_mark(const struct conf_value *v, char *why, size_t cap);
+void config_check_peer_mark(struct config *cfg, const struct config_peer *p,
+			    const struct conf_section *s);
+void config_check_marks(struct config *cfg);
 void config_check_peer_ways(struct config *cfg, const struct config_peer *p,
 			    const struct conf_section *s);
 /** config_check() - All that needs more than one key: adds errors to cfg->conf. */

@@ -139,7 +139,19 @@ static struct sup_transport_config transport_of(const struct config_peer *p)
 	return t;
 }
 
-static struct sup_config sup_config_of(const struct config_peer *p, const struct sup_host *hosts)
+/* The sockets that the parent gave that mark; a number that no socket has until the newest is in use. */
+static uint8_t sock_set_of(const struct child *c, const struct config_peer *p)
+{
+	const uint32_t *mark = priv_marks(c->priv);
+
+	for (uint8_t i = 0; p->mark && i < PROC_MARKS; i++)
+		if (mark[i] == p->mark)
+			return i + 1;
+	return p->mark ? UINT8_MAX : 0;
+}
+
+static struct sup_config sup_config_of(const struct child *c, const struct config_peer *p,
+				       const struct sup_host *hosts)
 {
 	static const enum sup_start start[] = {
 		[CONFIG_START_ALWAYS] = SUP_ALWAYS,
@@ -154,6 +166,7 @@ static struct sup_config sup_config_of(const struct config_peer *p, const struct
 				    .host_count = hosts ? count : 0,
 				    .port = p->port,
 				    .interface = p->interface,
+				    .sock_set = sock_set_of(c, p),
 				    .retry_max_ms = p->retry_max_ms,
 				    .keepalive_ms = p->keepalive_ms,
 				    .inactivity_ms = p->inactivity_ms,
@@ -261,7 +274,7 @@ static struct peer *peer_add(struct child *c, const struct config_peer *cfg)
 	p->id = cfg->id;
 	p->cfg = cfg;
 	p->hosts = hosts_of(cfg);
-	sc = sup_config_of(cfg, p->hosts);
+	sc = sup_config_of(c, cfg, p->hosts);
 	p->present = true;
 	p->tick = (struct timer){ .fire = on_tick, .arg = p };
 	p->down_since_ms = child_now(c);
@@ -433,13 +446,15 @@ int peers_start(struct child *c)
 static void peer_change(struct peer *p, const struct config_peer *cfg)
 {
 	struct sup_host *hosts = hosts_of(cfg), *old = p->hosts;
-	struct sup_config sc = sup_config_of(cfg, hosts);
+	struct sup_config sc = sup_config_of(p->child, cfg, hosts);
 	unsigned diff = config_peer_diff(p->cfg, cfg);
 	const char *was = p->cfg->private_key, *is = cfg->private_key;
 	struct child *c = p->child;
 
 	if (!was || !is || strcmp(was, is))
 		p->own_key = KEY_NONE; /* of the other file nothing is known yet */
+	if (cfg->mark != p->cfg->mark)
+		streams_drop(p);
 	p->cfg = cfg;
 	if (diff || p->sup.failure)
 		sup_update(&p->sup, &sc, child_now(c)); /* what was refused may be right now */

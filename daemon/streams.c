@@ -320,6 +320,20 @@ void streams_forget(struct child *c, uint32_t peer)
 			entry_close(c->streams, &c->streams->v[i]);
 }
 
+void streams_drop(struct peer *p)
+{
+	struct streams *st = p->child->streams;
+
+	for (size_t i = 0; i < st->cap; i++) {
+		uint32_t sock = st->v[i].sock;
+
+		if (!sock || st->v[i].peer != p->id)
+			continue;
+		entry_close(st, &st->v[i]);
+		sup_on_stream_gone(&p->sup, sock, child_now(p->child));
+	}
+}
+
 static bool in_use(const struct peer *p, uint32_t sock)
 {
 	return p && p->sup.ike && p->sup.where.path.sock == sock;

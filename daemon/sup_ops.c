@@ -155,6 +155,13 @@ static void on_path(int status, const struct pr_path *path, void *arg)
 	free(r);
 }
 
+static uint32_t mark_of(const struct child *c, uint32_t peer)
+{
+	const struct peer *p = child_peer(c, peer);
+
+	return p ? p->cfg->mark : 0;
+}
+
 static int s_route(void *arg, uint32_t peer, const struct addr *to)
 {
 	struct child *c = arg;
@@ -164,7 +171,7 @@ static int s_route(void *arg, uint32_t peer, const struct addr *to)
 	if (!r)
 		return -ENOMEM;
 	r->to = *to;
-	rc = priv_path(c->priv, to, on_path, r);
+	rc = priv_path(c->priv, to, mark_of(c, peer), on_path, r);
 	if (rc)
 		free(r);
 	return rc;
@@ -203,7 +210,7 @@ static int s_ways(void *arg, uint32_t peer, const struct addr *to)
 	if (!r)
 		return -ENOMEM;
 	r->to = *to;
-	rc = priv_ways(c->priv, to, on_ways, r);
+	rc = priv_ways(c->priv, to, mark_of(c, peer), on_ways, r);
 	if (rc)
 		free(r);
 	return rc;

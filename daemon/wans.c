@@ -133,6 +133,7 @@ static bool can_survey(const struct child *c, const struct peer *p, const struct
 		return false;
 	for (size_t i = c->env.sock_count; i-- > 0;) {
 		if (c->env.sock_number[i] == s->where.path.sock || !c->env.sock_port[i] ||
+		    c->env.sock_set[i] != s->cfg.sock_set ||
 		    (c->env.sock_family[i] == AF_INET &&
 		     s->where.path.remote.addr.family != AF_INET))
 			continue;

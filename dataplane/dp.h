@@ -36,7 +36,7 @@
 struct dp;
 
 #define DP_WORKERS_MAX	16
-#define DP_SOCKS_MAX	8     /* socket groups */
+#define DP_SOCKS_MAX	16    /* socket groups */
 #define DP_PEERS_MAX	65536 /* peer ids are 0 .. DP_PEERS_MAX - 1, chosen by the daemon, reusable */
 #define DP_TS_MAX	32    /* selectors on each side of one SA */
 #define DP_NETWORKS_MAX 256   /* networks of one peer */

@@ -151,13 +151,15 @@ static void print_ike(const json_t *ike)
 static void print_path(const json_t *p)
 {
 	const json_t *mtu = json_object_get(p, "mtu");
-	char a[32];
+	char a[32], mark[32] = "";
 
 	if (!has(p, "endpoint"))
 		return;
 	field("endpoint", "%s%s", str(p, "endpoint"),
 	      has(p, "on_trial") ? ", on trial until it answers there" : "");
-	field("path", "from %s, %s", str(p, "local"),
+	if (has(p, "mark"))
+		snprintf(mark, sizeof(mark), " with mark 0x%x", (unsigned)num(p, "mark"));
+	field("path", "from %s%s, %s", str(p, "local"), mark,
 	      has(p, "nat_local") && has(p, "nat_remote") ? "NAT on both sides"
 	      : has(p, "nat_local")			  ? "NAT on our side"
 	      : has(p, "nat_remote")			  ? "NAT on its side"

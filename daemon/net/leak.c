@@ -10,6 +10,7 @@
  *		chain leak { type filter hook postrouting priority 300; policy accept;
  *			oifname { "lo", TUN } accept
  *			meta mark MARK accept				our own outer packets
+ *			meta mark PEER'S meta skuid 0 udp, tcp accept	those with a mark of their own
  *			meta skuid RESOLVER udp, tcp dport { 53, 853 } accept	the peers' names
  *			ip daddr @first4 counter drop			lies inside of a LAN
  *			ip daddr @lan4 accept				a LAN inside of a network
@@ -191,6 +192,18 @@ static void let_out(struct nft_batch *b, const struct net *n)
 	nft_meta(&r, NFT_META_MARK);
 	nft_cmp(&r, NFT_CMP_EQ, &n->p.mark, sizeof(n->p.mark));
 	end(&r, NF_ACCEPT);
+	/* What the admin may put on packets of others as well: of these, root's own alone, as our sockets are. */
+	for (size_t i = 0; i < 2 * n->mark_count; i++) {
+		const uint32_t root = 0;
+
+		r = rule(b);
+		nft_meta(&r, NFT_META_MARK);
+		nft_cmp(&r, NFT_CMP_EQ, &n->marks[i / 2], sizeof(n->marks[0]));
+		nft_meta(&r, NFT_META_SKUID);
+		nft_cmp(&r, NFT_CMP_EQ, &root, sizeof(root));
+		nft_l4(&r, protos[i % 2]);
+		end(&r, NF_ACCEPT);
+	}
 	for (size_t i = 0; i < 4 * n->p.bypass_count; i++) {
 		uint32_t uid = n->p.bypass_uid[i / 4];
 
@@ -380,6 +393,17 @@ int net_leak_apply(struct net *n)
 	n->leak_failed = rc != 0;
 	n->leak_dirty = rc != 0;
 	return rc;
+}
+
+void net_marks_set(struct net *n, const uint32_t *mark, size_t count)
+{
+	if (count > NET_MARKS_MAX)
+		count = NET_MARKS_MAX;
+	if (count == n->mark_count && !memcmp(n->marks, mark, count * sizeof(*mark)))
+		return;
+	memcpy(n->marks, mark, count * sizeof(*mark));
+	n->mark_count = count;
+	n->nft_dirty = n->leak_dirty = true;
 }
 
 int net_leak_set(struct net *n, const struct prefix *p, size_t count)

@@ -19,7 +19,7 @@
  * Routes live in tables of their own, looked up before main, and past which the marked outer sockets
  * and the daemon's own users are sent, so that no tunnel route ever captures the way to the peer:
  *
- *	15700	fwmark MARK		goto 15705
+ *	15700	fwmark MARK		goto 15705	and one per mark of a peer
  *	15701	uidrange U-U		goto 15705	one per user of the daemon
  *	15702	from all		lookup TABLE	all routes but 0/0
  *	15703	from all		lookup main suppress_prefixlength 0	} only with a
@@ -48,6 +48,7 @@
 #define NET_METRIC	   157
 #define NET_METRIC_UNREACH 1570000
 #define NET_BYPASS_MAX	   4
+#define NET_MARKS_MAX	   4
 #define NET_NFT_TABLE	   "postern"
 #define NET_LEAK_TABLE	   "postern_leak"
 
@@ -152,6 +153,12 @@ int net_leak_early(struct net *n);
 /** net_leak_remove() - The guard away; where no TUN stands its routes and rules too. */
 int net_leak_remove(struct net *n);
 
+/**
+ * net_marks_set() - Marks of peers' outer sockets, other than ours: the whole list, at most NET_MARKS_MAX. Carried
+ * out by net_start(), net_reconcile() or net_leak_early().
+ */
+void net_marks_set(struct net *n, const uint32_t *mark, size_t count);
+
 /** net_firewall_set() - NULL: nothing is opened. Carried out by net_start() and net_reconcile(). */
 void net_firewall_set(struct net *n, const struct net_opening *o);
 /** net_close() - At an orderly end: the rules in chains of others go, all else stays. */
@@ -160,15 +167,17 @@ void net_close(struct net *n);
 /** net_wan_lookup() - How the network is known again by which @path leaves; 0, -ENODEV, -errno. */
 int net_wan_lookup(struct net *n, const struct net_path *path, struct net_wan *out);
 /**
- * net_path_lookup() - For a packet of a marked socket to @dst by device @oif (0: any).
+ * net_path_lookup() - For a packet of a socket with @mark (0: ours) to @dst by device @oif (0: any).
  * 0, -ENETUNREACH, -errno. With @oif an IPv4 answer does not mean that a route leads there: net_ways().
  */
-int net_path_lookup(struct net *n, const struct addr *dst, uint32_t oif, struct net_path *out);
+int net_path_lookup(struct net *n, const struct addr *dst, uint32_t mark, uint32_t oif,
+		    struct net_path *out);
 /**
  * net_ways() - All devices, up and with carrier, by which a route leads to @dst and which have a
  * source address for it; that which the kernel takes first, then by metric.
  */
-int net_ways(struct net *n, const struct addr *dst, struct net_way *out, size_t cap, size_t *count);
+int net_ways(struct net *n, const struct addr *dst, uint32_t mark, struct net_way *out, size_t cap,
+	     size_t *count);
 /** net_local_subnet() - A subnet of another interface that overlaps @p; false when none. */
 bool net_local_subnet(struct net *n, const struct prefix *p, struct prefix *which);
 /** net_on_change() - @fn is called, at most every 100 ms, when links, addresses or routes changed. */

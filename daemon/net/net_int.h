@@ -59,6 +59,8 @@ struct net {
 	struct prefix leak_lan[NET_SUBNETS_MAX];
 	size_t leak_lan_count;
 	bool leak_dirty, leak_failed;
+	uint32_t marks[NET_MARKS_MAX]; /* of peers */
+	size_t mark_count;
 	/* Rules in the chains of the machine's own firewall: firewall.c. */
 	struct net_opening opening;
 	struct timer fw;

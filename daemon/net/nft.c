@@ -14,9 +14,10 @@
  *		# tunnel
  *		chain mark_out { type filter hook output priority mangle;
  *			meta mark MARK ct mark set meta mark
+ *			meta mark PEER'S meta skuid 0 ct mark set meta mark
  *			meta skuid RESOLVER ct mark set MARK }
  *		chain mark_in { type filter hook prerouting priority mangle;
- *			iif != TUN ct mark MARK meta mark set ct mark }
+ *			iif != TUN ct mark MARK meta mark set ct mark	and for each mark of a peer }
  *	}
  *
  * is written whole in one batch, which the kernel carries out as one transaction: there is no moment
@@ -53,16 +54,44 @@ static void guard(struct nft_batch *b, const struct net *n, uint8_t family, cons
 	nft_rule_end(&r);
 }
 
+/* What leaves with @mark tells it to its connection, */
+static void mark_out(struct nft_batch *b, uint32_t mark, bool peers)
+{
+	struct nft_rule r = nft_rule(b, NFPROTO_INET, NET_NFT_TABLE, "mark_out", true);
+	const uint32_t root = 0;
+
+	nft_meta(&r, NFT_META_MARK);
+	nft_cmp(&r, NFT_CMP_EQ, &mark, sizeof(mark));
+	if (peers) {
+		nft_meta(&r, NFT_META_SKUID);
+		nft_cmp(&r, NFT_CMP_EQ, &root, sizeof(root));
+		nft_meta(&r, NFT_META_MARK);
+	}
+	nft_ct_mark(&r, false);
+	nft_rule_end(&r);
+}
+
+/* and what comes back has it again. */
+static void mark_in(struct nft_batch *b, const struct net *n, uint32_t mark)
+{
+	struct nft_rule r = nft_rule(b, NFPROTO_INET, NET_NFT_TABLE, "mark_in", true);
+
+	nft_meta(&r, NFT_META_IIF);
+	nft_cmp(&r, NFT_CMP_NEQ, &n->ifindex, sizeof(n->ifindex));
+	nft_ct_mark(&r, true);
+	nft_cmp(&r, NFT_CMP_EQ, &mark, sizeof(mark));
+	nft_meta_set(&r, NFT_META_MARK);
+	nft_rule_end(&r);
+}
+
 static void marks(struct nft_batch *b, const struct net *n)
 {
 	struct nft_rule r;
 
 	nft_chain(b, NET_NFT_TABLE, "mark_out", NF_INET_LOCAL_OUT, NFT_PRI_MANGLE);
-	r = nft_rule(b, NFPROTO_INET, NET_NFT_TABLE, "mark_out", true);
-	nft_meta(&r, NFT_META_MARK);
-	nft_cmp(&r, NFT_CMP_EQ, &n->p.mark, sizeof(n->p.mark));
-	nft_ct_mark(&r, false);
-	nft_rule_end(&r);
+	mark_out(b, n->p.mark, false);
+	for (size_t i = 0; i < n->mark_count; i++)
+		mark_out(b, n->marks[i], true);
 	for (size_t i = 0; i < n->p.bypass_count; i++) {
 		uint32_t uid = n->p.bypass_uid[i];
 
@@ -74,13 +103,9 @@ static void marks(struct nft_batch *b, const struct net *n)
 		nft_rule_end(&r);
 	}
 	nft_chain(b, NET_NFT_TABLE, "mark_in", NF_INET_PRE_ROUTING, NFT_PRI_MANGLE);
-	r = nft_rule(b, NFPROTO_INET, NET_NFT_TABLE, "mark_in", true);
-	nft_meta(&r, NFT_META_IIF);
-	nft_cmp(&r, NFT_CMP_NEQ, &n->ifindex, sizeof(n->ifindex));
-	nft_ct_mark(&r, true);
-	nft_cmp(&r, NFT_CMP_EQ, &n->p.mark, sizeof(n->p.mark));
-	nft_meta_set(&r, NFT_META_MARK);
-	nft_rule_end(&r);
+	mark_in(b, n, n->p.mark);
+	for (size_t i = 0; i < n->mark_count; i++)
+		mark_in(b, n, n->marks[i]);
 }
 
 static void src_valid_mark(void)
@@ -116,7 +141,8 @@ static int write_table(struct net *n, bool with_marks)
 
 int net_nft_apply(struct net *n)
 {
-	bool dflt = net_wants_default(n);
+	/* A way of its own is another one than that of the main table, by which rp_filter judges too. */
+	bool dflt = net_wants_default(n) || n->mark_count;
 	int rc;
 
 	if (!n->nft_dirty)

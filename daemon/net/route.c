@@ -454,7 +454,8 @@ static int on_path(const struct nlmsghdr *nlh, void *arg)
 	return MNL_CB_OK;
 }
 
-int net_path_lookup(struct net *n, const struct addr *dst, uint32_t oif, struct net_path *out)
+int net_path_lookup(struct net *n, const struct addr *dst, uint32_t mark, uint32_t oif,
+		    struct net_path *out)
 {
 	struct kernel_route k = { .dst = prefix_host(dst) };
 	uint8_t buf[NL_BUF];
@@ -468,7 +469,7 @@ int net_path_lookup(struct net *n, const struct addr *dst, uint32_t oif, struct 
 	rtm->rtm_family = dst->family;
 	rtm->rtm_dst_len = k.dst.len;
 	nl_put_addr(nlh, RTA_DST, dst);
-	mnl_attr_put_u32(nlh, RTA_MARK, n->p.mark);
+	mnl_attr_put_u32(nlh, RTA_MARK, mark ? mark : n->p.mark);
 	if (oif)
 		mnl_attr_put_u32(nlh, RTA_OIF, oif);
 	rc = nl_talk(net_outside(n), nlh, on_path, out);

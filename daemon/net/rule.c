@@ -45,6 +45,12 @@ static void build(const struct net *n, uint8_t family, struct rules *l)
 				.priority = first,
 				.mark = n->p.mark,
 				.go = last });
+	for (size_t i = 0; i < n->mark_count; i++)
+		want(l, (struct krule){ .family = family,
+					.action = FR_ACT_GOTO,
+					.priority = first,
+					.mark = n->marks[i],
+					.go = last });
 	for (size_t i = 0; i < n->p.bypass_count; i++)
 		want(l, (struct krule){ .family = family,
 					.action = FR_ACT_GOTO,

@@ -67,7 +67,7 @@ static int on_match(const struct nlmsghdr *nlh, void *arg)
 }
 
 /* Is there a route through that device? */
-static bool has_route(struct net *n, const struct addr *dst, struct net_way *w)
+static bool has_route(struct net *n, const struct addr *dst, uint32_t mark, struct net_way *w)
 {
 	uint8_t buf[NL_BUF];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
@@ -82,7 +82,7 @@ static bool has_route(struct net *n, const struct addr *dst, struct net_way *w)
 	rtm->rtm_flags = RTM_F_FIB_MATCH;
 	nl_put_addr(nlh, RTA_DST, dst);
 	mnl_attr_put_u32(nlh, RTA_OIF, oif);
-	mnl_attr_put_u32(nlh, RTA_MARK, n->p.mark);
+	mnl_attr_put_u32(nlh, RTA_MARK, mark ? mark : n->p.mark);
 	w->path.ifindex = 0;
 	yes = !nl_talk(net_outside(n), nlh, on_match, w) && w->path.ifindex;
 	w->path.ifindex = oif;
@@ -105,7 +105,8 @@ static int by_metric(const void *x, const void *y)
 	return (a->metric > b->metric) - (a->metric < b->metric);
 }
 
-int net_ways(struct net *n, const struct addr *dst, struct net_way *out, size_t cap, size_t *count)
+int net_ways(struct net *n, const struct addr *dst, uint32_t mark, struct net_way *out, size_t cap,
+	     size_t *count)
 {
 	struct net_path best = { 0 };
 	int rc = read_links(n);
@@ -114,14 +115,14 @@ int net_ways(struct net *n, const struct addr *dst, struct net_way *out, size_t 
 	*count = 0;
 	if (rc)
 		return rc;
-	(void)net_path_lookup(n, dst, 0, &best);
+	(void)net_path_lookup(n, dst, mark, 0, &best);
 	for (size_t i = 0; i < n->link_count && got < cap; i++) {
 		struct net_way *w = &out[got];
 
 		memset(w, 0, sizeof(*w));
 		w->path.ifindex = n->links[i].ifindex;
-		if (!has_route(n, dst, w) ||
-		    net_path_lookup(n, dst, n->links[i].ifindex, &w->path) ||
+		if (!has_route(n, dst, mark, w) ||
+		    net_path_lookup(n, dst, mark, n->links[i].ifindex, &w->path) ||
 		    !usable_source(&w->path.src))
 			continue;
 		memcpy(w->name, n->links[i].name, sizeof(w->name));

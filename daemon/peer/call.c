@@ -34,7 +34,7 @@ int call_sock(const struct supervisor *s, const struct addr *a, size_t from)
 		size_t n = (from + i) % s->env->sock_count;
 
 		/* An IPv6 socket takes both families (v4 as mapped). */
-		if (s->env->sock_port[n] &&
+		if (s->env->sock_set[n] == s->cfg.sock_set && s->env->sock_port[n] &&
 		    (s->env->sock_family[n] == AF_INET6 || a->family == AF_INET))
 			return (int)n;
 	}
@@ -43,10 +43,16 @@ int call_sock(const struct supervisor *s, const struct addr *a, size_t from)
 
 size_t call_good(const struct supervisor *s)
 {
-	for (size_t i = 0; i < s->env->sock_count; i++)
+	size_t first = 0;
+
+	for (size_t i = s->env->sock_count; i-- > 0;) {
+		if (s->env->sock_set[i] != s->cfg.sock_set)
+			continue;
 		if (s->env->sock_number[i] == (s->ike ? s->where.path.sock : s->good_sock))
 			return i;
-	return 0;
+		first = i;
+	}
+	return first;
 }
 
 struct engine_path call_path(const struct supervisor *s, size_t sock, const struct addr *src,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The mechanisms that take part in supervision, in the order in which they are asked. */
 #include "elsewhere.h"
+#include "mark.h"
 #include "redirect.h"
 #include "path.h"
 #include "supervisor.h"
@@ -12,5 +13,6 @@ const struct sup_hook *const sup_hooks[] = {
 	&elsewhere_hook,
 	&redirect_hook,
 	&path_hook,
+	&mark_hook,
 	NULL,
 };

@@ -24,10 +24,14 @@ static uint64_t waits_since(const struct supervisor *s)
 /* The socket whose turn it is, of those that reach @a and are not the usual one; -1: there is none. */
 static int turn(const struct supervisor *s, const struct addr *a, uint32_t usual, uint64_t now_ms)
 {
-	size_t n = s->env->sock_count, first = (size_t)(now_ms / SUP_HOP_TURN_MS) % n;
+	size_t mine[SUP_SOCKS_MAX], n = 0, first;
 
+	for (size_t i = 0; i < s->env->sock_count; i++)
+		if (s->env->sock_set[i] == s->cfg.sock_set)
+			mine[n++] = i;
+	first = n ? (size_t)(now_ms / SUP_HOP_TURN_MS) % n : 0;
 	for (size_t i = 0; i < n; i++) {
-		int sock = call_sock(s, a, (first + i) % n);
+		int sock = call_sock(s, a, mine[(first + i) % n]);
 
 		if (sock >= 0 && s->env->sock_number[sock] != usual)
 			return sock;

@@ -572,7 +572,8 @@ static uint64_t call_others(struct supervisor *s, uint64_t now_ms)
 static void on_init(struct supervisor *s, uint64_t now_ms)
 {
 	(void)now_ms;
-	if (s->cfg.start == SUP_WAIT) {
+	/* With a mark the way is the kernel's to choose, by the admin's rules. */
+	if (s->cfg.start == SUP_WAIT || s->cfg.sock_set) {
 		path_free(s);
 		return;
 	}

@@ -34,7 +34,7 @@
 #include "engine.h"
 #include "keepalive.h"
 
-#define SUP_SOCKS_MAX	4  /* main and hop sockets, by the number in engine_path */
+#define SUP_SOCKS_MAX	12 /* main and hop sockets, by the number in engine_path */
 #define SUP_HOSTS_MAX	8  /* names and addresses of one peer that are used */
 #define SUP_TARGETS_MAX 16 /* addresses that are called at once */
 #define SUP_NAME_ADDRS	8
@@ -99,6 +99,7 @@ struct sup_config {
 	size_t host_count;	     /* <= SUP_HOSTS_MAX */
 	uint16_t port;
 	const char *interface; /* by which alone packets leave; config's; NULL: any */
+	uint8_t sock_set; /* of the sockets with its mark; the kernel's rules choose its way; 0: no mark */
 	uint64_t retry_max_ms; /* the engine has it too, for its retransmissions */
 	uint64_t keepalive_ms;  /* 0: as the way there needs it (wan.h) */
 	uint64_t inactivity_ms; /* closed after so long without inner data; 0: never */
@@ -184,6 +185,7 @@ struct sup_env {
 	uint16_t sock_port[SUP_SOCKS_MAX];   /* local port, 0: no such socket; 0 is the main one */
 	uint32_t sock_number[SUP_SOCKS_MAX]; /* as it stands in engine_path */
 	uint8_t sock_family[SUP_SOCKS_MAX];
+	uint8_t sock_set[SUP_SOCKS_MAX]; /* a peer has one set, as its sup_config says; 0: without a mark */
 	size_t sock_count;
 	const struct sup_wan *wan; /* none: any device that leads to a peer */
 	size_t wan_count;

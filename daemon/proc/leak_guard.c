@@ -178,8 +178,10 @@ void leak_guard_forget(const char *state_dir)
 int leak_guard_wish(struct net *n, const struct config *cfg, const struct net_params *p)
 {
 	struct guarded g = { 0 };
+	uint32_t mark[CONFIG_MARKS_MAX];
 	int rc = collect(cfg, &g), kept;
 
+	net_marks_set(n, mark, config_marks(cfg, mark));
 	if (!rc)
 		rc = net_leak_set(n, g.v, g.count);
 	if (!rc) {
@@ -196,6 +198,7 @@ int leak_guard_wish(struct net *n, const struct config *cfg, const struct net_pa
 
 /* ---- posternd --leak-guard ---- */
 
+_Static_assert(CONFIG_MARKS_MAX <= NET_MARKS_MAX && CONFIG_OWN_MARK == NET_MARK, "mark of peers");
 _Static_assert(CONFIG_NAME_USERS_MAX + 1 <= NET_BYPASS_MAX, "resolver-user and name-users");
 
 size_t leak_guard_name_users(const struct config *cfg, uid_t *uid)

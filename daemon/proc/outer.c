@@ -187,6 +187,42 @@ int outer_hop(struct outer *o, size_t i)
 	return rc ? rc : bound_port(s->fd, &s->port);
 }
 
+static bool among(uint32_t mark, const uint32_t *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (list[i] == mark)
+			return true;
+	return false;
+}
+
+static void mark_pair(struct outer *o, size_t i, uint32_t mark)
+{
+	for (size_t k = 0; k < PROC_MARK_SOCKS; k++) {
+		struct outer_socket *s = &o->hop[PROC_HOPS_OWN + i * PROC_MARK_SOCKS + k];
+		int rc = set_int(s->fd, SOL_SOCKET, SO_MARK, (int)(mark ? mark : o->mark));
+
+		if (rc)
+			log_err(NULL, "mark 0x%x: %s", mark, strerror(-rc));
+	}
+	o->marks[i] = mark;
+}
+
+void outer_marks(struct outer *o, const uint32_t *mark, size_t count)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < PROC_MARKS; i++)
+		if (o->marks[i] && !among(o->marks[i], mark, count))
+			mark_pair(o, i, 0);
+	for (size_t i = 0; i < count && i < PROC_MARKS; i++) {
+		if (among(mark[i], o->marks, PROC_MARKS))
+			continue;
+		while (o->marks[at])
+			at++;
+		mark_pair(o, at, mark[i]);
+	}
+}
+
 static void close_one(struct outer_socket *s)
 {
 	if (s->fd >= 0)

@@ -27,6 +27,7 @@ struct outer {
 	struct outer_socket tcp[PROC_PORTS]; /* listening */
 	bool tls[PROC_PORTS];
 	size_t tcp_count;
+	uint32_t marks[PROC_MARKS]; /* which of the peers' marks these hop sockets have; 0: none */
 };
 
 /**
@@ -41,6 +42,11 @@ int outer_open(struct outer *o, uint16_t port, size_t workers, bool port500, uin
  * or a set of descriptors, goes on with it. 0 or -errno.
  */
 int outer_hop(struct outer *o, size_t i);
+/**
+ * outer_marks() - Peers want these marks (at most PROC_MARKS): who had one keeps its sockets, and what is nobody's
+ * any more is as before.
+ */
+void outer_marks(struct outer *o, const uint32_t *mark, size_t count);
 void outer_close(struct outer *o);
 
 /* outer_tcp.c */
@@ -50,8 +56,8 @@ struct config;
  * @why. A TCP port that nobody asked for, but is there by default, is left out when another has it.
  */
 int outer_ports(struct outer *o, const struct config *cfg, char why[static 256]);
-/** outer_connect() - A marked TCP socket that connects to @to, or -errno. Never waits. */
-int outer_connect(const struct outer *o, const struct endpoint *to);
+/** outer_connect() - A TCP socket with @mark (0: our own) that connects to @to, or -errno. Never waits. */
+int outer_connect(const struct outer *o, const struct endpoint *to, uint32_t mark);
 /* outer.c, for outer_tcp.c */
 /** outer_one() - A UDP socket at @port, when it is free within two seconds. */
 int outer_one(struct outer_socket *s, sa_family_t family, uint16_t port, uint32_t mark);

@@ -101,11 +101,11 @@ int outer_ports(struct outer *o, const struct config *cfg, char why[static 256])
 	return 0;
 }
 
-int outer_connect(const struct outer *o, const struct endpoint *to)
+int outer_connect(const struct outer *o, const struct endpoint *to, uint32_t mark)
 {
 	struct sockaddr_storage sa;
 	socklen_t len = endpoint_to_sockaddr(to, to->addr.family, &sa);
-	int fd = len ? tcp_socket(to->addr.family, o->mark) : -EAFNOSUPPORT, rc;
+	int fd = len ? tcp_socket(to->addr.family, mark ? mark : o->mark) : -EAFNOSUPPORT, rc;
 
 	if (fd < 0)
 		return fd;

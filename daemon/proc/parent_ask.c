@@ -191,14 +191,36 @@ static void say(struct ipc *ipc, uint32_t id, const void *data, size_t len, int 
 		log_warn(NULL, "the child does not take an answer: %s", strerror(-rc));
 }
 
-static void answer_path(struct parent *p, struct ipc *ipc, const struct ipc_msg *m)
+static void refused(struct parent *p, const struct proc *proc, const struct ipc_msg *m,
+		    const char *why);
+
+/* For sockets of which peers is asked? 0, or -EPROTO with a line in the log. */
+static int mark_allowed(struct parent *p, const struct proc *proc, const struct ipc_msg *m,
+			uint32_t mark)
+{
+	uint32_t have[CONFIG_MARKS_MAX];
+	size_t count = config_marks(p->now.cfg, have);
+
+	for (size_t i = 0; i < count; i++)
+		if (have[i] == mark)
+			return 0;
+	if (!mark)
+		return 0;
+	refused(p, proc, m, "no peer has this mark");
+	return -EPROTO;
+}
+
+static void answer_path(struct parent *p, const struct proc *proc, struct ipc *ipc,
+			const struct ipc_msg *m)
 {
 	struct pr_path r = { .head = { .request = PQ_PATH } };
 	struct net_path path;
 	struct pq_path q;
 
 	memcpy(&q, m->data, sizeof(q));
-	r.head.status = net_path_lookup(p->net, &q.dst, 0, &path);
+	r.head.status = mark_allowed(p, proc, m, q.mark);
+	if (!r.head.status)
+		r.head.status = net_path_lookup(p->net, &q.dst, q.mark, 0, &path);
 	if (!r.head.status) {
 		r.ifindex = path.ifindex;
 		r.mtu = path.mtu;
@@ -228,15 +250,18 @@ static void answer_wan(struct parent *p, struct ipc *ipc, const struct ipc_msg *
 	say(ipc, m->id, &r, sizeof(r), -1);
 }
 
-static void answer_ways(struct parent *p, struct ipc *ipc, const struct ipc_msg *m)
+static void answer_ways(struct parent *p, const struct proc *proc, struct ipc *ipc,
+			const struct ipc_msg *m)
 {
 	struct pr_ways r = { .head = { .request = PQ_WAYS } };
 	struct net_way way[PROC_WAYS_MAX];
-	size_t count;
+	size_t count = 0;
 	struct pq_path q;
 
 	memcpy(&q, m->data, sizeof(q));
-	r.head.status = net_ways(p->net, &q.dst, way, PROC_WAYS_MAX, &count);
+	r.head.status = mark_allowed(p, proc, m, q.mark);
+	if (!r.head.status)
+		r.head.status = net_ways(p->net, &q.dst, q.mark, way, PROC_WAYS_MAX, &count);
 	for (size_t i = 0; !r.head.status && i < count; i++) {
 		struct proc_way *w = &r.way[r.count++];
 
@@ -268,9 +293,6 @@ static void answer_hop(struct parent *p, struct ipc *ipc, const struct ipc_msg *
 	say(ipc, m->id, &r, sizeof(r), r.head.status ? -1 : s->fd);
 }
 
-static void refused(struct parent *p, const struct proc *proc, const struct ipc_msg *m,
-		    const char *why);
-
 static void answer_stream(struct parent *p, const struct proc *proc, struct ipc *ipc,
 			  const struct ipc_msg *m)
 {
@@ -288,7 +310,7 @@ static void answer_stream(struct parent *p, const struct proc *proc, struct ipc 
 	} else {
 		struct endpoint to = { q.to, (uint16_t)q.port };
 
-		fd = outer_connect(&p->outer, &to);
+		fd = outer_connect(&p->outer, &to, config_peer_find(p->now.cfg, q.peer)->mark);
 		r.status = fd < 0 ? fd : 0;
 	}
 	say(ipc, m->id, &r, sizeof(r), fd);
@@ -413,13 +435,13 @@ void parent_on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 		if (m->type < PQ_ADDR_ADD || m->type > PQ_LINK_SET)
 			return;
 	} else if (m->type == PQ_PATH) {
-		answer_path(p, ipc, m);
+		answer_path(p, proc, ipc, m);
 		return;
 	} else if (m->type == PQ_WAN) {
 		answer_wan(p, ipc, m);
 		return;
 	} else if (m->type == PQ_WAYS) {
-		answer_ways(p, ipc, m);
+		answer_ways(p, proc, ipc, m);
 		return;
 	} else if (m->type == PQ_HOP) {
 		answer_hop(p, ipc, m);

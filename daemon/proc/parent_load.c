@@ -213,6 +213,7 @@ void parent_wish(struct parent *p, const struct config *cfg)
 {
 	struct wishing w = { p->net, cfg };
 	struct net_opening opening;
+	uint32_t mark[CONFIG_MARKS_MAX];
 	struct net_params np;
 	int rc;
 
@@ -226,6 +227,7 @@ void parent_wish(struct parent *p, const struct config *cfg)
 	if (cfg->mtu)
 		(void)net_link_set(p->net, cfg->mtu, 0, 0);
 	net_firewall_set(p->net, opening_of(cfg, &p->outer, &opening) ? &opening : NULL);
+	outer_marks(&p->outer, mark, config_marks(cfg, mark));
 	parent_params(p, &np);
 	rc = leak_guard_wish(p->net, cfg, &np);
 	if (rc)
@@ -291,6 +293,7 @@ void parent_send_config(struct parent *p, struct proc *proc)
 	struct pm_config c = { .generation = p->generation };
 	int rc;
 
+	memcpy(c.mark, p->outer.marks, sizeof(c.mark));
 	if (!proc->ipc)
 		return;
 	rc = ipc_send_fds(proc->ipc, PM_CONFIG, 0, &c, sizeof(c), &p->now.bundle, 1);

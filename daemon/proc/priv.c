@@ -44,6 +44,7 @@ struct priv {
 	struct hash_table pending;
 	uint32_t token;
 	struct priv_inventory inv;
+	uint32_t mark[PROC_MARKS];
 	bool go;
 	int error;
 };
@@ -219,6 +220,7 @@ static void on_config(struct priv *p, struct ipc_msg *m)
 		p->error = -EBADMSG;
 		return;
 	}
+	memcpy(p->mark, c.mark, sizeof(p->mark));
 	if (p->go) {
 		p->ops->config(b, c.generation, p->arg);
 		return;
@@ -603,10 +605,15 @@ int priv_hook(struct priv *p, const char *peer, bool up, const struct addr *dns,
 			    arg);
 }
 
-int priv_path(struct priv *p, const struct addr *dst,
+const uint32_t *priv_marks(const struct priv *p)
+{
+	return p->mark;
+}
+
+int priv_path(struct priv *p, const struct addr *dst, uint32_t mark,
 	      void (*done)(int status, const struct pr_path *path, void *arg), void *arg)
 {
-	struct pq_path q = { .dst = *dst };
+	struct pq_path q = { .dst = *dst, .mark = mark };
 
 	return request(p, PROC_PARENT, PQ_PATH, &q, sizeof(q), (union done){ .path = done }, arg);
 }
@@ -619,11 +626,11 @@ int priv_wan(struct priv *p, uint32_t ifindex, const struct addr *src, const str
 	return request(p, PROC_PARENT, PQ_WAN, &q, sizeof(q), (union done){ .wan = done }, arg);
 }
 
-int priv_ways(struct priv *p, const struct addr *dst,
+int priv_ways(struct priv *p, const struct addr *dst, uint32_t mark,
 	      void (*done)(int status, const struct proc_way *way, size_t count, void *arg),
 	      void *arg)
 {
-	struct pq_path q = { .dst = *dst };
+	struct pq_path q = { .dst = *dst, .mark = mark };
 
 	return request(p, PROC_PARENT, PQ_WAYS, &q, sizeof(q), (union done){ .ways = done }, arg);
 }

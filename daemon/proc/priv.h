@@ -87,14 +87,16 @@ int priv_link_set(struct priv *p, uint32_t mtu, uint32_t gso_max_size, uint32_t 
 /** priv_hook() - Tell the admin's program; @status says only whether it will be. */
 int priv_hook(struct priv *p, const char *peer, bool up, const struct addr *dns, size_t dns_count,
 	      void (*done)(int status, void *arg), void *arg);
-/** priv_path() - The route that a packet of an outer socket takes; @path is NULL unless status is 0. */
-int priv_path(struct priv *p, const struct addr *dst,
+/** priv_marks() - Of the hop sockets from PROC_HOPS_OWN on, as the newest configuration has them. */
+const uint32_t *priv_marks(const struct priv *p);
+/** priv_path() - The route that a packet of an outer socket with @mark (0: our own) takes; @path is NULL unless status is 0. */
+int priv_path(struct priv *p, const struct addr *dst, uint32_t mark,
 	      void (*done)(int status, const struct pr_path *path, void *arg), void *arg);
 /** priv_wan() - By which network a path of priv_path() leaves; @w is NULL unless status is 0. */
 int priv_wan(struct priv *p, uint32_t ifindex, const struct addr *src, const struct addr *gateway,
 	     void (*done)(int status, const struct pr_wan *w, void *arg), void *arg);
 /** priv_ways() - All devices by which a route leads there; see net_ways(). @count 0 unless status is 0. */
-int priv_ways(struct priv *p, const struct addr *dst,
+int priv_ways(struct priv *p, const struct addr *dst, uint32_t mark,
 	      void (*done)(int status, const struct proc_way *way, size_t count, void *arg),
 	      void *arg);
 /** priv_hop() - Another source port for hop @index; @s->fd is one more duplicate, the callee's. */

@@ -106,6 +106,8 @@ static const char *check_path(const void *data, size_t len)
 	const struct pq_path *q = data;
 
 	(void)len;
+	if (q->pad)
+		return "padding not zero";
 	return addr_ok(&q->dst) ? NULL : "address not canonical";
 }
 

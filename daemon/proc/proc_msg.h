@@ -36,7 +36,10 @@ enum proc_id { PROC_CHILD, PROC_KEYS, PROC_RESOLVER, PROC_PARENT, PROC_IDS };
 #define PROC_ADDRS_MAX	 16
 #define PROC_DNS_MAX	 8
 #define PROC_WORKERS_MAX 32
-#define PROC_HOPS	 2 /* outer sockets with other source ports, for the start side */
+#define PROC_HOPS_OWN	 2 /* outer sockets with other source ports, for the start side */
+#define PROC_MARKS	 4 /* fwmarks of peers, each with so many sockets: */
+#define PROC_MARK_SOCKS	 2
+#define PROC_HOPS	 (PROC_HOPS_OWN + PROC_MARKS * PROC_MARK_SOCKS) /* in this order */
 #define PROC_STATE_FILES 4 /* two by turns for each of: */
 #define PROC_STATE_PEERS 0 /* what supervisors keep */
 #define PROC_STATE_WANS	 2 /* what is known of ways out */
@@ -104,6 +107,7 @@ struct pm_start {
 
 struct pm_config {
 	uint64_t generation; /* 1 at start, plus one with each reload */
+	uint32_t mark[PROC_MARKS]; /* of their hop sockets; 0: nobody's */
 };
 
 struct pm_link {
@@ -188,6 +192,8 @@ struct pq_link_set {
 
 struct pq_path {
 	struct addr dst;
+	uint32_t mark; /* of the peer's sockets; 0: ours. Refused (-EPROTO) unless some peer has it */
+	uint32_t pad;
 };
 
 /* By which network does a path leave that PQ_PATH gave? */

@@ -328,6 +328,7 @@ check("mtu and segments are set", ask("link", mtu=1380, segs=40)["status"] == 0
 path = ask("path", dst="203.0.113.9")
 check("a path look-up gives the interface and source", path["status"] == 0 and path["src"] == "203.0.113.2", path)
 path = ask("path", dst="10.7.7.7")
+check("a mark that no peer has is nobody's to ask about", ask("path", dst="203.0.113.9", mark=77)["status"] == -71)
 check("with our mark no path leads into the tunnel", path.get("gateway") == "203.0.113.9", path)
 port = ask("hop")["port"]
 check("a new hop socket has another port", port and port not in (4500, ask("hop")["port"]), port)

@@ -274,7 +274,9 @@ static void on_path(struct control_server *s, struct control_ref ref, const json
 	(void)s;
 	(void)arg;
 	if (!rc)
-		rc = priv_path(priv, &dst, on_path_reply, a);
+		rc = priv_path(priv, &dst,
+			       (uint32_t)json_integer_value(json_object_get(args, "mark")),
+			       on_path_reply, a);
 	if (rc)
 		on_path_reply(rc, NULL, a);
 }

@@ -284,6 +284,41 @@ static void lines_out_have_an_interface_each(void **state)
 	    "[peer home]");
 }
 
+static void a_mark_is_a_number_and_may_have_a_mask(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t mark; /* 0: refused */
+	} v[] = {
+		{ "1", 1 },
+		{ "0x10", 0x10 },
+		{ "4294967295", UINT32_MAX },
+		{ "0x20000/0xff0000", 0x23d54 },
+		{ "0x54/0xff", 0 }, /* whole it would be ours */
+		{ "0x55/0xff", 0x3d55 },
+		{ "0x3d54", 0 },
+		{ "0", 0 },
+		{ "0/0xff", 0 },
+		{ "0x100/0xff", 0 },
+		{ "4294967296", 0 },
+		{ "-1", 0 },
+		{ "0x", 0 },
+		{ "1/", 0 },
+		{ "1 ", 0 },
+		{ "", 0 },
+	};
+	char why[CONF_WHY_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(v) / sizeof(*v); i++) {
+		uint32_t mark = 0;
+		int rc = config_mark_parse(v[i].text, &mark, why, sizeof(why));
+
+		assert_int_equal(rc, v[i].mark ? 0 : -EINVAL);
+		assert_int_equal(mark, v[i].mark);
+	}
+}
+
 static void a_leak_is_guarded_where_there_is_something_to_guard(void **state)
 {
 	struct config *cfg = good(VPS HOME "leak = never\n");
@@ -809,6 +844,7 @@ int main(void)
 		cmocka_unit_test(another_pool_is_a_difference),
 		cmocka_unit_test(namespaces_are_names_or_paths),
 		cmocka_unit_test(lines_out_have_an_interface_each),
+		cmocka_unit_test(a_mark_is_a_number_and_may_have_a_mask),
 		cmocka_unit_test(a_leak_is_guarded_where_there_is_something_to_guard),
 		cmocka_unit_test(a_hook_is_roots_and_nobody_elses_to_change),
 		cmocka_unit_test(selectors_carry_protocol_and_port),
