@@ -296,6 +296,8 @@ void mtu_answer(struct mtu *m, uint16_t round, uint16_t bytes, uint64_t now_ms)
 	/* Of an earlier search: the way may have been another one then. */
 	if (m->state == MTU_IDLE || (uint16_t)(round - m->first_round) > (uint16_t)(m->round - m->first_round))
 		return;
+	if (bytes > m->top)
+		return; /* more than was ever sent: no peer may widen the device for all the others */
 	if (bytes > m->low)
 		m->low = bytes;
 	if (!bytes && round == m->round && !m->small_heard) {

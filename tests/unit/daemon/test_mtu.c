@@ -471,9 +471,25 @@ static void in_the_end_it_is_always_right(void **state)
 	}
 }
 
+/* A peer may say what it likes, of a round under way as well. */
+static void more_than_was_sent_cannot_have_arrived(void **state)
+{
+	(void)state;
+	for (unsigned ms = 0; ms < 5000; ms += 50) {
+		world(1400, 30);
+		mtu_up(&m, true, false, w.now);
+		pass(ms);
+		mtu_answer(&m, m.round, 65535, w.now);
+		mtu_answer(&m, m.round, 1501, w.now);
+		pass(20000);
+		assert_in_range(m.path, 1380, 1400);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(more_than_was_sent_cannot_have_arrived),
 		cmocka_unit_test(a_path_that_takes_all_is_asked_once),
 		cmocka_unit_test(every_size_is_found),
 		cmocka_unit_test(ipv6_is_never_below_its_least),
