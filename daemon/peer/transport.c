@@ -238,6 +238,8 @@ static uint64_t probe_tick(struct supervisor *s, uint64_t now_ms)
 	if (s->asked_ms)
 		t->probe_ms = now_ms + TRANSPORT_PROBE_SOON_MS; /* the stream may be the dead one */
 	to = (struct endpoint){ s->where.path.remote.addr, s->cfg.port };
+	if (t->probed > c->udp_count)
+		t->probed = 0; /* a reload took ports away */
 	if (t->probed)
 		to.port = c->udp[t->probed - 1];
 	t->probed = (t->probed + 1) % (c->udp_count + 1u);

@@ -286,6 +286,32 @@ static void a_silent_stream_asks_by_udp_each_second(void **state)
 	assert_int_equal(s.where.path.sock, 0);
 }
 
+static void a_port_that_the_configuration_had_is_not_asked_any_more(void **state)
+{
+	struct engine_path tcp = stream_path(1000, 4500);
+	struct sup_config c;
+
+	(void)state;
+	go(SUP_TCP_AUTO);
+	pass(5200);
+	opens(1000, 4500, false);
+	pass(TRANSPORT_HEADSTART_MS + 100);
+	up_by(&tcp, 20);
+	for (int i = 0; !t.probes && i < 600; i++)
+		pass(100);
+	assert_int_equal(t.probe.remote.port, 4500);
+	c = s.cfg; /* the turn of 443, which the next configuration does not have */
+	c.transport.udp_count = 0;
+	memset(c.transport.udp, 0, sizeof(c.transport.udp));
+	sup_update(&s, &c, now);
+	for (int i = 0; t.probes < 4 && i < 3000; i++) {
+		pass(100);
+		reply_from(1000, "198.51.100.1");
+		assert_int_equal(t.probe.remote.port, 4500);
+	}
+	assert_int_equal(t.probes, 4);
+}
+
 static void a_stream_of_before_that_ends_is_nothing(void **state)
 {
 	struct engine_path tcp = stream_path(1000, 4500);
@@ -364,6 +390,7 @@ int main(void)
 		T(ike_case_099_4500_blocked_10_min_then_udp_again),
 		T(a_broken_stream_is_replaced_at_once),
 		T(a_silent_stream_asks_by_udp_each_second),
+		T(a_port_that_the_configuration_had_is_not_asked_any_more),
 		T(a_stream_of_before_that_ends_is_nothing),
 		T(always_means_no_datagram),
 		T(never_means_none),
