@@ -66,36 +66,42 @@ static bool missing(const struct ike_sa *sa, uint32_t conf)
 	       !ike_sa_creates(sa, conf);
 }
 
+/* What stands for one that is missing, and is for this side to see to; else NULL. */
+static struct child_due *due_of(struct engine *e, struct ike_sa *sa, uint32_t conf, bool initiator)
+{
+	if (sa->series_initiator != initiator || !missing(sa, conf))
+		return NULL;
+	return due_get(e, sa, conf);
+}
+
+static void due_in(struct engine *e, struct ike_sa *sa, struct child_due *d, uint64_t in_ms)
+{
+	d->at_ms = e->now_ms + in_ms;
+	due_arm(e, sa);
+}
+
 void child_want(struct engine *e, struct ike_sa *sa, uint32_t conf, uint64_t in_ms)
 {
 	static const uint16_t backoff_s[] = { 1, 2, 4, 8, 15, 30 };
-	struct child_due *d;
+	struct child_due *d = due_of(e, sa, conf, true);
 
-	if (!sa->series_initiator || !missing(sa, conf))
-		return;
-	d = due_get(e, sa, conf);
 	if (!d)
 		return;
 	if (in_ms) {
 		in_ms = backoff_s[d->failures < 6 ? d->failures : 5] * 1000;
 		d->failures++;
 	}
-	d->at_ms = e->now_ms + in_ms;
-	due_arm(e, sa);
+	due_in(e, sa, d, in_ms);
 }
 
 void child_put_off(struct engine *e, struct ike_sa *sa, uint32_t conf, uint64_t in_ms)
 {
-	struct child_due *d;
+	struct child_due *d = due_of(e, sa, conf, true);
 
-	if (!sa->series_initiator || !missing(sa, conf))
-		return;
-	d = due_get(e, sa, conf);
 	if (!d)
 		return;
 	d->failures++;
-	d->at_ms = e->now_ms + in_ms;
-	due_arm(e, sa);
+	due_in(e, sa, d, in_ms);
 }
 
 void child_want_all(struct engine *e, struct ike_sa *sa)
@@ -112,15 +118,10 @@ void child_want_all(struct engine *e, struct ike_sa *sa)
 
 void child_want_lost(struct engine *e, struct ike_sa *sa, uint32_t conf)
 {
-	struct child_due *d;
+	struct child_due *d = due_of(e, sa, conf, false);
 
-	if (sa->series_initiator || !missing(sa, conf))
-		return;
-	d = due_get(e, sa, conf);
-	if (!d)
-		return;
-	d->at_ms = e->now_ms + CHILD_LOST_MS;
-	due_arm(e, sa);
+	if (d)
+		due_in(e, sa, d, CHILD_LOST_MS);
 }
 
 void child_kept(struct engine *e, struct ike_sa *sa, uint32_t conf)
