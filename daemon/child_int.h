@@ -280,6 +280,8 @@ void wans_free(struct child *c);
 void wans_configure(struct child *c);
 /** wans_on_route() - The route to @p: by which WAN is that? */
 void wans_on_route(struct peer *p, const struct sup_route *route);
+/** wans_on_path() - It is reached by another way now; only what is not the kernel's choice counts. */
+void wans_on_path(struct peer *p);
 /** wans_arm() - There may be something to measure. */
 void wans_arm(struct child *c);
 /** wans_on_probe() - A dummy with a token; false: it is not about a NAT. */

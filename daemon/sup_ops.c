@@ -133,6 +133,23 @@ static int s_resolve(void *arg, uint32_t peer, size_t host, const char *name)
 	return rc;
 }
 
+static struct request *request_to(struct child *c, uint32_t peer, const struct addr *to)
+{
+	struct request *r = request_new(c, peer);
+
+	if (r)
+		r->to = *to;
+	return r;
+}
+
+/* Whoever could not be asked will not answer. */
+static int asked(struct request *r, int rc)
+{
+	if (rc)
+		free(r);
+	return rc;
+}
+
 static void on_path(int status, const struct pr_path *path, void *arg)
 {
 	struct request *r = arg;
@@ -165,16 +182,9 @@ static uint32_t mark_of(const struct child *c, uint32_t peer)
 static int s_route(void *arg, uint32_t peer, const struct addr *to)
 {
 	struct child *c = arg;
-	struct request *r = request_new(c, peer);
-	int rc;
+	struct request *r = request_to(c, peer, to);
 
-	if (!r)
-		return -ENOMEM;
-	r->to = *to;
-	rc = priv_path(c->priv, to, mark_of(c, peer), on_path, r);
-	if (rc)
-		free(r);
-	return rc;
+	return r ? asked(r, priv_path(c->priv, to, mark_of(c, peer), on_path, r)) : -ENOMEM;
 }
 
 static void on_ways(int status, const struct proc_way *way, size_t count, void *arg)
@@ -204,16 +214,9 @@ static void on_ways(int status, const struct proc_way *way, size_t count, void *
 static int s_ways(void *arg, uint32_t peer, const struct addr *to)
 {
 	struct child *c = arg;
-	struct request *r = request_new(c, peer);
-	int rc;
+	struct request *r = request_to(c, peer, to);
 
-	if (!r)
-		return -ENOMEM;
-	r->to = *to;
-	rc = priv_ways(c->priv, to, mark_of(c, peer), on_ways, r);
-	if (rc)
-		free(r);
-	return rc;
+	return r ? asked(r, priv_ways(c->priv, to, mark_of(c, peer), on_ways, r)) : -ENOMEM;
 }
 
 static void s_nat64(void *arg)
@@ -246,6 +249,8 @@ static void s_move(void *arg, uint32_t peer, const struct engine_path *path, boo
 			strerror(-rc));
 	else if (p && !limited) /* else probes would use up what may be sent there */
 		path_mtu_moved(p);
+	if (p)
+		wans_on_path(p);
 }
 
 static void s_dummy(void *arg, uint32_t peer)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "child_int.h"
+#include "path.h"
 #include "secret.h"
 
 #define LOOK_MS	   5000	  /* how often it is looked at whether there is something to measure */
@@ -335,7 +336,7 @@ out:
 	free(r);
 }
 
-void wans_on_route(struct peer *p, const struct sup_route *route)
+static void look_up(struct peer *p, const struct sup_route *route)
 {
 	struct child *c = p->child;
 	struct request *r;
@@ -354,6 +355,23 @@ void wans_on_route(struct peer *p, const struct sup_route *route)
 	r->to = route->gateway;
 	if (priv_wan(c->priv, route->ifindex, &route->src, &route->gateway, on_wan, r))
 		free(r);
+}
+
+void wans_on_path(struct peer *p)
+{
+	const struct path_way *w = path_current(&p->sup);
+
+	if (w)
+		look_up(p, &(struct sup_route){ w->ifindex, w->src, w->gateway });
+}
+
+void wans_on_route(struct peer *p, const struct sup_route *route)
+{
+	/* The kernel's best route is not the way in use where that was chosen by us. */
+	if (path_current(&p->sup))
+		wans_on_path(p);
+	else
+		look_up(p, route);
 }
 
 void wans_configure(struct child *c)

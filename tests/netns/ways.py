@@ -137,11 +137,15 @@ net.cgnat.nft("table ip dead {\n chain c { type filter hook forward priority -20
 passes("upstream dead", 15, begin)
 print(f"     silent for {gap(begin):.2f} s")
 check("by the other line", path()["way"] == "mobile", path())
+check("whose keepalives they are now, and whose budget they spend",
+      wait_for("the other WAN", lambda: home.peer("vps")["keepalive"].get("wan") == "wwan", 5), home.peer("vps")["keepalive"])
 check("while it is dead nothing returns to it", wait_for("time", lambda: time.monotonic() > begin + 15, 30) and
       path()["way"] == "mobile", path())
 begin = time.monotonic()
 net.cgnat.run(["nft", "delete", "table", "ip", "dead"])
 check("alive again, it is used again", wait_for("dsl", lambda: path().get("way") == "dsl", 40), path())
+check("and its keepalives are counted there",
+      wait_for("its WAN", lambda: home.peer("vps")["keepalive"].get("wan") == "wan", 5), home.peer("vps")["keepalive"])
 print(f"     after {time.monotonic() - begin:.1f} s; silent for {gap(begin):.2f} s at most")
 
 # --- another address on the main line
