@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "netns"))
 import testlib  # noqa: E402
+import usage  # noqa: E402
 from testlib import wait_for  # noqa: E402
 
 args = argparse.ArgumentParser()
@@ -38,7 +38,6 @@ args.what = args.what or ["handshakes", "peers", "flood"]
 
 lab, _ = testlib.start(topology=False)
 LOAD = os.path.join(testlib.BUILD, "bench", "ike_load")
-HZ = os.sysconf("SC_CLK_TCK")
 KEYS = os.path.join(os.environ["POSTERN_LAB_DISK"], "bench-keys")  # machines have a /tmp of their own
 os.makedirs(KEYS, mode=0o755)
 vps, crowd = lab.machine("vps"), lab.machine("crowd")
@@ -102,28 +101,10 @@ def pids(d):
     return [d.pid] + vps.child_pids(d)
 
 
-def cpu(d):
-    total = 0
-    for pid in pids(d):
-        try:
-            with open(f"/proc/{pid}/stat") as f:
-                v = f.read().rsplit(")", 1)[1].split()
-            total += int(v[11]) + int(v[12])
-        except OSError:
-            pass
-    return total / HZ
-
-
-def pss(d, each=False):
-    """KiB, of all processes or of each."""
-    out = {}
-    for pid in pids(d):
-        try:
-            with open(f"/proc/{pid}/smaps_rollup") as f, open(f"/proc/{pid}/cmdline") as c:
-                out[f"{pid} {c.read().replace(chr(0), ' ').strip()}"] = int(re.search(r"^Pss:\s+(\d+)", f.read(), re.M).group(1))
-        except OSError:
-            pass
-    return out if each else sum(out.values())
+def words(pid):
+    """Its command line from the program's name on."""
+    with open(f"/proc/{pid}/cmdline") as f:
+        return f.read().replace(chr(0), " ").strip().split("/")[-1]
 
 
 def start():
@@ -184,12 +165,12 @@ def bench_handshakes():
         configure(style, n, keys)
         d = start()
         time.sleep(1)
-        used = cpu(d)
+        used = usage.cpu(pids(d))
         profile = perf(d, 4, style)
         p = homes(style, n, 0.01, keys)
         seconds = all_up(p)
         time.sleep(0.2)
-        used = cpu(d) - used
+        used = usage.cpu(pids(d)) - used
         if profile:
             profile.wait()
         say(f"| {name} | {n} | {used / n * 1e3:.2f} | {n / used:.0f} | {n / seconds:.0f} |")
@@ -207,7 +188,7 @@ def bench_peers():
     configure("raw", 0)
     d = start()
     time.sleep(2)
-    base = pss(d)
+    base = usage.pss(pids(d))
     say(f"| no peer | {base / 1024:.1f} | |")
     stop(d)
     configure("raw", n)
@@ -215,18 +196,18 @@ def bench_peers():
     d = start()
     started = time.monotonic() - began
     time.sleep(5)
-    configured = pss(d)
+    configured = usage.pss(pids(d))
     say(f"| {n} configured, none up | {configured / 1024:.1f} | {(configured - base) / n:.2f} |")
     p = homes("raw", n, 3600)
     up = all_up(p, 300)
     time.sleep(45)  # half-open ones and retransmissions are gone
-    live = pss(d)
+    live = usage.pss(pids(d))
     say(f"| all up, idle | {live / 1024:.1f} | {(live - base) / n:.2f} |")
     say()
-    say("By process, KiB: " + ", ".join(f"{k.split(' ', 1)[1].split('/')[-1]} {v}" for k, v in pss(d, True).items()))
-    used, began = cpu(d), time.monotonic()
+    say("By process, KiB: " + ", ".join(f"{words(pid)} {v}" for pid, v in usage.pss_each(pids(d)).items()))
+    used, began = usage.cpu(pids(d)), time.monotonic()
     time.sleep(args.idle)
-    used = (cpu(d) - used) / (time.monotonic() - began)
+    used = (usage.cpu(pids(d)) - used) / (time.monotonic() - began)
     state = lines_of(p)[-1]
     say()
     say(f"Start with {n} configured until status answers: {started:.2f} s. All up: {up:.1f} s.")
@@ -313,7 +294,7 @@ start = always
                                   "--seconds", args.seconds + 4], log=f"forge-{time.monotonic_ns()}")
             time.sleep(2)
         profile = perf(d, args.seconds - 1, "flood") if "everywhere" in what else None
-        used, began = cpu(d), time.monotonic()
+        used, began = usage.cpu(pids(d)), time.monotonic()
         if "homes" in what:
             crowd_homes = homes("raw", 2000, 0.01, parallel=2000, address="10.200.0.2")
         up = stream(vps, home, "10.99.0.1", args.seconds)
@@ -323,7 +304,7 @@ start = always
         vps.run([testlib.POSTERN, "status", "--json"])
         asked = time.monotonic() - asked
         lost = loss(up), loss(down)
-        used = (cpu(d) - used) / (time.monotonic() - began)
+        used = (usage.cpu(pids(d)) - used) / (time.monotonic() - began)
         say(f"| {what} | {lost[0]:.2f} % | {lost[1]:.2f} % | {used:.2f} | {asked * 1e3:.0f} |")
         if profile:
             profile.wait()

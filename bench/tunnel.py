@@ -25,31 +25,11 @@ args.add_argument("--by", default="udp", help="udp,tcp,tls: what carries the tun
 args = args.parse_args()
 lab, net = testlib.start()
 import cast  # noqa: E402
-
-HZ = os.sysconf("SC_CLK_TCK")
-
-
-def cpu(side):
-    total = 0
-    for pid in [side.d.pid] + net.home.child_pids(side.d):
-        try:
-            with open(f"/proc/{pid}/stat") as f:
-                v = f.read().rsplit(")", 1)[1].split()
-            total += int(v[11]) + int(v[12])
-        except OSError:
-            pass
-    return total / HZ
+import usage  # noqa: E402
 
 
-def pss(side):
-    total = 0
-    for pid in [side.d.pid] + net.home.child_pids(side.d):
-        try:
-            with open(f"/proc/{pid}/smaps_rollup") as f:
-                total += int(re.search(r"^Pss:\s+(\d+)", f.read(), re.M).group(1))
-        except OSError:
-            pass
-    return total / 1024
+def pids(side):
+    return [side.d.pid] + net.home.child_pids(side.d)
 
 
 def tcp(address, reverse=False):
@@ -100,12 +80,12 @@ for kind, offload in (("veth as made", True), ("1500-byte wire", False)):
             vps.start_posternd()
             home.start_posternd()
             wait_for("tunnel", lambda: net.home.run(["ping", "-c1", "-W1", "10.99.0.1"], check=False).returncode == 0, 30)
-            c0 = cpu(vps) + cpu(home)
+            c0 = usage.cpu(pids(vps) + pids(home))
             up, gb = tcp("10.99.0.1")
-            c1 = cpu(vps) + cpu(home)
+            c1 = usage.cpu(pids(vps) + pids(home))
             down, _ = tcp("10.99.0.1", True)
             rows.setdefault(key, []).append((up, down, (c1 - c0) / (gb * (args.seconds + 1) / args.seconds), rtt(),
-                                             max(pss(vps), pss(home))))
+                                             max(usage.pss(pids(side)) for side in (vps, home)) / 1024))
             notes[what] = (home.status().get("dataplane") or {})
             for side in (home, vps):
                 side.d.terminate()

@@ -13,56 +13,17 @@ from testlib import check, require, wait_for
 seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 50.0
 lab, net = testlib.start(wire=True)
 import cast  # noqa: E402
+import talk  # noqa: E402
+import usage  # noqa: E402
 
 vps, home = cast.tunnel(net)
 PING = ["ping", "-c1", "-W1", "10.99.0.1"]
 
-# Both ends send a stream of numbers and check the other's; a connection that breaks or lies is told.
-TALK = """
-import socket, struct, sys, threading, time
-role, address, port, until = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
-family = socket.AF_INET6 if ":" in address else socket.AF_INET
-if role == "listen":
-    l = socket.create_server((address, port), family=family); print("ready", flush=True); s, _ = l.accept()
-else:
-    s = socket.create_connection((address, port), 20)
-s.settimeout(60)
-end, went, came = time.monotonic() + until, 0, 0
-def send():
-    global went
-    while time.monotonic() < end:
-        s.sendall(b"".join(struct.pack("!Q", n) for n in range(went, went + 512))); went += 512
-        time.sleep(0.005)
-    s.shutdown(socket.SHUT_WR)
-t = threading.Thread(target=send); t.start()
-buf = b""
-while True:
-    d = s.recv(1 << 16)
-    if not d: break
-    buf += d; n = len(buf) // 8
-    got = struct.unpack("!%dQ" % n, buf[:8 * n]); buf = buf[8 * n:]
-    if got != tuple(range(came, came + n)): print("WRONG at", came); sys.exit(1)
-    came += n
-t.join()
-print("whole", went, came, flush=True)
-"""
 
-
-def memory(side):
-    """PSS of all processes of posternd, kB."""
-    total = 0
-    for pid in side.m.child_pids(side.d):
-        try:
-            with open(f"/proc/{pid}/smaps_rollup") as f:
-                total += int(next(line for line in f if line.startswith("Pss:")).split()[1])
-        except (OSError, StopIteration):
-            pass
-    return total
-
-
-def descriptors(side):
-    import os
-    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in side.m.child_pids(side.d))
+def used(side):
+    """PSS of all processes of posternd, kB, and their descriptors."""
+    pids = side.m.child_pids(side.d)
+    return usage.pss(pids), usage.descriptors(pids)
 
 
 vps.start_posternd()
@@ -70,11 +31,7 @@ wait_for("posternd answers", lambda: vps.status())
 home.start_posternd()
 require("the tunnel comes up", wait_for("ping", lambda: net.home.run(PING, check=False).returncode == 0, 20))
 
-talks = []
-for address, listener, caller, port in (("10.99.0.1", net.vps, net.home, 7001), ("fd99::2", net.home, net.vps, 7002)):
-    a = listener.start([sys.executable, "-c", TALK, "listen", address, str(port), str(seconds)], log=f"talk-{port}-listen")
-    wait_for("the listener", lambda: "ready" in open(a.log).read())
-    talks += [a, caller.start([sys.executable, "-c", TALK, "call", address, str(port), str(seconds)], log=f"talk-{port}-call")]
+talks = talk.begin(net.vps, net.home, seconds, 512, 0.005, 60)
 net.wire.set(delay=15, jitter=10, loss=5, reorder=3, behind=20, dup=2, seed=1)
 
 rekeys = {"home": 0, "vps": 0}
@@ -95,14 +52,14 @@ threads = [threading.Thread(target=renew, args=a) for a in ((home, "vps"), (vps,
 for t in threads:
     t.start()
 time.sleep(16)  # by then as many old SAs linger as ever will
-before = {side.tag: (memory(side), descriptors(side)) for side in (home, vps)}
+before = {side.tag: used(side) for side in (home, vps)}
 for t in threads:
     t.join()
-after = {side.tag: (memory(side), descriptors(side)) for side in (home, vps)}
+after = {side.tag: used(side) for side in (home, vps)}
 check("both ends were asked for new keys all the time", min(rekeys.values()) > seconds, rekeys)
 for p in talks:
     wait_for("the connections end", lambda: p.poll() is not None, 90)
-said = [open(p.log).read().strip().splitlines()[-1] for p in talks]
+said = talk.last_words(talks)
 check("no connection was lost and each byte came once, in order",
       all(p.returncode == 0 for p in talks) and all(s.startswith("whole") for s in said), said)
 check("much went through", all(int(s.split()[2]) > 512 * seconds for s in said if s.startswith("whole")), said)

@@ -15,6 +15,7 @@ from testlib import case, check, require, wait_for
 
 lab, net = testlib.start(hosts=[("evil", I.EVIL4)])
 import cast  # noqa: E402
+import usage  # noqa: E402
 
 vps, home = cast.tunnel(net)
 text = vps.m.read("/etc/postern/postern.conf")
@@ -200,16 +201,9 @@ usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
 resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), usual[1]))
 late = net.evil.start(["python3", "-c", CROWD, I.VPS4, "4"], log="late")
 time.sleep(2)
-
-
-def cpu():
-    with open(f"/proc/{pid}/stat") as f:
-        return sum(int(x) for x in f.read().rpartition(")")[2].split()[11:13]) / os.sysconf("SC_CLK_TCK")
-
-
-used = cpu()
+used = usage.cpu([pid])
 time.sleep(3)
-used = cpu() - used
+used = usage.cpu([pid]) - used
 check("who waits for a descriptor costs nothing", used < 0.6, used)
 check("and the tunnel does not mind that either", ping())
 resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)

@@ -25,6 +25,8 @@ rnd = random.Random(seed)
 lab, net = testlib.start(hosts=[("mx-a", "198.51.100.31")], wire=True)
 import cast  # noqa: E402
 import foreign  # noqa: E402
+import talk  # noqa: E402
+import usage  # noqa: E402
 
 net.cgnat.run(["ip", "addr", "add", "198.51.100.21/24", "dev", "wan"])
 vps, home = cast.tunnel(net)
@@ -38,35 +40,6 @@ for side in (vps, home):
 cast.wait_greets(net.mx_a, net.VPS4)
 end = time.monotonic() + 60 * minutes
 
-# Both ends send a stream of numbers and check the other's, until there is a file; a break or a lie is told.
-TALK = """
-import os, socket, struct, sys, threading, time
-role, address, port, until = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
-family = socket.AF_INET6 if ":" in address else socket.AF_INET
-if role == "listen":
-    l = socket.create_server((address, port), family=family); print("ready", flush=True); s, _ = l.accept()
-else:
-    s = socket.create_connection((address, port), 60)
-s.settimeout(None)
-went, came = 0, 0
-def send():
-    global went
-    while not os.path.exists(until):
-        s.sendall(b"".join(struct.pack("!Q", n) for n in range(went, went + 256))); went += 256
-        time.sleep(0.02)
-    s.shutdown(socket.SHUT_WR)
-t = threading.Thread(target=send); t.start()
-buf = b""
-while True:
-    d = s.recv(1 << 16)
-    if not d: break
-    buf += d; n = len(buf) // 8
-    got = struct.unpack("!%dQ" % n, buf[:8 * n]); buf = buf[8 * n:]
-    if got != tuple(range(came, came + n)): print("WRONG at", came); sys.exit(1)
-    came += n
-t.join()
-print("whole", went, came, flush=True)
-"""
 # A client that tries again until it has its 250, a few letters a second until there is a file.
 SENDER = """
 import os, smtplib, sys, time
@@ -86,11 +59,7 @@ print("sent", n, flush=True)
 """
 DISK = os.environ["POSTERN_LAB_DISK"]
 over = os.path.join(DISK, "over")  # every machine sees it
-talks = []
-for address, listener, caller, port in (("10.99.0.1", net.vps, net.home, 7001), ("fd99::2", net.home, net.vps, 7002)):
-    a = listener.start([sys.executable, "-c", TALK, "listen", address, str(port), over], log=f"talk-{port}-listen")
-    wait_for("the listener", lambda: "ready" in open(a.log).read())
-    talks += [a, caller.start([sys.executable, "-c", TALK, "call", address, str(port), over], log=f"talk-{port}-call")]
+talks = talk.begin(net.vps, net.home, over, 256, 0.02)
 sender = net.mx_a.start([sys.executable, "-c", SENDER, net.VPS4, over], log="sender")
 
 
@@ -190,15 +159,8 @@ def used():
     out = {}
     for side in (vps, home):
         for name, p in (("posternd", side.d), ("mta", side.mta)):
-            kb = fds = 0
-            for pid in [p.pid] + side.m.child_pids(p):
-                try:
-                    with open(f"/proc/{pid}/smaps_rollup") as f:
-                        kb += int(next(line for line in f if line.startswith("Pss:")).split()[1])
-                    fds += len(os.listdir(f"/proc/{pid}/fd"))
-                except (OSError, StopIteration):
-                    pass
-            out[f"{side.tag} {name}"] = (kb, fds)
+            pids = [p.pid] + side.m.child_pids(p)
+            out[f"{side.tag} {name}"] = (usage.pss(pids), usage.descriptors(pids))
     return out
 
 
@@ -232,7 +194,7 @@ net.wire.reset()
 for p in talks:
     wait_for("the connections end", lambda: p.poll() is not None, 180)
 wait_for("the sender ends", lambda: sender.poll() is not None, 180)
-said = [open(p.log).read().strip().splitlines()[-1] for p in talks]
+said = talk.last_words(talks)
 print("     faults:", dict(seen), f"slowest {slowest:.1f} s;", ", ".join(said))
 check("no inner TCP connection was lost, each byte came once and in order",
       all(p.returncode == 0 for p in talks) and all(s.startswith("whole") for s in said), said)
