@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "call.h"
+#include "dead.h"
 #include "transport.h"
 
 static const struct sup_ops *ops(const struct supervisor *s)
@@ -153,7 +154,7 @@ static void ask_all(struct supervisor *s)
 
 /* ---- moving ---- */
 
-static struct engine_path path_by(const struct supervisor *s, const struct path_way *w)
+struct engine_path path_by(const struct supervisor *s, const struct path_way *w)
 {
 	struct engine_path via = s->where.path;
 
@@ -483,63 +484,7 @@ static uint64_t compare(struct supervisor *s, struct path_way *cur, uint64_t now
 	return UINT64_MAX;
 }
 
-/* ---- a way that carries nothing ---- */
-
-static void try_others(struct supervisor *s, struct path_way *cur, uint64_t now_ms)
-{
-	struct path *p = s->path;
-
-	if (p->tried_ms && now_ms - p->tried_ms < PATH_TURN_MS)
-		return;
-	p->tried_ms = now_ms;
-	for (size_t n = 0; n < p->count; n++) {
-		struct path_way *w = &p->way[p->turn++ % p->count];
-		struct engine_path via;
-
-		if (w == cur)
-			continue;
-		via = path_by(s, w);
-		ops(s)->retransmit(s->env->arg, s->ike, &via);
-		return;
-	}
-}
-
-void path_on_names(struct supervisor *s)
-{
-	if (s->path && s->ike && s->asked_ms)
-		ask_all(s);
-}
-
-static uint64_t watch(struct supervisor *s, struct path_way *cur, uint64_t now_ms)
-{
-	struct path *p = s->path;
-	struct sup_activity a = { 0 };
-	uint64_t heard;
-
-	if (s->asked_ms) {
-		if (now_ms - s->asked_ms < PATH_OTHER_MS)
-			return s->asked_ms + PATH_OTHER_MS;
-		if (p->count < 2)
-			return UINT64_MAX;
-		try_others(s, cur, now_ms);
-		return p->tried_ms + PATH_TURN_MS;
-	}
-	p->tried_ms = 0;
-	if (p->count < 2)
-		return UINT64_MAX;
-	ops(s)->activity(s->env->arg, s->cfg.peer, &a);
-	heard = later(a.rx_auth_ms, s->reply_ms);
-	if (a.tx_data_ms <= heard)
-		p->out_ms = 0;
-	else if (!p->out_ms)
-		p->out_ms = a.tx_data_ms;
-	if (p->out_ms && now_ms - p->out_ms >= PATH_DUMB_MS) {
-		p->out_ms = 0;
-		sup_ask(s, now_ms);
-		return now_ms + PATH_OTHER_MS;
-	}
-	return now_ms + PATH_TURN_MS;
-}
+/* ---- calls ---- */
 
 /* A call that nobody answers leaves by the other ways too. */
 static uint64_t call_others(struct supervisor *s, uint64_t now_ms)
@@ -565,6 +510,12 @@ static uint64_t call_others(struct supervisor *s, uint64_t now_ms)
 				call_add_way(s, &a.remote, a.host, p->way[k].ifindex, now_ms);
 	}
 	return due;
+}
+
+void path_on_names(struct supervisor *s)
+{
+	if (s->path && s->ike && s->asked_ms)
+		ask_all(s);
 }
 
 /* ---- hooks ---- */
@@ -600,7 +551,7 @@ static uint64_t on_tick(struct supervisor *s, uint64_t now_ms)
 	if (s->asked_ms && p->pinned)
 		due = sooner(due, call_others(s, now_ms));
 	cur = p->pinned ? way_of(p, &s->where.path) : NULL;
-	due = sooner(due, watch(s, cur, now_ms));
+	due = sooner(due, dead_tick(s, cur, now_ms));
 	due = sooner(due, test_better(s, cur, now_ms));
 	cur = p->pinned ? way_of(p, &s->where.path) : NULL;
 	due = sooner(due, compare(s, cur, now_ms));

@@ -98,6 +98,8 @@ bool path_leads(const struct supervisor *s);
 /** path_current() - The way in use, or NULL while it is the kernel's choice. */
 const struct path_way *path_current(const struct supervisor *s);
 void path_free(struct supervisor *s);
+/** path_by() - How the live IKE SA is reached by @w. */
+struct engine_path path_by(const struct supervisor *s, const struct path_way *w);
 
 extern const struct sup_hook path_hook;
 
