@@ -444,11 +444,9 @@ static uint64_t test_better(struct supervisor *s, struct path_way *cur, uint64_t
 			move_to(s, w, "the preferred line works again", now_ms);
 			return UINT64_MAX;
 		}
-		if (now_ms >= w->next_ms)
+		if (now_ms >= w->next_ms && !w->sent_ms)
 			send_test(s, w, now_ms);
-		due = sooner(due, w->next_ms);
-		if (w->sent_ms)
-			due = sooner(due, w->sent_ms + PATH_LOST_MS);
+		due = sooner(due, w->sent_ms ? w->sent_ms + PATH_LOST_MS : w->next_ms);
 	}
 	return due;
 }
