@@ -279,7 +279,8 @@ static void s_activity(void *arg, uint32_t peer, struct sup_activity *a)
 	struct dp_activity d = { 0 };
 
 	(void)dp_peer_activity(c->dp, peer, &d);
-	*a = (struct sup_activity){ d.tx_data_ms, d.tx_any_ms, d.rx_auth_ms, d.rx_data_ms };
+	*a = (struct sup_activity){ d.tx_data_ms, d.tx_any_ms, d.rx_auth_ms, d.rx_data_ms,
+				    d.tx_first_ms };
 }
 
 static void s_changed(void *arg, uint32_t peer, bool up)

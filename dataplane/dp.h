@@ -186,6 +186,7 @@ int dp_peer_set_rate(struct dp *dp, uint32_t peer, uint64_t out_bits_s, uint64_t
 
 struct dp_activity {
 	uint64_t tx_data_ms; /* last inner packet that left, dummies not counted; 0: never */
+	uint64_t tx_first_ms; /* the first one that left at rx_data_ms or later; older: none did */
 	uint64_t tx_any_ms;  /* last ESP packet of any kind or 0xFF that left */
 	uint64_t rx_auth_ms; /* last authentic ESP packet, dummies included */
 	uint64_t rx_data_ms; /* last authentic inner packet */

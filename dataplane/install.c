@@ -228,6 +228,7 @@ int dp_peer_activity(const struct dp *dp, uint32_t id, struct dp_activity *a)
 		return -ENOENT;
 	ep = atomic_load_explicit(&p->ep, memory_order_acquire);
 	a->tx_data_ms = count_get(&p->tx_data_ms);
+	a->tx_first_ms = count_get(&p->tx_first_ms);
 	a->tx_any_ms = count_get(&p->tx_any_ms);
 	a->rx_auth_ms = count_get(&p->rx_auth_ms);
 	a->rx_data_ms = count_get(&p->rx_data_ms);

@@ -44,6 +44,7 @@ struct peer {
 	_Atomic(struct sa_out *) out; /* the newest outbound SA: dummies go by it */
 	_Atomic uint64_t acquire_ms;  /* last DP_EV_ACQUIRE */
 	_Atomic uint64_t tx_data_ms, tx_any_ms, rx_auth_ms, rx_data_ms;
+	_Atomic uint64_t tx_first_ms; /* first data that left since rx_data_ms */
 	_Atomic uint64_t tx_pkts, tx_bytes, rx_pkts, rx_bytes;
 	_Atomic uint16_t path_mtu; /* outer packet; 0: not known, whatever the socket takes */
 	uint64_t stalled_ms;	   /* last DP_EV_STALLED; the owner's */

@@ -64,6 +64,8 @@ static void note_sent(struct worker *w, struct sa_out *sa, struct ep *ep, size_t
 	};
 
 	peer_stamp(&p->tx_data_ms, w->now_ms);
+	if (count_get(&p->tx_first_ms) <= count_get(&p->rx_data_ms))
+		peer_stamp(&p->tx_first_ms, w->now_ms);
 	peer_stamp(&p->tx_any_ms, w->now_ms);
 	count_set(&sa->last_ms, w->now_ms);
 	worker_add(w, &p->tx_pkts, n);

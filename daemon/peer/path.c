@@ -328,7 +328,7 @@ void path_on_ways(struct supervisor *s, const struct addr *to, const struct sup_
 
 static const uint8_t ask_word[4] = "way?", answer_word[4] = "way!";
 
-static void send_test(struct supervisor *s, struct path_way *w, uint64_t now_ms)
+void path_test(struct supervisor *s, struct path_way *w, uint64_t now_ms)
 {
 	struct engine_path via = path_by(s, w);
 	uint8_t token[PATH_TOKEN_LEN] = { 0 };
@@ -445,7 +445,7 @@ static uint64_t test_better(struct supervisor *s, struct path_way *cur, uint64_t
 			return UINT64_MAX;
 		}
 		if (now_ms >= w->next_ms && !w->sent_ms)
-			send_test(s, w, now_ms);
+			path_test(s, w, now_ms);
 		due = sooner(due, w->sent_ms ? w->sent_ms + PATH_LOST_MS : w->next_ms);
 	}
 	return due;
@@ -467,7 +467,7 @@ static uint64_t compare(struct supervisor *s, struct path_way *cur, uint64_t now
 		struct path_way *w = &p->way[i];
 
 		if (w->rank == cur->rank && p->compares)
-			send_test(s, w, now_ms);
+			path_test(s, w, now_ms);
 		if (w->rank == cur->rank && w->compared && w->rtt_ms < shortest->rtt_ms)
 			shortest = w;
 	}

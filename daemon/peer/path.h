@@ -10,9 +10,12 @@
  *
  *	gone	the way in use is no longer told (device, carrier, address, route): the best other
  *		one is taken at once
- *	dead	a request of ours is unanswered for 2 s: the same bytes leave by the other ways, by turns
- *		(RFC 4555 s3.5 has them be the same); whichever brings the answer is taken. When data leaves
- *		and nothing comes back, a request is made after 1 s.
+ *	dead	a request of ours is unanswered for 2 s: the same bytes leave by the other ways, first by all
+ *		and then by turns (RFC 4555 s3.5 has them be the same); whichever brings the answer is taken.
+ *		When data leaves and nothing comes back for four round trips, 0.3 to 1 s, a request is made, and
+ *		while that stays so the others have their turn as soon as its first copies should have been
+ *		answered, and a Postern's dummies by the way in use as well: one that answers them keeps its 2 s.
+ *		Data that is never answered, though the requests are, is asked about each second.
  *		Its names are looked up again meanwhile (call.c): a new address is one more way.
  *	better	a way of lesser priority is tried without touching the one in use: a Postern is sent
  *		authenticated dummies that it answers to where they came from, another peer is asked a
@@ -28,8 +31,14 @@
 
 #define PATH_WAYS_MAX	12
 #define PATH_TO_MAX	6 /* addresses of the peer that are asked about */
-#define PATH_DUMB_MS	1000   /* data has left and nothing came since: ask */
+#define PATH_DUMB_MS	300    /* data has left and nothing came since: ask; at least */
+#define PATH_DUMB_MAX	1000   /* ... at most */
+#define PATH_ASK_MS	100    /* how often that is looked at while data leaves */
+#define PATH_BUSY_MS	5000   /* ... and for so long after */
 #define PATH_OTHER_MS	2000   /* a request is unanswered: the other ways */
+#define PATH_SOON_MS	650    /* ... and data is too, and two round trips have gone: its first two copies */
+#define PATH_FOREIGN_MS 1000   /* ... of a peer that answers no dummies */
+#define PATH_PROVE_MS	1000   /* between dummies by a way that answers those and no requests */
 #define PATH_TURN_MS	500    /* between two of them */
 #define PATH_CALL_MS	2000   /* a call is unanswered: the other ways */
 #define PATH_TEST_MS	1000   /* between two tests of a better way */
@@ -77,6 +86,9 @@ struct path {
 	bool testing; /* a foreign peer is asked by a better way */
 	uint64_t tested_ms;
 	uint64_t out_ms;  /* data leaves and nothing came since */
+	uint64_t alarm_ms; /* when that was a reason to ask, last time */
+	unsigned vain;	   /* ... though nothing was wrong, in a row */
+	uint64_t prove_ms; /* when a dummy by the way in use is to go once more; 0: none is */
 	uint64_t tried_ms; /* the other ways, last time */
 	size_t turn;
 	unsigned compares; /* dummies still to be sent for the comparison */
@@ -100,6 +112,8 @@ const struct path_way *path_current(const struct supervisor *s);
 void path_free(struct supervisor *s);
 /** path_by() - How the live IKE SA is reached by @w. */
 struct engine_path path_by(const struct supervisor *s, const struct path_way *w);
+/** path_test() - Send a dummy by @w that a Postern answers: path_on_probe(). */
+void path_test(struct supervisor *s, struct path_way *w, uint64_t now_ms);
 
 extern const struct sup_hook path_hook;
 

@@ -108,6 +108,7 @@ struct sup_config {
 
 struct sup_activity {
 	uint64_t tx_data_ms, tx_any_ms, rx_auth_ms, rx_data_ms;
+	uint64_t tx_first_ms; /* first inner data that left at rx_data_ms or later; older: none did */
 };
 
 /* The kernel's way to an address. */

@@ -136,6 +136,7 @@ begin = time.monotonic()
 net.cgnat.nft("table ip dead {\n chain c { type filter hook forward priority -20; drop\n }\n}")
 passes("upstream dead", 15, begin)
 print(f"     silent for {gap(begin):.2f} s")
+case("ike_case_087_a_line_that_is_up_and_carries_nothing_is_left_in_time", gap(begin) < 2.5, gap(begin))
 check("by the other line", path()["way"] == "mobile", path())
 check("whose keepalives they are now, and whose budget they spend",
       wait_for("the other WAN", lambda: home.peer("vps")["keepalive"].get("wan") == "wwan", 5), home.peer("vps")["keepalive"])

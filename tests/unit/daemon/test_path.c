@@ -39,7 +39,7 @@ static struct {
 	uint32_t call_by[32];
 	bool answered;
 	struct sup_activity act;
-	bool data; /* a stream both ways */
+	bool data, one_way; /* a stream; nothing comes back of it */
 	bool v6_only, nat64_asked;
 	uint8_t call_family[32];
 	struct addr route_to[16];
@@ -63,7 +63,9 @@ static struct addr addr(const char *text)
 
 static uint32_t rnd(void)
 {
-	f.random = f.random * 1664525 + 1013904223;
+	f.random ^= f.random << 13;
+	f.random ^= f.random >> 17;
+	f.random ^= f.random << 5;
 	return f.random >> 8;
 }
 
@@ -341,8 +343,10 @@ static void pass(uint64_t ms)
 		answers();
 		if (f.data) {
 			f.act.tx_data_ms = f.act.tx_any_ms = now;
-			if (works())
-				f.act.rx_auth_ms = now;
+			if (f.act.tx_first_ms <= f.act.rx_data_ms)
+				f.act.tx_first_ms = now;
+			if (works() && !f.one_way && rnd() % 100 >= line[leaves(&f.dp)].loss)
+				f.act.rx_auth_ms = f.act.rx_data_ms = now;
 		}
 		if (works())
 			worked_ms = now;
@@ -455,16 +459,81 @@ static void ike_case_087_a_line_that_is_gone_is_left_at_once(void **state)
 	assert_string_equal(s.path->why, "ppp0 -> wwan0: the line in use is gone");
 }
 
-static void ike_case_087_a_line_that_carries_nothing_is_left_within_four_seconds(void **state)
+static void ike_case_087_a_line_that_carries_nothing_is_left_in_little_more_than_a_second(void **state)
 {
 	(void)state;
 	start(NULL, VPS, NULL);
 	comes_up(DSL, VPS, true);
 	pass(20000);
 	line[DSL].alive = false;
-	pass(4000);
+	pass(PATH_DUMB_MS + PATH_SOON_MS + 2 * 20 + 60 + 100);
 	assert_int_equal(by(), MOBILE);
 	assert_true(works());
+}
+
+/* The last word was the far side's, and what it would say next is lost: our last packet says so. */
+static void a_download_that_stops_is_a_reason_to_ask(void **state)
+{
+	(void)state;
+	start(NULL, VPS, NULL);
+	comes_up(DSL, VPS, true);
+	pass(20000);
+	f.data = false;
+	line[DSL].alive = false;
+	pass(2000);
+	assert_int_equal(by(), MOBILE);
+}
+
+static void a_line_that_stalls_for_less_is_stayed_on(void **state)
+{
+	(void)state;
+	start(NULL, VPS, NULL);
+	comes_up(DSL, VPS, true);
+	for (int i = 0; i < 100; i++) {
+		pass(5000 + rnd() % 500);
+		line[DSL].alive = false;
+		pass(800);
+		line[DSL].alive = true;
+		pass(200);
+		assert_int_equal(by(), DSL);
+	}
+	assert_int_equal(s.path->moves, 0);
+}
+
+/* Loss is no death: packets of a request now and then, each tenth of which is lost. */
+static void a_line_that_loses_some_is_stayed_on(void **state)
+{
+	(void)state;
+	start(NULL, VPS, NULL);
+	comes_up(DSL, VPS, true);
+	line[DSL].loss = 10;
+	for (int i = 0; i < 3600; i++) {
+		f.data = true;
+		pass(10);
+		f.data = false;
+		pass(990);
+	}
+	assert_int_equal(by(), DSL);
+	assert_in_range(s.path->moves, 0, 1);
+}
+
+/* A metered line is not to be spent on questions that are answered each time. */
+static void data_that_nobody_answers_is_asked_about_once_a_second(void **state)
+{
+	int before;
+
+	(void)state;
+	start(NULL, VPS, NULL);
+	comes_up(DSL, VPS, true);
+	f.one_way = true;
+	pass(5000);
+	before = f.asked;
+	pass(60000);
+	assert_in_range(f.asked - before, 20, 61);
+	assert_int_equal(s.path->moves, 0);
+	line[DSL].alive = false;
+	pass(2000);
+	assert_int_equal(by(), MOBILE);
 }
 
 static void without_data_a_dead_line_is_noticed_when_a_request_is_due(void **state)
@@ -783,7 +852,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(ike_case_087_a_line_that_is_gone_is_left_at_once),
-		T(ike_case_087_a_line_that_carries_nothing_is_left_within_four_seconds),
+		T(ike_case_087_a_line_that_carries_nothing_is_left_in_little_more_than_a_second),
+		T(a_download_that_stops_is_a_reason_to_ask),
+		T(a_line_that_stalls_for_less_is_stayed_on),
+		T(a_line_that_loses_some_is_stayed_on),
+		T(data_that_nobody_answers_is_asked_about_once_a_second),
 		T(without_data_a_dead_line_is_noticed_when_a_request_is_due),
 		T(the_preferred_line_is_taken_again_after_ten_good_seconds),
 		T(a_line_that_loses_tests_is_not_returned_to),

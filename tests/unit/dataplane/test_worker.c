@@ -321,6 +321,25 @@ static void a_dummy_is_consumed_and_counts_as_life(void **state)
 	assert_int_equal(dp_send_dummy(w->e[0].dp, 5, NULL), -ENOENT);
 }
 
+/* Of those that nothing came back for, the first one counts; what comes back ends it. */
+static void data_waits_for_an_answer_since_the_first_of_it(void **state)
+{
+	struct world *w = *state;
+	struct dp_activity a;
+	uint64_t first;
+	uint8_t got[65536];
+
+	assert_true(through(w, 0, &inner, 10, got) > 0);
+	assert_int_equal(dp_peer_activity(w->e[0].dp, 1, &a), 0);
+	first = a.tx_first_ms;
+	assert_true(first && first == a.tx_data_ms);
+	usleep(20000);
+	assert_true(through(w, 0, &inner, 10, got) > 0);
+	assert_int_equal(dp_peer_activity(w->e[0].dp, 1, &a), 0);
+	assert_int_equal(a.tx_first_ms, first);
+	assert_true(a.tx_data_ms > first);
+}
+
 static void a_probe_is_reported_and_moves_nothing(void **state)
 {
 	struct world *w = *state;
@@ -739,6 +758,7 @@ int main(void)
 		T(an_icmp_error_becomes_a_hint),
 		T(a_flood_of_icmp_errors_becomes_few_hints),
 		T(a_dummy_is_consumed_and_counts_as_life),
+		T(data_waits_for_an_answer_since_the_first_of_it),
 		T(a_probe_is_reported_and_moves_nothing),
 		T(ike_passes_on_every_kind_of_socket),
 		T(a_path_with_an_interface_is_taken_by_no_other),
