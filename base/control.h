@@ -27,7 +27,7 @@
 
 #define CONTROL_VERSION	    1
 #define CONTROL_LINE_MAX    (64 * 1024) /* of a request */
-#define CONTROL_REPLY_MAX   (16u << 20) /* of an answer or event, as a client takes it */
+#define CONTROL_REPLY_MAX   (64u << 20) /* of an answer or event, as a client takes it */
 #define CONTROL_CLIENTS_MAX 64
 #define CONTROL_PER_USER    16	       /* of one user who is neither root, admin nor ourselves */
 #define CONTROL_BACKLOG_MAX (8u << 20) /* unsent bytes after which a client is dropped */
@@ -85,6 +85,14 @@ void control_server_free(struct control_server *s);
 
 /** control_reply() - {"v":1,"ok":true} and the members of @body; takes @body (may be NULL). */
 void control_reply(struct control_server *s, struct control_ref ref, json_t *body);
+/** control_list_fn() - The next element after *@at (0 at first), for the caller; NULL: there is none. */
+typedef json_t *control_list_fn(void *arg, uint64_t *at);
+/**
+ * control_reply_list() - The same with one more member @key, an array of what @next gives, asked for only as
+ * the client reads: of ten thousand elements a few are there at a time. @next gets the server's arg.
+ */
+void control_reply_list(struct control_server *s, struct control_ref ref, json_t *body,
+			const char *key, control_list_fn *next);
 void control_fail(struct control_server *s, struct control_ref ref, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /** control_event() - To all subscribers; takes @event, to which "v":1 is added. */

@@ -31,7 +31,13 @@ struct client {
 	size_t in_len;
 	char *out;
 	size_t out_len, out_at, out_cap;
+	bool listing; /* an answer by control_reply_list() is on its way: waiting */
+	control_list_fn *list; /* of it elements are to come; NULL: none */
+	uint64_t list_at;
+	bool list_begun; /* the first was made */
 };
+
+#define LIST_AHEAD (32u << 10) /* of a list so much is made before the client reads on */
 
 #define ACCEPT_PAUSE_MS 500
 
@@ -117,8 +123,12 @@ static struct client *client_find(struct control_server *s, struct control_ref r
 	return NULL;
 }
 
+static void client_list(struct client *c, bool all);
+
 static void client_write(struct client *c)
 {
+	/* In steps: between them the loop does what else there is. */
+	client_list(c, false);
 	while (c->out_at < c->out_len) {
 		ssize_t n = send(c->lf.fd, c->out + c->out_at, c->out_len - c->out_at,
 				 MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -141,10 +151,11 @@ static void client_write(struct client *c)
 		}
 	}
 	(void)loop_mod(c->server->loop, &c->lf,
-		       (c->waiting || c->closing ? 0 : EPOLLIN) | (c->out_len ? EPOLLOUT : 0));
+		       (c->waiting || c->closing ? 0 : EPOLLIN) |
+			   (c->out_len || c->listing ? EPOLLOUT : 0));
 }
 
-static void client_queue(struct client *c, const char *text, size_t len)
+static void client_put(struct client *c, const char *text, size_t len)
 {
 	if (c->dead)
 		return;
@@ -172,6 +183,35 @@ static void client_queue(struct client *c, const char *text, size_t len)
 	}
 	memcpy(c->out + c->out_len, text, len);
 	c->out_len += len;
+}
+
+/* What is to come of its list; @all: the rest of it, else a step. */
+static void client_list(struct client *c, bool all)
+{
+	while (c->list && !c->dead && (all || c->out_len - c->out_at < LIST_AHEAD)) {
+		json_t *o = c->list(c->server->cfg.arg, &c->list_at);
+		char *text = o ? json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+
+		if (o && !text) {
+			client_end(c);
+		} else if (o) {
+			if (c->list_begun)
+				client_put(c, ",", 1);
+			client_put(c, text, strlen(text));
+			c->list_begun = true;
+		} else {
+			c->list = NULL;
+			client_put(c, "]}\n", 3);
+		}
+		free(text);
+		json_decref(o);
+	}
+}
+
+static void client_queue(struct client *c, const char *text, size_t len)
+{
+	client_list(c, true); /* nothing stands within another line */
+	client_put(c, text, len);
 }
 
 /* @obj is borrowed. */
@@ -225,9 +265,48 @@ static void answer(struct control_server *s, struct control_ref ref, json_t *hea
 		take_lines(c);
 }
 
+static json_t *good(void)
+{
+	return json_pack("{s:i, s:b}", "v", CONTROL_VERSION, "ok", 1);
+}
+
 void control_reply(struct control_server *s, struct control_ref ref, json_t *body)
 {
-	answer(s, ref, json_pack("{s:i, s:b}", "v", CONTROL_VERSION, "ok", 1), body);
+	answer(s, ref, good(), body);
+}
+
+void control_reply_list(struct control_server *s, struct control_ref ref, json_t *body,
+			const char *key, control_list_fn *next)
+{
+	struct client *c = client_find(s, ref);
+	json_t *head = good();
+	size_t len = 0;
+	char *text = NULL, *begin = NULL;
+
+	if (head && body)
+		(void)json_object_update(head, body);
+	if (c && head)
+		text = line_of(head, &len);
+	json_decref(body);
+	json_decref(head);
+	if (!c)
+		goto out;
+	/* In place of the closing brace and the newline. */
+	if (!text || asprintf(&begin, "%.*s,\"%s\":[", (int)len - 2, text, key) < 0) {
+		client_end(c);
+		goto out;
+	}
+	client_queue(c, begin, strlen(begin));
+	if (c->dead)
+		goto out;
+	c->list = next;
+	c->list_at = 0;
+	c->list_begun = false;
+	c->listing = true;
+	client_write(c); /* what remains, and then its next line: client_ready() */
+out:
+	free(text);
+	free(begin);
 }
 
 void control_fail(struct control_server *s, struct control_ref ref, const char *fmt, ...)
@@ -407,6 +486,12 @@ static void client_ready(struct loop_fd *lf, uint32_t events)
 
 	if (events & EPOLLOUT)
 		client_write(c);
+	if (!c->dead && c->listing && !c->list) {
+		c->listing = c->waiting = false;
+		take_lines(c);
+		if (!c->dead)
+			client_write(c);
+	}
 	if (c->dead)
 		return;
 	if ((events & EPOLLIN) && !c->waiting && !c->closing) {

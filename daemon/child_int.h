@@ -144,6 +144,8 @@ struct peer *child_peer(const struct child *c, uint32_t id);
 struct peer *child_peer_named(const struct child *c, const char *name);
 /** child_peer_next() - The next peer after @p in order of id (NULL: the first). */
 struct peer *child_peer_next(const struct child *c, const struct peer *p);
+/** child_peer_from() - The first with that id or a higher one. */
+struct peer *child_peer_from(const struct child *c, size_t id);
 uint64_t child_now(const struct child *c);
 
 /* effects.c */
@@ -298,7 +300,9 @@ json_t *wans_json(struct child *c);
 json_t *wans_keepalive_json(struct child *c, const struct peer *p);
 
 /* telling.c: JSON */
+/** telling_status() - All but its peers, which are told one by one: telling_next_peer(). */
 json_t *telling_status(struct child *c, bool counters);
+json_t *telling_next_peer(void *arg, uint64_t *at);
 /** telling_path() - By which line the live IKE SA goes, and by which it could; telling_path.c. */
 json_t *telling_path(const struct child *c, const struct peer *p);
 json_t *telling_peer_event(const struct peer *p);

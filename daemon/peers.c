@@ -20,12 +20,17 @@ struct peer *child_peer(const struct child *c, uint32_t id)
 	return id && id < c->peer_cap ? c->peer[id] : NULL;
 }
 
-struct peer *child_peer_next(const struct child *c, const struct peer *p)
+struct peer *child_peer_from(const struct child *c, size_t id)
 {
-	for (size_t id = p ? p->id + 1 : 1; id < c->peer_cap; id++)
+	for (; id < c->peer_cap; id++)
 		if (c->peer[id])
 			return c->peer[id];
 	return NULL;
+}
+
+struct peer *child_peer_next(const struct child *c, const struct peer *p)
+{
+	return child_peer_from(c, p ? (size_t)p->id + 1 : 1);
 }
 
 struct peer *child_peer_named(const struct child *c, const char *name)

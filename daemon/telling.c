@@ -324,17 +324,25 @@ static json_t *dataplane_json(const struct child *c)
 			 info.why_not_uring);
 }
 
+json_t *telling_next_peer(void *arg, uint64_t *at)
+{
+	struct child *c = arg;
+	const struct peer *p = child_peer_from(c, (uint32_t)*at + 1);
+
+	if (!p)
+		return NULL;
+	*at = p->id;
+	return peer_json(c, p);
+}
+
 json_t *telling_status(struct child *c, bool counters)
 {
-	json_t *peers = json_array(), *o;
-
-	for (struct peer *p = NULL; (p = child_peer_next(c, p));)
-		json_array_append_new(peers, peer_json(c, p));
-	o = json_pack("{s:s, s:s, s:o, s:{s:s, s:i, s:o}, s:i, s:o, s:o}", "version",
+	json_t *o =
+	    json_pack("{s:s, s:s, s:o, s:{s:s, s:i, s:o}, s:i, s:o}", "version",
 		      POSTERN_VERSION, "identity", c->cfg->identity.text, "uptime_s",
 		      age_json(c->started_ms, child_now(c)), "tun", "name", c->inv.tun_name, "mtu",
 		      (int)c->tun_mtu, "addresses", own_addresses(c), "port",
-		      (int)c->inv.outer[0].port, "dataplane", dataplane_json(c), "peers", peers);
+		      (int)c->inv.outer[0].port, "dataplane", dataplane_json(c));
 	json_object_set_new(o, "tcp", streams_json(c));
 	json_object_set_new(o, "drain", drain_json(c));
 	if (c->refused) {

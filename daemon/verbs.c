@@ -23,7 +23,9 @@ static struct peer *named(struct control_server *s, struct control_ref ref, cons
 static void do_status(struct control_server *s, struct control_ref ref, const json_t *args,
 		      void *arg)
 {
-	control_reply(s, ref, telling_status(arg, json_is_true(json_object_get(args, "counters"))));
+	control_reply_list(s, ref,
+			   telling_status(arg, json_is_true(json_object_get(args, "counters"))),
+			   "peers", telling_next_peer);
 }
 
 static void admin(struct control_server *s, struct control_ref ref, const json_t *args, void *arg,

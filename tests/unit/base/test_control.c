@@ -49,7 +49,25 @@ static void do_later(struct control_server *s, struct control_ref ref, const jso
 	later = ref;
 }
 
+static uint64_t listed, list_end;
+
+static json_t *element(void *arg, uint64_t *at)
+{
+	(void)arg;
+	listed = *at;
+	return *at < list_end ? json_pack("{s:I, s:s}", "n", (json_int_t)(*at)++, "text",
+					  "so long that not many of them go at once")
+			      : NULL;
+}
+
+static void do_list(struct control_server *s, struct control_ref ref, const json_t *args, void *arg)
+{
+	(void)args, (void)arg;
+	control_reply_list(s, ref, json_pack("{s:i}", "b", 2), "list", element);
+}
+
 static const struct control_verb verbs[] = {
+	{ "list", CONTROL_READ, do_list, NULL },
 	{ "echo", CONTROL_READ, do_echo, NULL },
 	{ "change", CONTROL_CHANGE, do_echo, NULL },
 	{ "fail", CONTROL_READ, do_fail, NULL },
@@ -222,6 +240,84 @@ static void a_late_answer_holds_back_the_next_line(void **state)
 	close(fd);
 	turn(3);
 	control_reply(server, later, NULL);
+}
+
+static void a_list_is_answered_as_one_line(void **state)
+{
+	int fd;
+
+	(void)state;
+	serve(false, (gid_t)-1, true);
+	fd = dial();
+	list_end = 0;
+	say(fd, "{\"v\":1,\"verb\":\"list\"}\n{\"v\":1,\"verb\":\"echo\"}\n");
+	turn(2);
+	assert_string_equal(hear(fd), "{\"v\":1,\"ok\":true,\"b\":2,\"list\":[]}\n"
+				      "{\"v\":1,\"ok\":true,\"args\":{}}\n");
+	close(fd);
+	turn(2);
+}
+
+/* Reads all that comes, until a line ends; the caller frees. */
+static char *hear_line(int fd)
+{
+	size_t len = 0, cap = 4u << 20;
+	char *all = malloc(cap);
+
+	for (int i = 0; i < 100000 && (!len || all[len - 1] != '\n'); i++) {
+		ssize_t n = read(fd, all + len, cap - 1 - len);
+
+		len += n > 0 ? (size_t)n : 0;
+		turn(1);
+	}
+	all[len] = '\0';
+	return all;
+}
+
+static void a_long_list_is_made_as_the_client_reads(void **state)
+{
+	char *line, *end;
+	json_t *o;
+	int fd;
+
+	(void)state;
+	serve(false, (gid_t)-1, true);
+	fd = dial();
+	list_end = 20000;
+	say(fd, "{\"v\":1,\"verb\":\"subscribe\"}\n");
+	assert_string_equal(hear(fd), "{\"v\":1,\"ok\":true}\n");
+	say(fd, "{\"v\":1,\"verb\":\"list\"}\n{\"v\":1,\"verb\":\"echo\"}\n");
+	turn(30);
+	assert_true(listed > 100 && listed < 15000); /* it does not read: no more is made */
+	line = hear_line(fd);
+	end = strchr(line, '\n');
+	assert_non_null(end);
+	*end = '\0';
+	o = json_loads(line, 0, NULL);
+	assert_int_equal(json_array_size(json_object_get(o, "list")), list_end);
+	assert_int_equal(json_integer_value(json_object_get(
+			     json_array_get(json_object_get(o, "list"), list_end - 1), "n")),
+			 list_end - 1);
+	json_decref(o);
+	turn(2);
+	assert_string_equal(end[1] ? end + 1 : hear(fd), "{\"v\":1,\"ok\":true,\"args\":{}}\n");
+	free(line);
+	/* An event meanwhile stands behind the list, not within. */
+	say(fd, "{\"v\":1,\"verb\":\"list\"}\n{\"v\":1,\"verb\":\"echo\"}\n");
+	turn(3);
+	control_event(server, json_pack("{s:s}", "event", "peer"));
+	line = hear_line(fd);
+	turn(5);
+	assert_non_null(strstr(line, "]}\n{\"v\":1,\"event\":\"peer\"}\n"));
+	if (!strstr(line, "args"))
+		assert_string_equal(hear(fd), "{\"v\":1,\"ok\":true,\"args\":{}}\n");
+	free(line);
+	/* Gone in the middle: nobody is asked any more. */
+	say(fd, "{\"v\":1,\"verb\":\"list\"}\n");
+	turn(3);
+	close(fd);
+	turn(5);
+	assert_true(listed < 15000);
 }
 
 static void a_line_without_end_is_refused_and_the_client_closed(void **state)
@@ -486,6 +582,8 @@ int main(void)
 		cmocka_unit_test_teardown(many_lines_at_once_are_taken_in_order_without_recursion,
 					  stop),
 		cmocka_unit_test_teardown(a_late_answer_holds_back_the_next_line, stop),
+		cmocka_unit_test_teardown(a_list_is_answered_as_one_line, stop),
+		cmocka_unit_test_teardown(a_long_list_is_made_as_the_client_reads, stop),
 		cmocka_unit_test_teardown(a_line_without_end_is_refused_and_the_client_closed,
 					  stop),
 		cmocka_unit_test_teardown(subscribers_get_events_and_slow_ones_are_dropped, stop),
