@@ -26,8 +26,9 @@
  * `posternd --leak-guard remove` or `--cleanup`; the daemon takes it over, follows the LANs with it,
  * and leaves it behind.
  *
- * A LAN is the subnet of an interface that has no default route, and nothing is one before some
- * interface has: whoever answers DHCP on the WAN must not be able to call a piece of the internet a LAN.
+ * A LAN is the subnet of an interface that has no default route and is no way out by the configuration,
+ * and nothing is one before some interface has a default route: whoever answers DHCP on a WAN, of which there may
+ * be two, must not be able to call a piece of the internet a LAN.
  * Private addresses outside of the networks that the configuration names are let out of a 0/0: no
  * internet lies there, and an admin who broke his configuration must reach his router.
  */
@@ -36,6 +37,8 @@
 #include <errno.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,6 +153,8 @@ static int read_lans(struct net *n, struct prefix *out, size_t *count)
 		rc = dump(n, RTM_GETROUTE, AF_INET, sizeof(struct rtmsg), on_default, &v);
 	if (!rc)
 		rc = dump(n, RTM_GETROUTE, AF_INET6, sizeof(struct rtmsg), on_default, &v);
+	for (size_t i = 0; v.wan_count && i < n->outside_count; i++)
+		add_wan(&v, if_nametoindex(n->outside[i]));
 	*count = 0;
 	for (size_t i = 0; !rc && i < v.subnet_count; i++)
 		if (!is_wan(&v, v.subnets[i].ifindex))
@@ -404,6 +409,13 @@ void net_marks_set(struct net *n, const uint32_t *mark, size_t count)
 	memcpy(n->marks, mark, count * sizeof(*mark));
 	n->mark_count = count;
 	n->nft_dirty = n->leak_dirty = true;
+}
+
+void net_outside_set(struct net *n, const char *const *name, size_t count)
+{
+	n->outside_count = count < NET_OUTSIDE_MAX ? count : NET_OUTSIDE_MAX;
+	for (size_t i = 0; i < n->outside_count; i++)
+		snprintf(n->outside[i], sizeof(n->outside[i]), "%s", name[i]);
 }
 
 int net_leak_set(struct net *n, const struct prefix *p, size_t count)

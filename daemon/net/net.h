@@ -49,6 +49,7 @@
 #define NET_METRIC_UNREACH 1570000
 #define NET_BYPASS_MAX	   4
 #define NET_MARKS_MAX	   4
+#define NET_OUTSIDE_MAX	   32
 #define NET_NFT_TABLE	   "postern"
 #define NET_LEAK_TABLE	   "postern_leak"
 
@@ -158,6 +159,12 @@ int net_leak_remove(struct net *n);
  * out by net_start(), net_reconcile() or net_leak_early().
  */
 void net_marks_set(struct net *n, const uint32_t *mark, size_t count);
+
+/**
+ * net_outside_set() - Devices that the configuration knows as ways out: no subnet of theirs is a LAN to the guard,
+ * whatever routes they have. At most NET_OUTSIDE_MAX, of others nothing is known. As net_marks_set().
+ */
+void net_outside_set(struct net *n, const char *const *name, size_t count);
 
 /** net_firewall_set() - NULL: nothing is opened. Carried out by net_start() and net_reconcile(). */
 void net_firewall_set(struct net *n, const struct net_opening *o);

@@ -58,6 +58,8 @@ struct net {
 	size_t leak_count;
 	struct prefix leak_lan[NET_SUBNETS_MAX];
 	size_t leak_lan_count;
+	char outside[NET_OUTSIDE_MAX][IFNAMSIZ];
+	size_t outside_count;
 	bool leak_dirty, leak_failed;
 	uint32_t marks[NET_MARKS_MAX]; /* of peers */
 	size_t mark_count;

@@ -175,6 +175,20 @@ void leak_guard_forget(const char *state_dir)
 		forget(STATE_DIR2);
 }
 
+/* [wan] sections, and the devices of single peers. */
+static void tell_outside(struct net *n, const struct config *cfg)
+{
+	const char *name[NET_OUTSIDE_MAX];
+	size_t count = 0;
+
+	for (size_t i = 0; i < cfg->wan_count && count < NET_OUTSIDE_MAX; i++)
+		name[count++] = cfg->wans[i].interface;
+	for (size_t i = 0; i < cfg->peer_count && count < NET_OUTSIDE_MAX; i++)
+		if (cfg->peers[i].interface)
+			name[count++] = cfg->peers[i].interface;
+	net_outside_set(n, name, count);
+}
+
 int leak_guard_wish(struct net *n, const struct config *cfg, const struct net_params *p)
 {
 	struct guarded g = { 0 };
@@ -182,6 +196,7 @@ int leak_guard_wish(struct net *n, const struct config *cfg, const struct net_pa
 	int rc = collect(cfg, &g), kept;
 
 	net_marks_set(n, mark, config_marks(cfg, mark));
+	tell_outside(n, cfg);
 	if (!rc)
 		rc = net_leak_set(n, g.v, g.count);
 	if (!rc) {

@@ -122,6 +122,20 @@ quiet("with better routes and rules of others", 1)
 for family, dst in (("-4", "10.99.0.1/32"), ("-4", "10.60.9.0/24"), ("-6", "fd99::1/128")):
     net.home.run(["ip", family, "rule", "del", "to", dst, "priority", "50"])
 
+# Whoever answers DHCP on one of two lines gives an address inside of a guarded network, and no default route.
+home.m.write("/etc/postern/postern.conf", conf + "\n[wan dsl]\ninterface = wan\n")
+net.cgnat.addr("inner", "10.60.5.9/24")
+net.home.run(["sh", "-c", "ip route del default; ip -6 route del default; ip route add default via 10.60.7.10 dev lan"])
+net.home.addr("wan", "10.60.5.2/24")
+guard("apply")
+check("a line does not become a LAN by having no default route", not ping("10.60.5.9"))
+quiet("with a subnet of the line inside of a guarded network", 1)
+net.home.run(["sh", "-c", "ip addr del 10.60.5.2/24 dev wan; ip route replace default via 100.64.0.1;"
+              " ip -6 route add default via 2001:db8:64::1"])
+net.cgnat.run(["ip", "addr", "del", "10.60.5.9/24", "dev", "inner"])
+home.m.write("/etc/postern/postern.conf", conf)
+guard("apply")
+
 vps.start_posternd()
 home.start_posternd()
 require("the tunnel comes up", wait_for("ping", ping, 20))
