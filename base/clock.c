@@ -13,6 +13,20 @@ uint64_t clock_boot_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000 + 1;
 }
 
+uint64_t clock_slept_ms(void)
+{
+	struct timespec boot, awake;
+
+	/* In this order: what passes in between is no sleep. */
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	clock_gettime(CLOCK_MONOTONIC, &awake);
+	boot.tv_sec -= awake.tv_sec;
+	boot.tv_nsec -= awake.tv_nsec;
+	return boot.tv_sec * 1000 + boot.tv_nsec / 1000000 > 0
+		   ? (uint64_t)(boot.tv_sec * 1000 + boot.tv_nsec / 1000000)
+		   : 0;
+}
+
 int64_t clock_wall_s(void)
 {
 	return (int64_t)time(NULL);

@@ -17,6 +17,8 @@
 
 /** clock_boot_ms() - Milliseconds of CLOCK_BOOTTIME; never 0. */
 uint64_t clock_boot_ms(void);
+/** clock_slept_ms() - How much longer this machine has been up than awake, all its sleeps together. */
+uint64_t clock_slept_ms(void);
 /** clock_wall_s() - Seconds since 1970; may be plainly wrong on a router without a battery. */
 int64_t clock_wall_s(void);
 

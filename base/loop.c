@@ -4,10 +4,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #define SIGNALS_MAX 8
 #define BATCH	    64
+#define SLEPT_MS    1000
+#define NEVER_S	    (1LL << 33)
 
 struct loop {
 	int epfd;
@@ -24,6 +27,12 @@ struct loop {
 		void *arg;
 	} sig[SIGNALS_MAX];
 	int sig_count;
+	struct {
+		struct loop_fd set; /* readable when the wall clock was set, as after each sleep */
+		uint64_t slept_ms;
+		void (*fn)(uint64_t slept_ms, void *arg);
+		void *arg;
+	} wake;
 };
 
 struct loop *loop_new(void)
@@ -37,7 +46,7 @@ struct loop *loop_new(void)
 		free(l);
 		return NULL;
 	}
-	l->sigfd.fd = -1;
+	l->sigfd.fd = l->wake.set.fd = -1;
 	sigemptyset(&l->sigset);
 	l->now_ms = clock_boot_ms();
 	return l;
@@ -49,6 +58,8 @@ void loop_free(struct loop *l)
 		return;
 	if (l->sigfd.fd >= 0)
 		close(l->sigfd.fd);
+	if (l->wake.set.fd >= 0)
+		close(l->wake.set.fd);
 	close(l->epfd);
 	timers_free(&l->timers);
 	free(l);
@@ -133,6 +144,45 @@ int loop_signal(struct loop *l, int signo, void (*fn)(int signo, void *arg), voi
 	return loop_add(l, &l->sigfd, EPOLLIN);
 }
 
+/* What there is to do is done in every turn: it woke us, and is readable no more. */
+static void on_clock_set(struct loop_fd *lf, uint32_t events)
+{
+	uint64_t ticks;
+
+	(void)events;
+	(void)!read(lf->fd, &ticks, sizeof(ticks)); /* -ECANCELED: it was set */
+}
+
+int loop_on_wake(struct loop *l, void (*fn)(uint64_t slept_ms, void *arg), void *arg)
+{
+	const struct itimerspec never = { .it_value.tv_sec = NEVER_S };
+	int fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL) < 0) {
+		int rc = -errno;
+
+		close(fd);
+		return rc;
+	}
+	l->wake.set = (struct loop_fd){ .fd = fd, .ready = on_clock_set, .arg = l };
+	l->wake.slept_ms = clock_slept_ms();
+	l->wake.fn = fn;
+	l->wake.arg = arg;
+	return loop_add(l, &l->wake.set, EPOLLIN);
+}
+
+static void look_awake(struct loop *l)
+{
+	uint64_t was = l->wake.slept_ms, is = clock_slept_ms();
+
+	if (is < was + SLEPT_MS)
+		return;
+	l->wake.slept_ms = is;
+	l->wake.fn(is - was, l->wake.arg);
+}
+
 static int wait_ms(const struct loop *l, int max_wait_ms)
 {
 	uint64_t next = timers_next_ms(&l->timers), now = clock_boot_ms(), d;
@@ -152,6 +202,8 @@ int loop_once(struct loop *l, int max_wait_ms)
 	if (n < 0 && errno != EINTR)
 		return -errno;
 	l->now_ms = clock_boot_ms();
+	if (l->wake.fn)
+		look_awake(l);
 	l->batch_len = n > 0 ? n : 0;
 	for (l->batch_at = 0; l->batch_at < l->batch_len;) {
 		struct epoll_event *ev = &l->batch[l->batch_at++];

@@ -40,6 +40,12 @@ uint64_t loop_now_ms(const struct loop *l);
  * SIGCHLD, SIGHUP, SIGTERM and so on; at most 8 different ones.
  */
 int loop_signal(struct loop *l, int signo, void (*fn)(int signo, void *arg), void *arg);
+/**
+ * loop_on_wake() - Call @fn, before all else of that turn, when the machine has slept for a second or more. The kernel
+ * wakes the loop for it: timers alone would notice when what was left of their wait is over. Once a loop;
+ * 0 or -errno.
+ */
+int loop_on_wake(struct loop *l, void (*fn)(uint64_t slept_ms, void *arg), void *arg);
 /** loop_run() - Until loop_stop(); 0, or -errno when the poll itself fails. */
 int loop_run(struct loop *l);
 /** loop_once() - One turn that waits at most @max_wait_ms (-1: for ever); 0 or -errno. */

@@ -67,6 +67,18 @@ static void on_path_changed(void *arg)
 	effects_apply(c);
 }
 
+static void on_wake(uint64_t slept_ms, void *arg)
+{
+	struct child *c = arg;
+
+	log_info(NULL, "this machine slept for %llu s", (unsigned long long)slept_ms / 1000);
+	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
+		sup_on_wake(&p->sup, child_now(c));
+		peer_arm(p);
+	}
+	effects_apply(c);
+}
+
 static void on_stop(void *arg)
 {
 	struct child *c = arg;
@@ -278,6 +290,8 @@ static int start(struct child *c)
 		rc = start_dp(c);
 	if (!rc)
 		rc = start_engine(c);
+	if (!rc)
+		rc = loop_on_wake(c->loop, on_wake, c);
 	if (!rc)
 		rc = streams_start(c);
 	if (!rc)

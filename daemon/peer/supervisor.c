@@ -659,20 +659,25 @@ static uint64_t live_tick(struct supervisor *s, uint64_t now_ms)
 	return due > now_ms ? due : now_ms + 1;
 }
 
+void sup_on_wake(struct supervisor *s, uint64_t now_ms)
+{
+	s->next_call_ms = now_ms;
+	s->due_ms = now_ms;
+	s->slept = s->ike != 0;
+	if (s->asked_ms)
+		call_now(s, now_ms);
+	else if (s->ike)
+		sup_ask(s, now_ms);
+}
+
 void sup_tick(struct supervisor *s, uint64_t now_ms)
 {
 	uint64_t due = UINT64_MAX, next;
 
 	/* Trigger (5): the clock jumped, so the machine slept and the world went on without us. */
 	if (s->tick_ms && s->due_ms != UINT64_MAX && s->due_ms > s->tick_ms &&
-	    now_ms > s->due_ms + SUP_JUMP_MS) {
-		s->next_call_ms = now_ms;
-		s->slept = s->ike != 0;
-		if (s->asked_ms)
-			call_now(s, now_ms);
-		else if (s->ike)
-			sup_ask(s, now_ms);
-	}
+	    now_ms > s->due_ms + SUP_JUMP_MS)
+		sup_on_wake(s, now_ms);
 	s->tick_ms = now_ms;
 	s->due_ms = UINT64_MAX;
 	if (s->ike)

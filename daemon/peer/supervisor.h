@@ -354,6 +354,8 @@ void sup_on_route(struct supervisor *s, const struct addr *to, int status,
 void sup_on_nat64(struct supervisor *s, uint64_t now_ms);
 /** sup_on_path_change() - Links, addresses or routes of this machine changed. */
 void sup_on_path_change(struct supervisor *s, uint64_t now_ms);
+/** sup_on_wake() - The machine has slept; a tick that comes much too late says the same. */
+void sup_on_wake(struct supervisor *s, uint64_t now_ms);
 /** sup_on_inner_packet() - One waits that cannot be sent. */
 void sup_on_inner_packet(struct supervisor *s, uint64_t now_ms);
 /** sup_on_stream() - What connect brought: @status 0 and a path that can carry IKE, or -errno. */

@@ -6,9 +6,13 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -273,6 +277,67 @@ static void equal_hashes_are_all_given(void **state)
 	hash_free(&h);
 }
 
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080
+#endif
+
+static uint64_t slept;
+
+static void on_wake(uint64_t slept_ms, void *arg)
+{
+	(void)arg;
+	slept += slept_ms;
+}
+
+/* CLOCK_BOOTTIME of this process goes @seconds ahead, as it does in a sleep; 0, or 77 where that is not allowed. */
+static int sleep_for(const char *seconds)
+{
+	char text[64];
+	int fd, len = snprintf(text, sizeof(text), "boottime %s 0\n", seconds);
+
+	if (unshare(CLONE_NEWTIME))
+		return 77;
+	fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, text, (size_t)len) != len || close(fd))
+		return 77;
+	fd = open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
+	return fd < 0 || setns(fd, CLONE_NEWTIME) ? 77 : 0;
+}
+
+static int wakes(void)
+{
+	struct loop *l = loop_new();
+	int rc;
+
+	if (!l || loop_on_wake(l, on_wake, NULL) || loop_once(l, 0) || slept)
+		return 1;
+	rc = sleep_for("9");
+	if (rc)
+		return rc;
+	if (loop_once(l, 0) || slept < 8900 || slept > 9100)
+		return 2;
+	slept = 0;
+	if (loop_once(l, 0) || slept) /* told once */
+		return 3;
+	loop_free(l);
+	return 0;
+}
+
+static void a_sleep_of_the_machine_is_told_once(void **state)
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	(void)state;
+	if (!pid)
+		_exit(wakes());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip(); /* no time namespace for us */
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -282,6 +347,7 @@ int main(void)
 		cmocka_unit_test(a_callback_may_remove_itself_and_its_neighbour),
 		cmocka_unit_test(the_loop_sleeps_until_a_timer_and_stops),
 		cmocka_unit_test(signals_arrive_in_the_loop),
+		cmocka_unit_test(a_sleep_of_the_machine_is_told_once),
 		cmocka_unit_test(a_table_finds_what_it_holds_while_it_grows_and_shrinks),
 		cmocka_unit_test(equal_hashes_are_all_given),
 	};
