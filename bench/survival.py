@@ -121,7 +121,7 @@ class Field:
     """One system in its laboratory, and what can be done to the network between its ends."""
 
     def __init__(self, system):
-        import survival_systems
+        import systems
         testlib.need_scratch()
         self.lab, self.net = testlib.start(wire=True)
         net = self.net
@@ -134,7 +134,7 @@ class Field:
             m.sysctl(net__ipv4__conf__all__rp_filter=0)
         net.home.sysctl(net__ipv4__conf__lte__rp_filter=0)
         self.lte(False)
-        self.system = survival_systems.ALL[system](self.lab, net)
+        self.system = systems.ALL[system](self.lab, net)
         for end in INNER:
             getattr(net, end).start([sys.executable, "-c", ECHO, INNER[end]], log="echo")
         self.running = False

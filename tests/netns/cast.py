@@ -123,12 +123,12 @@ def certificate(m, name):
     m.run(["chmod", "600", "/etc/postern/tls/key.pem"])
 
 
-def tunnel(net, extra="", peer="", address="vps.example.net", home_extra="", vps_peer=""):
+def tunnel(net, extra="", peer="", address="vps.example.net", home_extra="", vps_peer="", vps_extra=""):
     """Configure and start posternd on both; returns (vps, home) once keys and files are there."""
     vps, home = Side(net.vps, "vps"), Side(net.home, "home")
     net.home.write("/etc/hosts", f"127.0.0.1 localhost home\n{I.VPS4} vps.example.net\n")
     keys(vps, home)
-    vps.m.write("/etc/postern/postern.conf", VPS_CONF.format(extra=extra, peer=vps_peer))
+    vps.m.write("/etc/postern/postern.conf", VPS_CONF.format(extra=extra + vps_extra, peer=vps_peer))
     home.m.write("/etc/postern/postern.conf", HOME_CONF.format(extra=extra + home_extra, peer=peer, address=address))
     return vps, home
 
