@@ -13,6 +13,8 @@
 #define STALLED_PAUSE_MS 500
 #define SHRUNK_RECENT_MS 10000
 #define LARGE_PAUSE_MS	 10000 /* packets of which nobody can tell whether they arrive */
+#define LARGE_SOON_MS	 1500  /* ... when there are so many of them that one more is nothing: */
+#define LARGE_MANY	 32
 #define TCP_SYN		 0x02
 #define TCP_RST		 0x04
 #define TCP_URG		 0x20
@@ -146,6 +148,7 @@ static void stalled(struct worker *w, struct peer *p)
 	struct dp_event ev = { .kind = DP_EV_STALLED, .peer = p->id };
 
 	p->stalled_ms = w->now_ms;
+	p->large = 0;
 	worker_event(w, &ev);
 }
 
@@ -188,9 +191,11 @@ void fit_watch(struct worker *w, struct peer *p, const struct split *s)
 	if (s->k.proto == PKT_TCP && !s->k.fragment && s->k.l4 + 20u <= s->k.total) {
 		if (again(w, p, s) && since >= STALLED_PAUSE_MS)
 			stalled(w, p);
-	} else if (since >= LARGE_PAUSE_MS) {
-		stalled(w, p);
+		return;
 	}
+	p->large++;
+	if (since >= (p->large >= LARGE_MANY ? LARGE_SOON_MS : LARGE_PAUSE_MS))
+		stalled(w, p);
 }
 
 void fit_shrunk(struct worker *w, uint32_t id)

@@ -47,7 +47,8 @@ struct peer {
 	_Atomic uint64_t tx_first_ms; /* first data that left since rx_data_ms */
 	_Atomic uint64_t tx_pkts, tx_bytes, rx_pkts, rx_bytes;
 	_Atomic uint16_t path_mtu; /* outer packet; 0: not known, whatever the socket takes */
-	uint64_t stalled_ms;	   /* last DP_EV_STALLED; the owner's */
+	uint64_t stalled_ms;	   /* last DP_EV_STALLED; the owner's, as is: */
+	uint32_t large;		   /* large packets since, of which nobody can tell whether they arrive */
 	struct limit out_limit, in_limit;
 	/* the control thread's own */
 	struct prefix *nets;

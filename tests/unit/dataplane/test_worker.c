@@ -704,6 +704,31 @@ static void tcp_that_repeats_itself_is_told(void **state)
 		assert_int_not_equal(ev.kind, DP_EV_STALLED);
 }
 
+/* Of other packets nobody can tell: the more of them leave, the sooner the path is looked at. */
+static void many_large_packets_are_told_within_two_seconds(void **state)
+{
+	struct world *w = *state;
+	struct dp_event ev;
+	uint8_t got[65536];
+
+	assert_int_equal(through(w, 0, &inner, 1000, got), 1028);
+	assert_true(wait_event(w->e[0].dp, DP_EV_STALLED, &ev)); /* the first ever */
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(through(w, 0, &inner, 1000, got), 1028);
+	usleep(1600000);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(through(w, 0, &inner, 100, got), 128);
+	while (dp_event_next(w->e[0].dp, &ev))
+		assert_int_not_equal(ev.kind, DP_EV_STALLED);
+	assert_int_equal(through(w, 0, &inner, 1000, got), 1028);
+	assert_true(wait_event(w->e[0].dp, DP_EV_STALLED, &ev));
+	usleep(1600000); /* a few may wait */
+	for (int i = 0; i < 30; i++)
+		assert_int_equal(through(w, 0, &inner, 1000, got), 1028);
+	while (dp_event_next(w->e[0].dp, &ev))
+		assert_int_not_equal(ev.kind, DP_EV_STALLED);
+}
+
 /* What arrives at @e of @n packets, of which @dp drops the rest for @v: when each is one or the other. */
 static unsigned arrive(struct world *w, struct end *e, struct dp *dp, enum dp_verdict v, unsigned n)
 {
@@ -772,6 +797,7 @@ int main(void)
 		T(tcp_that_does_not_fit_arrives_in_smaller_segments),
 		T(ipv4_that_may_be_fragmented_is_not_refused),
 		T(tcp_that_repeats_itself_is_told),
+		T(many_large_packets_are_told_within_two_seconds),
 		T(a_peer_above_its_rate_loses_the_rest),
 		T(sas_come_and_go_under_traffic),
 	};
