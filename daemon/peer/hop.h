@@ -6,7 +6,7 @@
 
 /*
  * Theory: a NAT may hold on to a mapping that leads nowhere, and our own packets keep it alive. What the
- * start side has asked for 2.5 s without an answer therefore goes out from another socket too, the same
+ * start side has asked for 2 s without an answer therefore goes out from another socket too, the same
  * bytes, by turns with the usual one: the request of the live IKE SA, and those of calls. Which
  * socket that is changes each 20 s, for all peers at once, so that one rests while the other is used: what
  * rests for 10 s and is nobody's live one gets a new source port (hop_renew.c), so there is always one

@@ -13,7 +13,7 @@ static bool older(uint64_t then_ms, uint64_t now_ms, uint64_t age_ms)
 	return now_ms > then_ms && now_ms - then_ms >= age_ms;
 }
 
-bool liveness_due(const struct supervisor *s, const struct sup_activity *a, uint64_t now_ms)
+bool liveness_due(struct supervisor *s, const struct sup_activity *a, uint64_t now_ms)
 {
 	uint64_t bound;
 
@@ -22,9 +22,12 @@ bool liveness_due(const struct supervisor *s, const struct sup_activity *a, uint
 	 * until we know is one that the user sees. One small request is what it costs to be sure.
 	 */
 	if (a->tx_data_ms >= a->rx_auth_ms + SUP_DUMB_MS && a->rx_auth_ms > s->up_ms &&
-	    !older(a->rx_auth_ms, now_ms, SUP_DUMB_PACE_MS) &&
-	    older(s->reply_ms, now_ms, SUP_DUMB_PACE_MS))
+	    !older(a->rx_auth_ms, now_ms, SUP_DUMB_LAST_MS) &&
+	    older(s->reply_ms, now_ms, SUP_DUMB_PROOF_MS) &&
+	    older(s->dumb_ms, now_ms, SUP_DUMB_PACE_MS)) {
+		s->dumb_ms = now_ms;
 		return true;
+	}
 	/* (1) Data, not keepalives, has left since the last proof, and the proof is old: both sides. */
 	bound = s->eager ? SUP_EAGER_ASK_MS : SUP_DATA_ASK_MS;
 	if (a->tx_data_ms > s->reply_ms && older(s->reply_ms, now_ms, bound))

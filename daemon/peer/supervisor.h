@@ -14,7 +14,7 @@
  *	 │ admin          │  └──────┐                          │ 8 s no answer│
  *	 │                └─────────┘        PEER_DOWN         ▼              │
  *	waiting ◄───────────────────────────────────────── silent ───────────┘
- *	                                          start side: 2.5 s second source port (hop.c),
+ *	                                          start side: 2 s second source port (hop.c),
  *	                                          15 s attempts beside the old SA, or at once
  *	                                          when a hint says that it has lost ours
  *
@@ -43,9 +43,11 @@
 
 /* Numbers of design.md section 4, in one place. */
 #define SUP_DATA_ASK_MS	   10000 /* inner data has left, and t_reply is older: ask */
-#define SUP_DUMB_MS	   1000	 /* ... and nothing came back for so long, though it did before */
-#define SUP_DUMB_PACE_MS   5000	 /* ... at most one such question in this time */
-#define SUP_BUSY_SAMPLE_MS 500	 /* how often activity is looked at while data leaves */
+#define SUP_DUMB_MS	   500	 /* ... and nothing came back for so long, though it did before */
+#define SUP_DUMB_PROOF_MS  1500	 /* ... and there was no other proof of life in this time, */
+#define SUP_DUMB_PACE_MS   5000	 /* ... at most one such question in this time, */
+#define SUP_DUMB_LAST_MS   5000	 /* ... and none when it has lasted for so long */
+#define SUP_BUSY_SAMPLE_MS 250	 /* how often activity is looked at while data leaves */
 #define SUP_RENAME_MS	   2000	 /* a request unanswered for so long: do its names say something else? */
 #define SUP_RENAME_PACE_MS 5000
 #define SUP_EAGER_ASK_MS   2000	 /* the same where another server could take over */
@@ -53,7 +55,7 @@
 #define SUP_FOREIGN_ASK_MS 20000 /* the same towards a peer that is no Postern */
 #define SUP_WAIT_ASK_MS	   60000 /* waiting side, idle peer: at least */
 #define SUP_SILENT_MS	   8000	 /* a request unanswered for so long: told as down */
-#define SUP_HOP_MS	   2500	 /* ... the same bytes from another source port */
+#define SUP_HOP_MS	   2000	 /* ... the same bytes from another source port */
 #define SUP_SLEPT_MS	   1000	 /* ... the same after a sleep */
 #define SUP_HOP_TURN_MS	   20000 /* ... another one each 20 s, the one before is renewed meanwhile */
 #define SUP_WAITED_MS	   1000	 /* an answer that took so long ends a silence */
@@ -268,6 +270,7 @@ struct supervisor {
 	struct sup_route route;	    /* towards it */
 	uint64_t up_ms;		    /* since when this IKE SA lives */
 	uint64_t reply_ms;	    /* t_reply */
+	uint64_t dumb_ms;	    /* last question because what went both ways only left */
 	uint64_t asked_ms;	    /* a request of ours is unanswered since; 0: none */
 	uint64_t ike_tx_ms;	    /* last request that we know of: it refreshes a NAT as well */
 	uint64_t rx_auth_ms, rx_gap_ms; /* waiting side: how often it is usually heard */

@@ -275,7 +275,8 @@ static uint64_t tick(struct supervisor *s, uint64_t now_ms)
 	since = in_vain_since(s, now_ms);
 	if (since) {
 		/* A stream that broke says at once what silence says after a while. */
-		from = always || t->broken ? since : since + TRANSPORT_AFTER_MS;
+		from = always || t->broken ? since : since + (s->ike ? TRANSPORT_ASKED_MS
+							     : TRANSPORT_AFTER_MS);
 		if (from < t->next_ms)
 			from = t->next_ms;
 		if (now_ms >= from) {

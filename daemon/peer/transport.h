@@ -3,8 +3,8 @@
 #define PEER_TRANSPORT_H
 
 /*
- * Theory: when UDP is blocked. A peer whose UDP port has not answered for 5 s is called at its
- * further UDP ports and by TCP (RFC 9329) as well, all in parallel:
+ * Theory: when UDP is blocked. A peer whose UDP port has not answered for 3 s, a live one a request for
+ * 2 s, is called at its further UDP ports and by TCP (RFC 9329) as well, all in parallel:
  *
  *	idle ──► connecting ──► open ──► calling ──► up on a stream
  *		 10 s at most	0.7 s	   a new IKE SA beside what there is (call.c)
@@ -21,11 +21,12 @@
 
 #include "supervisor.h"
 
-#define TRANSPORT_AFTER_MS     5000
+#define TRANSPORT_AFTER_MS     3000 /* of calls in vain */
+#define TRANSPORT_ASKED_MS     2000 /* of a request in vain: its first copies and those before it had time */
 #define TRANSPORT_RETRY_MS     4000
 #define TRANSPORT_CONNECT_MS   10000
 #define TRANSPORT_HEADSTART_MS 700
-#define TRANSPORT_HOP_WAIT_MS  1500 /* for the answer to a hop, before a live IKE SA gets a successor */
+#define TRANSPORT_HOP_WAIT_MS  1000 /* for the answer to a hop, before a live IKE SA gets a successor */
 #define TRANSPORT_ALONE_MS     3000 /* of a call by a stream before the next one */
 #define TRANSPORT_PROBE_FIRST_MS 5000
 #define TRANSPORT_PROBE_SOON_MS 1000

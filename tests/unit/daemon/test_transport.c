@@ -96,13 +96,13 @@ static void up_by(const struct engine_path *p, uint32_t ike)
 	sup_on_fx(&s, &fx, now);
 }
 
-static void five_seconds_of_silence_bring_the_other_ports(void **state)
+static void three_seconds_of_silence_bring_the_other_ports(void **state)
 {
 	uint64_t began = now;
 
 	(void)state;
 	go(SUP_TCP_AUTO);
-	pass(4900);
+	pass(TRANSPORT_AFTER_MS - 100);
 	assert_int_equal(t.connects, 0);
 	assert_string_equal(f.endpoints, "198.51.100.1:4500 ");
 	pass(300);
@@ -201,12 +201,12 @@ static void ike_case_099_4500_blocked_10_min_then_udp_again(void **state)
 	for (until = now + 30000; now < until && !t.connects; pass(100))
 		f.act.tx_data_ms = now;
 	assert_true(t.connects);
-	assert_true(now - began <= SUP_DATA_ASK_MS + TRANSPORT_AFTER_MS + SUP_SAMPLE_MS);
+	assert_true(now - began <= SUP_DATA_ASK_MS + TRANSPORT_ASKED_MS + SUP_SAMPLE_MS);
 	opens(1000, 4500, false);
-	pass(TRANSPORT_HEADSTART_MS - 100);
+	pass(TRANSPORT_HOP_WAIT_MS - 200);
 	assert_int_equal(f.last.sock, 0); /* UDP first, and the hop was: another source port may be all it needs */
 	assert_true(f.hopped > 0);
-	pass(200);
+	pass(300);
 	assert_int_equal(f.last.sock, 1000);
 	up_by(&tcp, 20);
 	assert_true(sup_is_up(&s, now));
@@ -381,7 +381,7 @@ static void the_waiting_side_leaves_a_stream_for_data_not_for_a_request(void **s
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(five_seconds_of_silence_bring_the_other_ports),
+		T(three_seconds_of_silence_bring_the_other_ports),
 		T(without_a_route_nothing_is_in_vain),
 		T(an_answer_by_udp_is_no_silence),
 		T(udp_has_a_head_start_before_an_open_stream),
