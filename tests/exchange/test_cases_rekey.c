@@ -10,17 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cross.h"
 #include "forge.h"
-#include "scen.h"
 #include "engine_int.h"
 
 /* ---- both rekey, with traffic ---- */
-
-/* Which of Ni1 of a, Ni2 of b, Nr1 of b, Nr2 of a is the lowest. */
-static void lead(struct world *w, int host, int which)
-{
-	nonces(w, host, w->variant == which ? 0x00 : 0xff);
-}
 
 static void none_lost(struct world *w)
 {
@@ -34,22 +28,11 @@ SCENARIO_OF(ike_case_064_both_rekey_the_child_and_no_packet_is_lost, NULL, 4)
 	uint32_t own;
 
 	w->data = true;
-	lead(w, a, 0);
-	rekey_child(w, a);
+	both_rekey(w, a, b, &the_child);
 	own = sa_by_handle(w->host[a].e, w->host[a].ike)->out.new_child->spi_in;
-	lead(w, b, 1);
-	rekey_child(w, b);
-	lead(w, b, 2);
-	ask(w, a, REKEY_CHILD);
-	lead(w, a, 3);
-	ask(w, b, REKEY_CHILD);
-	answer(w, b, CHILD_MADE);
-	answer(w, a, CHILD_MADE);
-	ask(w, a, DELETE_CHILD);
-	ask(w, b, DELETE_CHILD);
-	answer(w, b, DELETE_CHILD);
-	answer(w, a, DELETE_CHILD);
-	quiet(w);
+	both_asked(w, a, b, &the_child);
+	both_made(w, a, b, &the_child);
+	both_delete(w, a, b, &the_child);
 	none_lost(w);
 	/* The SA of a stays if the lowest nonce is in the exchange of b. */
 	assert_int_equal(spi_of_child(w, a) == own, w->variant % 2);
@@ -63,30 +46,15 @@ SCENARIO_OF(ike_case_064_both_rekey_the_child_and_no_packet_is_lost, NULL, 4)
 SCENARIO_OF(ike_case_065_both_rekey_the_ike_sa_and_the_children_follow_the_survivor, NULL, 4)
 {
 	w->data = true;
-	lead(w, a, 0);
-	rekey_ike(w, a);
-	lead(w, b, 1);
-	rekey_ike(w, b);
-	lead(w, b, 2);
-	ask(w, a, REKEY_IKE);
-	lead(w, a, 3);
-	ask(w, b, REKEY_IKE);
-	answer(w, b, IKE_MADE);
-	answer(w, a, IKE_MADE);
-	ask(w, a, DELETE_IKE);
-	ask(w, b, DELETE_IKE);
-	answer(w, a, EMPTY);
-	answer(w, b, EMPTY);
-	quiet(w);
+	both_rekey(w, a, b, &the_ike);
+	both_asked(w, a, b, &the_ike);
+	both_made(w, a, b, &the_ike);
+	both_delete(w, a, b, &the_ike);
 	/* The survivor can do everything with what it inherited, from both sides. */
 	EACH_HOST(h)
 	{
 		assert_int_equal(w->host[h].ike_rekeyed, 1);
-		rekey_child(w, h);
-		ask(w, h, REKEY_CHILD);
-		answer(w, !h, CHILD_MADE);
-		ask(w, h, DELETE_CHILD);
-		answer(w, !h, DELETE_CHILD);
+		rekeys(w, h, !h, &the_child);
 	}
 	none_lost(w);
 	EACH_HOST(h)

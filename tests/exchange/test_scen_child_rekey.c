@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "scen.h"
+#include "cross.h"
 #include "log.h"
 
 static void rekeyed_once(struct world *w)
@@ -26,11 +26,7 @@ static void rekeyed_once(struct world *w)
 
 SCENARIO(child_rekey_regular)
 {
-	rekey_child(w, a);
-	ask(w, a, REKEY_CHILD);
-	answer(w, b, CHILD_MADE);
-	ask(w, a, DELETE_CHILD); /* the old one */
-	answer(w, b, DELETE_CHILD);
+	rekeys(w, a, b, &the_child);
 	quiet(w);
 	rekeyed_once(w);
 }
@@ -201,46 +197,6 @@ SCENARIO(child_rekey_regular_delete_timeout)
 
 /* ---- both rekey ---- */
 
-static const uint8_t nonce_at[4][4] = {
-	/* Ni1 of a, Ni2 of b, Nr1 of b, Nr2 of a; the lowest one's SA goes */
-	{ 0x00, 0xff, 0xff, 0xff },
-	{ 0xff, 0x00, 0xff, 0xff },
-	{ 0xff, 0xff, 0x00, 0xff },
-	{ 0xff, 0xff, 0xff, 0x00 },
-};
-
-static bool a_made_the_redundant_one(const struct world *w)
-{
-	return w->variant == 0 || w->variant == 2;
-}
-
-static void both_rekey(struct world *w, int a, int b)
-{
-	nonces(w, a, nonce_at[w->variant][0]);
-	rekey_child(w, a);
-	nonces(w, b, nonce_at[w->variant][1]);
-	rekey_child(w, b);
-}
-
-static void both_answer(struct world *w, int a, int b)
-{
-	nonces(w, b, nonce_at[w->variant][2]);
-	ask(w, a, REKEY_CHILD);
-	nonces(w, a, nonce_at[w->variant][3]);
-	ask(w, b, REKEY_CHILD);
-}
-
-/* Each deletes one: who made the redundant SA that one, the other the old one. */
-static void both_delete(struct world *w, int a, int b)
-{
-	ask(w, a, DELETE_CHILD);
-	ask(w, b, DELETE_CHILD);
-	answer(w, b, DELETE_CHILD);
-	answer(w, a, DELETE_CHILD);
-	quiet(w);
-	rekeyed_once(w);
-}
-
 /*
  *	rekey ----\       /---- rekey
  *	           \-----/---->
@@ -251,11 +207,11 @@ static void both_delete(struct world *w, int a, int b)
  */
 SCENARIO_OF(child_rekey_collision, NULL, 4)
 {
-	both_rekey(w, a, b);
-	both_answer(w, a, b);
-	answer(w, b, CHILD_MADE);
-	answer(w, a, CHILD_MADE);
-	both_delete(w, a, b);
+	both_rekey(w, a, b, &the_child);
+	both_asked(w, a, b, &the_child);
+	both_made(w, a, b, &the_child);
+	both_delete(w, a, b, &the_child);
+	rekeyed_once(w);
 }
 
 static void each_knows_another_first(struct world *w, int a, int b)
@@ -268,37 +224,28 @@ SCENARIO_OF(child_rekey_collision_ke_invalid, each_knows_another_first, 4)
 {
 	rekey_child(w, a);
 	rekey_child(w, b);
-	ask(w, a, REKEY_CHILD);
-	ask(w, b, REKEY_CHILD);
-	nonces(w, a, nonce_at[w->variant][0]);
-	answer(w, b, WRONG_GROUP);
-	nonces(w, b, nonce_at[w->variant][1]);
-	answer(w, a, WRONG_GROUP);
-	both_answer(w, a, b);
-	answer(w, b, CHILD_MADE);
-	answer(w, a, CHILD_MADE);
-	both_delete(w, a, b);
+	both_told_the_group(w, a, b, &the_child);
+	both_asked(w, a, b, &the_child);
+	both_made(w, a, b, &the_child);
+	both_delete(w, a, b, &the_child);
+	rekeyed_once(w);
 }
 
 /* The second try of a is late: for b there was no collision. */
 SCENARIO_OF(child_rekey_collision_ke_invalid_delayed_retry, each_knows_another_first, 3)
 {
-	static const uint8_t at[3][3] = { { 0, 255, 255 }, { 255, 0, 255 }, { 255, 255, 0 } };
 	struct flight retry;
 
 	rekey_child(w, a);
 	rekey_child(w, b);
 	ask(w, a, REKEY_CHILD);
 	ask(w, b, REKEY_CHILD);
-	nonces(w, a, at[w->variant][0]);
+	lead(w, a, 0);
 	answer(w, b, WRONG_GROUP);
 	retry = ask_held(w, a, REKEY_CHILD);
-	nonces(w, b, at[w->variant][1]);
+	lead(w, b, 1);
 	answer(w, a, WRONG_GROUP);
-	nonces(w, a, at[w->variant][2]);
-	ask(w, b, REKEY_CHILD);
-	answer(w, a, CHILD_MADE);
-	ask(w, b, DELETE_CHILD);
+	b_alone(w, a, b, &the_child);
 	late(w, retry);
 	answer(w, b, NOT_NOW);
 	answer(w, a, DELETE_CHILD);
@@ -311,12 +258,8 @@ SCENARIO_OF(child_rekey_collision_delayed_response, NULL, 4)
 {
 	struct flight response;
 
-	both_rekey(w, a, b);
-	both_answer(w, a, b);
-	response = answer_held(w, b, CHILD_MADE);
-	answer(w, a, CHILD_MADE);
-	ask(w, b, DELETE_CHILD); /* the redundant one of its own, or the old one */
-	answer(w, a, DELETE_CHILD);
+	both_rekey(w, a, b, &the_child);
+	response = b_settles(w, a, b, &the_child); /* the redundant one of its own, or the old one */
 	late(w, response);
 	ask(w, a, DELETE_CHILD);
 	answer(w, b, DELETE_CHILD);
@@ -329,12 +272,8 @@ SCENARIO_OF(child_rekey_collision_delayed_response_delete, NULL, 4)
 {
 	struct flight response;
 
-	both_rekey(w, a, b);
-	both_answer(w, a, b);
-	response = answer_held(w, b, CHILD_MADE);
-	answer(w, a, CHILD_MADE);
-	ask(w, b, DELETE_CHILD);
-	answer(w, a, DELETE_CHILD);
+	both_rekey(w, a, b, &the_child);
+	response = b_settles(w, a, b, &the_child);
 	w->may_break = true;
 	delete_child(w, b);
 	ask(w, b, DELETE_CHILD);
@@ -355,12 +294,9 @@ SCENARIO_OF(child_rekey_collision_delayed_request, NULL, 3)
 {
 	struct flight request;
 
-	both_rekey(w, a, b);
+	both_rekey(w, a, b, &the_child);
 	request = ask_held(w, a, REKEY_CHILD);
-	nonces(w, a, nonce_at[w->variant][2]);
-	ask(w, b, REKEY_CHILD);
-	answer(w, a, CHILD_MADE);
-	ask(w, b, DELETE_CHILD);
+	b_alone(w, a, b, &the_child);
 	late(w, request);
 	answer(w, b, NOT_NOW);
 	answer(w, a, DELETE_CHILD);
@@ -373,12 +309,9 @@ SCENARIO_OF(child_rekey_collision_delayed_request_more, NULL, 3)
 {
 	struct flight request;
 
-	both_rekey(w, a, b);
+	both_rekey(w, a, b, &the_child);
 	request = ask_held(w, a, REKEY_CHILD);
-	nonces(w, a, nonce_at[w->variant][2]);
-	ask(w, b, REKEY_CHILD);
-	answer(w, a, CHILD_MADE);
-	ask(w, b, DELETE_CHILD);
+	b_alone(w, a, b, &the_child);
 	answer(w, a, DELETE_CHILD);
 	late(w, request);
 	answer(w, b, NO_SUCH_CHILD);
@@ -391,12 +324,9 @@ SCENARIO_OF(child_rekey_collision_delayed_request_more_delete, NULL, 3)
 {
 	struct flight request;
 
-	both_rekey(w, a, b);
+	both_rekey(w, a, b, &the_child);
 	request = ask_held(w, a, REKEY_CHILD);
-	nonces(w, a, nonce_at[w->variant][2]);
-	ask(w, b, REKEY_CHILD);
-	answer(w, a, CHILD_MADE);
-	ask(w, b, DELETE_CHILD);
+	b_alone(w, a, b, &the_child);
 	answer(w, a, DELETE_CHILD);
 	w->may_break = true;
 	delete_child(w, b);
@@ -418,12 +348,8 @@ SCENARIO_OF(child_rekey_collision_responder_incorrect_delete, NULL, 4)
 	uint32_t old = spi_of_child(w, b);
 	struct flight response;
 
-	both_rekey(w, a, b);
-	both_answer(w, a, b);
-	response = answer_held(w, b, CHILD_MADE);
-	answer(w, a, CHILD_MADE);
-	ask(w, b, DELETE_CHILD);
-	answer(w, a, DELETE_CHILD);
+	both_rekey(w, a, b, &the_child);
+	response = b_settles(w, a, b, &the_child);
 	if (!a_made_the_redundant_one(w))
 		w->may_break = true; /* b takes away what a still sends on */
 	stray_delete(w, b, old);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "scen.h"
+#include "cross.h"
 #include "engine_int.h"
 #include "log.h"
 
@@ -26,11 +26,7 @@ static void rekeyed_once(struct world *w)
 
 SCENARIO(ike_rekey_regular)
 {
-	rekey_ike(w, a);
-	ask(w, a, REKEY_IKE);
-	answer(w, b, IKE_MADE);
-	ask(w, a, DELETE_IKE); /* the old one */
-	answer(w, b, EMPTY);
+	rekeys(w, a, b, &the_ike);
 	quiet(w);
 	rekeyed_once(w);
 }
@@ -93,11 +89,7 @@ static void keeps_the_prf(struct world *w, int a)
 
 	prf_is(w, "prfsha256");
 	prfs(&w->host[b].ike_ps, PRF_HMAC_SHA2_384, PRF_HMAC_SHA2_256);
-	rekey_ike(w, a);
-	ask(w, a, REKEY_IKE);
-	answer(w, b, IKE_MADE);
-	ask(w, a, DELETE_IKE);
-	answer(w, b, EMPTY);
+	rekeys(w, a, b, &the_ike);
 	quiet(w);
 	rekeyed_once(w);
 	prf_is(w, "prfsha256");
@@ -142,47 +134,12 @@ SCENARIO(ike_rekey_changes_the_prf_that_is_refused)
  *	Nr2   ----\      /
  *	           \----/----->
  */
-static const uint8_t nonce_at[4][4] = {
-	/* Ni1 of a, Ni2 of b, Nr1 of b, Nr2 of a; the lowest one's SA goes */
-	{ 0x00, 0xff, 0xff, 0xff },
-	{ 0xff, 0x00, 0xff, 0xff },
-	{ 0xff, 0xff, 0x00, 0xff },
-	{ 0xff, 0xff, 0xff, 0x00 },
-};
-
-static bool a_made_the_redundant_one(const struct world *w)
-{
-	return w->variant == 0 || w->variant == 2;
-}
-
-static void both_rekey(struct world *w, int a, int b)
-{
-	nonces(w, a, nonce_at[w->variant][0]);
-	rekey_ike(w, a);
-	nonces(w, b, nonce_at[w->variant][1]);
-	rekey_ike(w, b);
-}
-
-static void both_answer(struct world *w, int a, int b)
-{
-	nonces(w, b, nonce_at[w->variant][2]);
-	ask(w, a, REKEY_IKE);
-	nonces(w, a, nonce_at[w->variant][3]);
-	ask(w, b, REKEY_IKE);
-}
-
 SCENARIO_OF(ike_rekey_collision, NULL, 4)
 {
-	both_rekey(w, a, b);
-	both_answer(w, a, b);
-	answer(w, b, IKE_MADE);
-	answer(w, a, IKE_MADE);
-	/* Each deletes one: who made the redundant SA that one, the other the old one. */
-	ask(w, a, DELETE_IKE);
-	ask(w, b, DELETE_IKE);
-	answer(w, a, EMPTY);
-	answer(w, b, EMPTY);
-	quiet(w);
+	both_rekey(w, a, b, &the_ike);
+	both_asked(w, a, b, &the_ike);
+	both_made(w, a, b, &the_ike);
+	both_delete(w, a, b, &the_ike);
 	rekeyed_once(w);
 }
 
@@ -192,49 +149,37 @@ static void each_knows_another_first(struct world *w, int a, int b)
 	groups(&w->host[b].ike_ps, KE_ECP_384, KE_ECP_256);
 }
 
-static void both_learn_the_group(struct world *w, int a, int b)
+static void both_rekey_with_another_group(struct world *w, int a, int b)
 {
 	each_knows_another_first(w, a, b);
 	rekey_ike(w, a);
 	rekey_ike(w, b);
-	ask(w, a, REKEY_IKE);
-	ask(w, b, REKEY_IKE);
 }
 
 SCENARIO_OF(ike_rekey_collision_ke_invalid, NULL, 4)
 {
-	both_learn_the_group(w, a, b);
-	nonces(w, a, nonce_at[w->variant][0]);
-	answer(w, b, WRONG_GROUP);
-	nonces(w, b, nonce_at[w->variant][1]);
-	answer(w, a, WRONG_GROUP);
-	both_answer(w, a, b);
-	answer(w, b, IKE_MADE);
-	answer(w, a, IKE_MADE);
-	ask(w, a, DELETE_IKE);
-	ask(w, b, DELETE_IKE);
-	answer(w, a, EMPTY);
-	answer(w, b, EMPTY);
-	quiet(w);
+	both_rekey_with_another_group(w, a, b);
+	both_told_the_group(w, a, b, &the_ike);
+	both_asked(w, a, b, &the_ike);
+	both_made(w, a, b, &the_ike);
+	both_delete(w, a, b, &the_ike);
 	rekeyed_once(w);
 }
 
 /* The second try of a is late: for b there was no collision. */
 SCENARIO_OF(ike_rekey_collision_ke_invalid_delayed_retry, NULL, 3)
 {
-	static const uint8_t at[3][3] = { { 0, 255, 255 }, { 255, 0, 255 }, { 255, 255, 0 } };
 	struct flight retry;
 
-	both_learn_the_group(w, a, b);
-	nonces(w, a, at[w->variant][0]);
+	both_rekey_with_another_group(w, a, b);
+	ask(w, a, REKEY_IKE);
+	ask(w, b, REKEY_IKE);
+	lead(w, a, 0);
 	answer(w, b, WRONG_GROUP);
 	retry = ask_held(w, a, REKEY_IKE);
-	nonces(w, b, at[w->variant][1]);
+	lead(w, b, 1);
 	answer(w, a, WRONG_GROUP);
-	nonces(w, a, at[w->variant][2]);
-	ask(w, b, REKEY_IKE);
-	answer(w, a, IKE_MADE);
-	ask(w, b, DELETE_IKE);
+	b_alone(w, a, b, &the_ike);
 	late(w, retry);
 	answer(w, b, NOT_NOW);
 	answer(w, a, EMPTY);
@@ -249,12 +194,8 @@ SCENARIO_OF(ike_rekey_collision_delayed_response, NULL, 4)
 {
 	struct flight response;
 
-	both_rekey(w, a, b);
-	both_answer(w, a, b);
-	response = answer_held(w, b, IKE_MADE);
-	answer(w, a, IKE_MADE);
-	ask(w, b, DELETE_IKE);
-	answer(w, a, EMPTY);
+	both_rekey(w, a, b, &the_ike);
+	response = b_settles(w, a, b, &the_ike);
 	late(w, response);
 	if (!a_made_the_redundant_one(w)) {
 		ask(w, a, DELETE_IKE);
@@ -267,9 +208,9 @@ SCENARIO_OF(ike_rekey_collision_delayed_response, NULL, 4)
 /* The request of a is lost: for b there was no collision. */
 SCENARIO_OF(ike_rekey_collision_dropped_request, NULL, 4)
 {
-	both_rekey(w, a, b);
+	both_rekey(w, a, b, &the_ike);
 	ask_lost(w, a, REKEY_IKE);
-	nonces(w, a, nonce_at[w->variant][2]);
+	lead(w, a, 2);
 	ask(w, b, REKEY_IKE);
 	answer(w, a, IKE_MADE);
 	/* s2.8.2: the Delete tells a that b noticed nothing; a forgets its own */
@@ -283,12 +224,9 @@ SCENARIO_OF(ike_rekey_collision_delayed_request, NULL, 4)
 {
 	struct flight request;
 
-	both_rekey(w, a, b);
+	both_rekey(w, a, b, &the_ike);
 	request = ask_held(w, a, REKEY_IKE);
-	nonces(w, a, nonce_at[w->variant][2]);
-	ask(w, b, REKEY_IKE);
-	answer(w, a, IKE_MADE);
-	ask(w, b, DELETE_IKE);
+	b_alone(w, a, b, &the_ike);
 	/* s2.8.2: b is trying to close it */
 	late(w, request);
 	answer(w, a, EMPTY);
@@ -301,9 +239,9 @@ SCENARIO_OF(ike_rekey_collision_delayed_request_and_delete, NULL, 4)
 {
 	struct flight request, delete;
 
-	both_rekey(w, a, b);
+	both_rekey(w, a, b, &the_ike);
 	request = ask_held(w, a, REKEY_IKE);
-	nonces(w, a, nonce_at[w->variant][2]);
+	lead(w, a, 2);
 	ask(w, b, REKEY_IKE);
 	answer(w, a, IKE_MADE);
 	delete = ask_held(w, b, DELETE_IKE);
