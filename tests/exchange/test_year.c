@@ -24,68 +24,13 @@
 #include <string.h>
 
 #include "log.h"
-#include "year.h"
+#include "year_fault.h"
 
 #define FAULTS_A_YEAR  1000
 #define BOUND_MS       5000
 #define KEEPALIVE_MS   (15000 + SUP_SAMPLE_MS + 500) /* the interval, sampling, the way */
 #define DAY_BOUND_MS   (30000 + BOUND_MS) /* after a day without an answer and nothing to send */
 #define STUCK_BOUND_MS 75000 /* 30 s to ask, 2.5 to hop, 20 until it is another port's turn */
-#define SECOND	       1000ull
-#define MINUTE	       (60 * SECOND)
-#define HOUR	       (60 * MINUTE)
-
-enum fault {
-	CUT,
-	CUT_TO_HOME,
-	CUT_TO_VPS,
-	REBIND,
-	ADDRESS,
-	NAT_REBOOT,
-	VPS_KILLED,
-	VPS_STOPPED,
-	VPS_REBOOT,
-	HOME_KILLED,
-	HOME_STOPPED,
-	HOME_REBOOT,
-	VPS_MOVES,
-	NO_DNS,
-	SLEEP,
-	ICMP,
-	LIES,
-	ROUTE,
-	LOSS,
-	STUCK,
-	FAULTS,
-};
-
-static const char *const fault_name[FAULTS] = {
-	"cut",		"cut-to-home", "cut-to-vps",  "rebind",	    "nat-address",
-	"nat-reboot",	"vps-killed",  "vps-stopped", "vps-reboot", "home-killed",
-	"home-stopped", "home-reboot", "vps-moves",   "no-dns",	    "sleep",
-	"icmp",		"lies",	       "route",	      "loss",	    "stuck-nat",
-};
-
-struct event {
-	enum fault fault;
-	uint64_t begin_ms, end_ms;
-	bool begun, ended;
-};
-
-struct story {
-	struct year *y;
-	struct event ev[3];
-	int events;
-	uint64_t ok_ms; /* since when all works; 0: it does not */
-	bool stuck;
-	bool moved_asleep;
-	bool served[2];
-	uint64_t since_ms[2], bound_ms[2];
-	bool traffic_after; /* who is idle wants something in the end */
-	int episode;
-	uint64_t seed;
-	const char *why;
-};
 
 static unsigned long first_seed = 43, last_seed = 48;
 static bool told, table;
@@ -94,217 +39,6 @@ static struct {
 	unsigned long n[2], over_1s[2];
 	uint64_t max[2];
 } took[FAULTS];
-
-static uint64_t between(struct year *y, uint64_t min, uint64_t max)
-{
-	return min + year_random(y) / 7 % (max - min + 1);
-}
-
-/* As often a few seconds as a few minutes or hours. */
-static uint64_t any_length(struct year *y, uint64_t min, uint64_t max)
-{
-	uint64_t n = min;
-
-	while (n < max && year_below(y, 3))
-		n *= 2;
-	n = between(y, n, 2 * n);
-	return n < max ? n : max;
-}
-
-/* ---- faults ---- */
-
-static bool active(const struct story *s, enum fault f)
-{
-	for (int i = 0; i < s->events; i++)
-		if (s->ev[i].fault == f && s->ev[i].begun && !s->ev[i].ended)
-			return true;
-	return false;
-}
-
-static void new_address(struct year *y)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "100.64.%u.%u", year_below(y, 256), 1 + year_below(y, 250));
-	y->outside = year_addr(text);
-}
-
-static void begin(struct story *s, struct event *ev)
-{
-	struct year *y = s->y;
-	char text[32];
-
-	ev->begun = true;
-	switch (ev->fault) {
-	case REBIND:
-		year_forget(y, false);
-		break;
-	case ADDRESS:
-	case NAT_REBOOT:
-		year_forget(y, false);
-		if (ev->fault == ADDRESS || year_below(y, 2))
-			new_address(y);
-		break;
-	case STUCK:
-		year_forget(y, true);
-		new_address(y);
-		s->stuck = true;
-		break;
-	case VPS_KILLED:
-	case VPS_REBOOT:
-		node_stop(&y->node[VPS], false);
-		break;
-	case VPS_STOPPED:
-		node_stop(&y->node[VPS], true);
-		break;
-	case HOME_KILLED:
-	case HOME_REBOOT:
-		node_stop(&y->node[HOME], false);
-		break;
-	case HOME_STOPPED:
-		node_stop(&y->node[HOME], true);
-		break;
-	case VPS_MOVES:
-		snprintf(text, sizeof(text), "192.0.2.%u", 1 + year_below(y, 250));
-		y->vps = year_addr(text);
-		break;
-	case SLEEP:
-		y->node[HOME].asleep = true;
-		break;
-	case ROUTE:
-		y->node[HOME].route = false;
-		node_path_changed(&y->node[HOME]);
-		break;
-	default:
-		break;
-	}
-}
-
-static bool may_start(const struct story *s, int host)
-{
-	return host == VPS
-		   ? !active(s, VPS_KILLED) && !active(s, VPS_STOPPED) && !active(s, VPS_REBOOT)
-		   : !active(s, HOME_KILLED) && !active(s, HOME_STOPPED) && !active(s, HOME_REBOOT);
-}
-
-static void start(struct story *s, int host, bool reboot)
-{
-	struct node *n = &s->y->node[host];
-
-	if (n->running || !may_start(s, host))
-		return;
-	if (reboot)
-		n->born_ms = s->y->now_ms;
-	node_start(n);
-	n->asleep = host == HOME && active(s, SLEEP);
-}
-
-static void end(struct story *s, struct event *ev)
-{
-	struct year *y = s->y;
-	struct node *home = &y->node[HOME];
-	char text[32];
-
-	ev->ended = true;
-	switch (ev->fault) {
-	case VPS_KILLED:
-	case VPS_STOPPED:
-	case VPS_REBOOT:
-		start(s, VPS, ev->fault == VPS_REBOOT);
-		break;
-	case HOME_KILLED:
-	case HOME_STOPPED:
-	case HOME_REBOOT:
-		start(s, HOME, ev->fault == HOME_REBOOT);
-		break;
-	case VPS_MOVES:
-		y->dns = y->vps;
-		break;
-	case SLEEP:
-		node_wake(home);
-		break;
-	case ROUTE:
-		home->route = true;
-		home->ifindex = 2 + year_below(y, 3);
-		snprintf(text, sizeof(text), "192.168.%u.2", year_below(y, 200));
-		home->src = year_addr(text);
-		if (year_below(y, 2)) {
-			year_forget(y, false);
-			new_address(y);
-		}
-		node_path_changed(home);
-		break;
-	default:
-		break;
-	}
-}
-
-/* What follows from all that is under way. */
-static void recompute(struct story *s)
-{
-	struct year *y = s->y;
-	bool both = active(s, CUT) || active(s, NAT_REBOOT), works;
-
-	y->cut[HOME] = both || active(s, CUT_TO_HOME);
-	y->cut[VPS] = both || active(s, CUT_TO_VPS);
-	y->loss = active(s, LOSS) ? 30 : 0;
-	y->dns_ok = !active(s, NO_DNS);
-	works = !y->cut[HOME] && !y->cut[VPS] && !y->loss && y->dns_ok && y->node[HOME].route &&
-		y->node[HOME].running && !y->node[HOME].asleep && y->node[VPS].running &&
-		addr_eq(&y->dns, &y->vps);
-	/* Whatever happened, it is to work from here on. */
-	s->ok_ms = works ? y->now_ms : 0;
-	s->since_ms[0] = s->since_ms[1] = 0;
-	s->served[0] = s->served[1] = false;
-}
-
-static uint64_t length_of(struct year *y, enum fault f)
-{
-	switch (f) {
-	case CUT:
-	case CUT_TO_HOME:
-	case CUT_TO_VPS:
-	case NO_DNS:
-	case SLEEP:
-	case ROUTE:
-		return any_length(y, SECOND, 30 * HOUR);
-	case NAT_REBOOT:
-	case VPS_REBOOT:
-	case HOME_REBOOT:
-		return between(y, 10 * SECOND, 3 * MINUTE);
-	case VPS_KILLED:
-	case VPS_STOPPED:
-	case HOME_KILLED:
-	case HOME_STOPPED:
-		return between(y, 50, 5 * SECOND);
-	case VPS_MOVES:
-		return between(y, MINUTE, HOUR); /* until the name has followed */
-	case ICMP:
-	case LIES:
-	case LOSS:
-		return between(y, SECOND, 2 * MINUTE);
-	default:
-		return 1;
-	}
-}
-
-static void draw(struct story *s)
-{
-	struct year *y = s->y;
-	uint64_t at = y->now_ms + 1;
-
-	s->events = year_below(y, 4) ? 1 : 2 + (int)year_below(y, 2);
-	for (int i = 0; i < s->events; i++) {
-		enum fault f = (enum fault)year_below(y, FAULTS);
-
-		s->ev[i] = (struct event){ .fault = f, .begin_ms = at };
-		for (int k = 0; k < i; k++) /* a machine that is off cannot be switched off */
-			if (s->ev[k].fault == f)
-				s->ev[i].begin_ms = s->ev[k].end_ms + SECOND;
-		s->ev[i].end_ms = s->ev[i].begin_ms + length_of(y, f);
-		at += between(y, 1, 20 * SECOND);
-	}
-}
 
 /* ---- users ---- */
 
@@ -404,16 +138,16 @@ static void step_faults(struct story *s)
 		struct event *ev = &s->ev[i];
 
 		if (!ev->begun && ev->begin_ms <= s->y->now_ms) {
-			begin(s, ev);
+			fault_begin(s, ev);
 			any = true;
 		}
 		if (ev->begun && !ev->ended && ev->end_ms <= s->y->now_ms) {
-			end(s, ev);
+			fault_end(s, ev);
 			any = true;
 		}
 	}
 	if (any)
-		recompute(s);
+		faults_follow(s);
 }
 
 static uint64_t next_of(const struct story *s)
@@ -454,9 +188,9 @@ static void step(struct story *s)
 		n->next_ms = y->now_ms + n->every_ms;
 		if (n->running && !n->asleep)
 			node_data(n);
-		if (active(s, ICMP))
+		if (fault_active(s, ICMP))
 			node_icmp(n);
-		if (active(s, LIES))
+		if (fault_active(s, LIES))
 			node_lie(n);
 		judge(s, h);
 	}
@@ -500,15 +234,15 @@ static void say_faults(const struct story *s)
 static void quiet(struct story *s)
 {
 	struct year *y = s->y;
-	uint64_t until = y->now_ms + any_length(y, 10 * SECOND, 10 * MINUTE);
+	uint64_t until = y->now_ms + year_length(y, 10 * SECOND, 10 * MINUTE);
 
 	s->events = 0;
 	s->stuck = false;
 	s->since_ms[0] = s->since_ms[1] = 0;
 	for (int h = 0; h < 2; h++) {
 		s->served[h] = true;
-		traffic(&y->node[h], y->now_ms + between(y, 1, 5000), until,
-			between(y, 200, 20000));
+		traffic(&y->node[h], y->now_ms + year_between(y, 1, 5000), until,
+			year_between(y, 200, 20000));
 	}
 	run_until(s, until);
 }
@@ -521,7 +255,7 @@ static void episode(struct story *s)
 	s->stuck = false;
 	s->served[0] = s->served[1] = false;
 	s->since_ms[0] = s->since_ms[1] = 0;
-	draw(s);
+	faults_draw(s);
 	for (int i = 0; i < s->events; i++)
 		last = s->ev[i].end_ms > last ? s->ev[i].end_ms : last;
 	if (told)
@@ -533,7 +267,7 @@ static void episode(struct story *s)
 		traffic(n, 0, 0, 0);
 		if (!year_below(y, 2))
 			continue;
-		traffic(n, y->now_ms, last + 2 * MINUTE, between(y, 100, 1000));
+		traffic(n, y->now_ms, last + 2 * MINUTE, year_between(y, 100, 1000));
 		if (last - y->now_ms > 3 * MINUTE)
 			n->from_ms = n->next_ms = last - MINUTE;
 	}
@@ -544,9 +278,9 @@ static void episode(struct story *s)
 	limit = y->now_ms + 3 * MINUTE;
 	for (int h = 0; h < 2; h++)
 		if (!y->node[h].every_ms) {
-			uint64_t at = y->now_ms + between(y, 0, 20 * SECOND);
+			uint64_t at = y->now_ms + year_between(y, 0, 20 * SECOND);
 
-			traffic(&y->node[h], at, at + 2 * MINUTE, between(y, 100, 1000));
+			traffic(&y->node[h], at, at + 2 * MINUTE, year_between(y, 100, 1000));
 		}
 	while (!s->why && y->now_ms < limit && !(s->served[0] && s->served[1]))
 		run_until(s, y->now_ms + SECOND);
@@ -569,11 +303,11 @@ static void year_new(struct story *s, uint64_t seed)
 	y.now_ms = 1;
 	y.next_port = (uint16_t)(20000 + year_below(&y, 20000));
 	y.idle_ms = idle_s[year_below(&y, 5)] * SECOND;
-	y.absolute_ms = year_below(&y, 4) ? 0 : between(&y, 48 * SECOND, 75 * SECOND);
+	y.absolute_ms = year_below(&y, 4) ? 0 : year_between(&y, 48 * SECOND, 75 * SECOND);
 	y.delay_ms = 2 + year_below(&y, 140);
 	y.jitter_ms = year_below(&y, 20);
 	y.vps = y.dns = year_addr("192.0.2.1");
-	new_address(&y);
+	year_new_address(&y);
 	for (int h = 0; h < 2; h++) {
 		struct node *n = &y.node[h];
 
@@ -589,7 +323,7 @@ static void year_new(struct story *s, uint64_t seed)
 	}
 	node_start(&y.node[VPS]);
 	node_start(&y.node[HOME]);
-	recompute(s);
+	faults_follow(s);
 }
 
 static void year_end(void)
