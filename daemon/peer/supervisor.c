@@ -89,12 +89,9 @@ void sup_clear(struct supervisor *s)
 	path_free(s);
 }
 
-void sup_standby(struct supervisor *s, bool on, uint64_t now_ms)
+static void leave_or_call(struct supervisor *s, bool leave, uint64_t now_ms)
 {
-	if (s->standby == on)
-		return;
-	s->standby = on;
-	if (on) {
+	if (leave) {
 		call_stop(s, true);
 		if (s->ike)
 			ops(s)->close(s->env->arg, s->ike);
@@ -103,19 +100,21 @@ void sup_standby(struct supervisor *s, bool on, uint64_t now_ms)
 	s->due_ms = now_ms;
 }
 
+void sup_standby(struct supervisor *s, bool on, uint64_t now_ms)
+{
+	if (s->standby == on)
+		return;
+	s->standby = on;
+	leave_or_call(s, on, now_ms);
+}
+
 void sup_admin(struct supervisor *s, bool up, uint64_t now_ms)
 {
 	s->admin_down = !up;
 	s->refused_ms = 0;
 	s->refused_until_ms = 0;
 	s->wanted = up;
-	if (!up) {
-		call_stop(s, true);
-		if (s->ike)
-			ops(s)->close(s->env->arg, s->ike);
-	}
-	s->next_call_ms = now_ms;
-	s->due_ms = now_ms;
+	leave_or_call(s, !up, now_ms);
 }
 
 void sup_recall(struct supervisor *s, uint64_t at_ms)
@@ -250,7 +249,6 @@ static void offered(struct supervisor *s, const struct engine_path *path, uint32
 {
 	struct endpoint was = s->where.path.remote;
 	bool trial = s->where.trial_until_ms != 0;
-
 	bool unanswered = s->asked_ms && now_ms - s->asked_ms >= ENDPOINT_TRIAL_MS;
 
 	switch (endpoint_offer(&s->where, path, unanswered, now_ms)) {
@@ -283,6 +281,7 @@ static void offered(struct supervisor *s, const struct engine_path *path, uint32
 static void told(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 {
 	struct endpoint was = s->where.path.remote;
+	bool often = s->where.moved_ms && now_ms - s->where.moved_ms < ENDPOINT_PACE_MS;
 	bool trial = endpoint_told(&s->where, &fx->update.path, fx->update.unproved, now_ms);
 
 	s->trials += trial;
@@ -292,8 +291,10 @@ static void told(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 	if (!trial)
 		remember_endpoint(s);
 	s->moves++;
-	ops(s)->roamed(s->env->arg, s->cfg.peer, &was, &fx->update.path.remote,
-		       trial ? "MOBIKE, new address, on trial" : "MOBIKE");
+	/* ESP moves it once a second at most; for this there is no such bound, but the log shall have one. */
+	if (!often)
+		ops(s)->roamed(s->env->arg, s->cfg.peer, &was, &fx->update.path.remote,
+			       trial ? "MOBIKE, new address, on trial" : "MOBIKE");
 	s->due_ms = now_ms;
 }
 

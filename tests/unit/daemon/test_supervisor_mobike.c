@@ -139,6 +139,31 @@ static void where_else_it_is_is_called_too(void **state)
 	assert_null(s.elsewhere);
 }
 
+/* It may move as often as it likes; each counts, and at most one a second is told. */
+static void who_moves_all_the_time_does_not_fill_the_log(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	f.mobike = true;
+	start(SUP_WAIT, NULL);
+	comes_up(1, "100.64.0.9:1234");
+	pass(5000);
+	f.roamed = 0;
+	before = s.moves;
+	for (int i = 0; i < 500; i++) {
+		update_from(i % 2 ? "100.64.0.9:1234" : "100.64.0.9:1235", false);
+		pass(5);
+	}
+	assert_int_equal(s.moves - before, 500);
+	assert_in_range(f.roamed, 1, 3);
+	assert_int_equal(s.where.path.remote.port, 1234);
+	pass(2000);
+	f.roamed = 0;
+	update_from("100.64.0.9:1236", false);
+	assert_int_equal(f.roamed, 1);
+}
+
 int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, begin, end)
@@ -147,6 +172,7 @@ int main(void)
 		T(with_mobike_only_its_update_moves),
 		T(a_proof_that_it_lost_us_calls_at_once),
 		T(where_else_it_is_is_called_too),
+		T(who_moves_all_the_time_does_not_fill_the_log),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
