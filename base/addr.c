@@ -159,6 +159,21 @@ bool addr_is_loopback(const struct addr *a)
 				    : a->family == AF_INET6 && !memcmp(a->b, one, 16);
 }
 
+bool addr_is_private(const struct addr *a)
+{
+	static const char *const local[] = { "10.0.0.0/8",     "172.16.0.0/12", "192.168.0.0/16",
+					     "100.64.0.0/10", "169.254.0.0/16", "fc00::/7",
+					     "fe80::/10" };
+
+	for (size_t i = 0; i < sizeof(local) / sizeof(*local); i++) {
+		struct prefix p;
+
+		if (!prefix_parse(local[i], &p) && prefix_contains(&p, a))
+			return true;
+	}
+	return false;
+}
+
 static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
 {
 	unsigned whole = bits / 8, rest = bits % 8;

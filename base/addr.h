@@ -49,6 +49,8 @@ int addr_from_bytes(struct addr *a, const void *bytes, size_t len);
 /** addr_is_unspecified() - 0.0.0.0, ::, or no address at all. */
 bool addr_is_unspecified(const struct addr *a);
 bool addr_is_loopback(const struct addr *a);
+/** addr_is_private() - Means nothing on the internet: private, shared, link-local, unique local. */
+bool addr_is_private(const struct addr *a);
 
 bool prefix_contains(const struct prefix *p, const struct addr *a);
 bool prefix_covers(const struct prefix *outer, const struct prefix *inner);

@@ -67,6 +67,16 @@ static void on_path_changed(void *arg)
 	effects_apply(c);
 }
 
+static void on_addresses(const struct addr *a, size_t count, void *arg)
+{
+	struct child *c = arg;
+
+	if (!c->engine)
+		return; /* start_engine() takes the newest */
+	engine_local_addresses(c->engine, child_now(c), a, count, &c->fx);
+	effects_apply(c);
+}
+
 static void on_wake(uint64_t slept_ms, void *arg)
 {
 	struct child *c = arg;
@@ -101,6 +111,7 @@ static void on_gone(void *arg)
 static const struct priv_ops priv_ops = {
 	.config = on_config,
 	.path_changed = on_path_changed,
+	.addresses = on_addresses,
 	.stop = on_stop,
 	.gone = on_gone,
 };
@@ -215,7 +226,11 @@ static int start_engine(struct child *c)
 	c->engine_timer = (struct timer){ .fire = on_engine_timer, .arg = c };
 	c->save_timer = (struct timer){ .fire = on_save_timer, .arg = c };
 	c->engine = engine_new(&cfg);
-	return c->engine ? 0 : -errno;
+	if (!c->engine)
+		return -errno;
+	engine_local_addresses(c->engine, child_now(c), c->inv.addresses.addr,
+			       c->inv.addresses.count, &c->fx);
+	return 0;
 }
 
 static gid_t group_of(const char *name)

@@ -305,6 +305,8 @@ json_t *telling_status(struct child *c, bool counters);
 json_t *telling_next_peer(void *arg, uint64_t *at);
 /** telling_path() - By which line the live IKE SA goes, and by which it could; telling_path.c. */
 json_t *telling_path(const struct child *c, const struct peer *p);
+/** telling_elsewhere() - Where it says that it can be reached as well. */
+json_t *telling_elsewhere(const struct peer *p);
 json_t *telling_peer_event(const struct peer *p);
 json_t *telling_addresses(const struct child *c, const char *event);
 /** telling_send() - To both sockets' subscribers; takes @event. */

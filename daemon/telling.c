@@ -244,6 +244,7 @@ static json_t *peer_json(struct child *c, const struct peer *p)
 		      age_json(up ? p->up_since_ms : p->down_since_ms, now), "inner", inner_json(p),
 		      "endpoint", s->ike ? endpoint_json(&s->where.path.remote) : json_null());
 	json_object_set_new(o, "dns", dns_json(p));
+	json_object_set_new(o, "elsewhere", telling_elsewhere(p));
 	json_object_set_new(o, "mark",
 			    p->cfg->mark ? json_integer(p->cfg->mark) : json_null());
 	json_object_set_new(o, "leak", json_string(p->cfg->leak_never ? "never" : "allow"));

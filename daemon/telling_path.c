@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* By which line a peer is reached, as JSON. */
 #include "child_int.h"
+#include "elsewhere.h"
 
 static json_t *addr_json(const struct addr *a)
 {
@@ -43,4 +44,14 @@ json_t *telling_path(const struct child *c, const struct peer *p)
 			 cur ? rtt_json(cur->rtt_ms) : json_null(), "moves",
 			 (json_int_t)(path ? path->moves : 0), "last_move_reason",
 			 path && path->moves ? json_string(path->why) : json_null(), "ways", ways);
+}
+
+json_t *telling_elsewhere(const struct peer *p)
+{
+	const struct sup_elsewhere *e = p->sup.elsewhere;
+	json_t *list = json_array();
+
+	for (size_t i = 0; e && i < e->count; i++)
+		json_array_append_new(list, addr_json(&e->addr[i]));
+	return list;
 }

@@ -239,6 +239,7 @@ static void print_peer(const json_t *p)
 		printf(" since %s (%s)", when(num(p, "since_s"), a), span(num(p, "since_s"), b));
 	putchar('\n');
 	print_path(p);
+	list("also at", json_object_get(p, "elsewhere"));
 	print_transport(json_object_get(p, "transport"));
 	print_keepalive(json_object_get(p, "keepalive"));
 	list("calling", json_object_get(p, "calling"));

@@ -429,8 +429,8 @@ int engine_update_addresses(struct engine *e, uint64_t now_ms, uint32_t ike,
 			    const struct engine_path *path, struct fx_list *fx);
 /**
  * engine_local_addresses() - This machine's own addresses that a peer could send to; @count of them are
- * taken up to ENGINE_ADDRS_MAX. Where peers called us and authenticated the engine adds by itself. MOBIKE peers are told those that are not the one they know, and told
- * again when the list changes.
+ * taken up to ENGINE_ADDRS_MAX. Where peers called us and authenticated the engine adds by itself. MOBIKE
+ * peers are told those that are not the one they know, and told again when what they would be told changes.
  */
 void engine_local_addresses(struct engine *e, uint64_t now_ms, const struct addr *addr,
 			    size_t count, struct fx_list *fx);

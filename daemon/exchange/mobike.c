@@ -40,27 +40,12 @@ bool mobike_moves(const struct ike_sa *sa)
 
 /* ---- our other addresses ---- */
 
-static bool is_private(const struct addr *a)
-{
-	static const char *const local[] = { "10.0.0.0/8",     "172.16.0.0/12", "192.168.0.0/16",
-					     "100.64.0.0/10", "169.254.0.0/16", "fc00::/7",
-					     "fe80::/10" };
-
-	for (size_t i = 0; i < sizeof(local) / sizeof(*local); i++) {
-		struct prefix p;
-
-		if (!prefix_parse(local[i], &p) && prefix_contains(&p, a))
-			return true;
-	}
-	return false;
-}
-
 /* Private ones are of no use to somebody who knows us by a public one. */
 static bool worth_telling(const struct addr *a, const struct engine_path *path)
 {
 	const struct addr *us = &path->local.addr;
 
-	return !addr_eq(a, us) && (!is_private(a) || (us->family && is_private(us)));
+	return !addr_eq(a, us) && (!addr_is_private(a) || (us->family && addr_is_private(us)));
 }
 
 static unsigned add_addresses(struct engine *e, struct ike_build *b, const struct engine_path *path)
@@ -105,24 +90,42 @@ int mobike_addresses_send(struct engine *e, struct ike_sa *sa, struct task *t)
 	return request_send(e, sa, INFORMATIONAL, t);
 }
 
+static bool has(const struct addr *list, size_t count, const struct addr *a)
+{
+	for (size_t i = 0; i < count; i++)
+		if (addr_eq(&list[i], a))
+			return true;
+	return false;
+}
+
+/* Is there any in @a that the peer would be told, and that is not in @b? */
+static bool tells_more(const struct addr *a, size_t na, const struct addr *b, size_t nb,
+		       const struct engine_path *path)
+{
+	for (size_t i = 0; i < na; i++)
+		if (worth_telling(&a[i], path) && !has(b, nb, &a[i]))
+			return true;
+	return false;
+}
+
 void engine_local_addresses(struct engine *e, uint64_t now_ms, const struct addr *addr,
 			    size_t count, struct fx_list *fx)
 {
-	bool same;
+	struct addr was[ENGINE_ADDRS_MAX];
+	size_t had = e->local_count;
 
 	if (count > ENGINE_ADDRS_MAX)
 		count = ENGINE_ADDRS_MAX;
-	same = count == e->local_count;
-	for (size_t i = 0; same && i < count; i++)
-		same = addr_eq(&addr[i], &e->local[i]);
-	if (same)
-		return;
+	memcpy(was, e->local, sizeof(was));
 	memcpy(e->local, addr, count * sizeof(*addr));
 	e->local_count = count;
 	engine_enter(e, now_ms, fx);
+	/* Ten thousand peers are not told of an address that is for none of them. */
 	for (struct peer_entry *pe = e->peers; pe; pe = pe->next)
 		for (struct ike_sa *sa = pe->sas; sa; sa = sa->peer_next)
-			if (sa->mobike && sa->state == SA_UP)
+			if (sa->mobike && sa->state == SA_UP &&
+			    (tells_more(was, had, addr, count, &sa->path) ||
+			     tells_more(addr, count, was, had, &sa->path)))
 				task_queue(e, sa, TASK_ADDRESSES, 0);
 	engine_leave(e);
 }

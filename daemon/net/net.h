@@ -49,6 +49,7 @@
 #define NET_METRIC_UNREACH 1570000
 #define NET_BYPASS_MAX	   4
 #define NET_MARKS_MAX	   4
+#define NET_OUTER_MAX	   32
 #define NET_OUTSIDE_MAX	   32
 #define NET_NFT_TABLE	   "postern"
 #define NET_LEAK_TABLE	   "postern_leak"
@@ -185,6 +186,12 @@ int net_path_lookup(struct net *n, const struct addr *dst, uint32_t mark, uint32
  */
 int net_ways(struct net *n, const struct addr *dst, uint32_t mark, struct net_way *out, size_t cap,
 	     size_t *count);
+/**
+ * net_outer_addresses() - Where a peer could reach us: addresses of devices that are up, but for the TUN, loopback,
+ * link-local ones, those that are temporary, deprecated or not yet sure, and private ones of a device that
+ * leads to no internet. At most @cap; their number, or -errno.
+ */
+int net_outer_addresses(struct net *n, struct addr *out, size_t cap);
 /** net_local_subnet() - A subnet of another interface that overlaps @p; false when none. */
 bool net_local_subnet(struct net *n, const struct prefix *p, struct prefix *which);
 /** net_on_change() - @fn is called, at most every 100 ms, when links, addresses or routes changed. */

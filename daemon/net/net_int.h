@@ -102,6 +102,11 @@ bool net_wants_default(const struct net *n);
 void net_default_changed(struct net *n);
 /** net_route_floor() - The unreachable route of @dst alone. */
 int net_route_floor(struct net *n, const struct prefix *dst);
+/* way.c */
+/** net_links_read() - n->links, unless they are known; 0 or -errno. */
+int net_links_read(struct net *n);
+/** net_has_way() - Is there a route to @dst through w->path.ifindex? Sets w->metric. */
+bool net_has_way(struct net *n, const struct addr *dst, uint32_t mark, struct net_way *w);
 /* leak.c */
 int net_leak_apply(struct net *n);
 /* firewall.c */

@@ -33,7 +33,7 @@ static int on_link(const struct nlmsghdr *nlh, void *arg)
 	return MNL_CB_OK;
 }
 
-static int read_links(struct net *n)
+int net_links_read(struct net *n)
 {
 	uint8_t buf[NL_BUF];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
@@ -66,8 +66,7 @@ static int on_match(const struct nlmsghdr *nlh, void *arg)
 	return MNL_CB_OK;
 }
 
-/* Is there a route through that device? */
-static bool has_route(struct net *n, const struct addr *dst, uint32_t mark, struct net_way *w)
+bool net_has_way(struct net *n, const struct addr *dst, uint32_t mark, struct net_way *w)
 {
 	uint8_t buf[NL_BUF];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
@@ -109,7 +108,7 @@ int net_ways(struct net *n, const struct addr *dst, uint32_t mark, struct net_wa
 	     size_t *count)
 {
 	struct net_path best = { 0 };
-	int rc = read_links(n);
+	int rc = net_links_read(n);
 	size_t got = 0;
 
 	*count = 0;
@@ -121,7 +120,7 @@ int net_ways(struct net *n, const struct addr *dst, uint32_t mark, struct net_wa
 
 		memset(w, 0, sizeof(*w));
 		w->path.ifindex = n->links[i].ifindex;
-		if (!has_route(n, dst, mark, w) ||
+		if (!net_has_way(n, dst, mark, w) ||
 		    net_path_lookup(n, dst, mark, n->links[i].ifindex, &w->path) ||
 		    !usable_source(&w->path.src))
 			continue;

@@ -72,6 +72,20 @@ static uint32_t tun_mtu(const struct parent *p, const char *name)
 	return (uint32_t)mtu;
 }
 
+static void send_addresses(struct parent *p, struct proc *child, bool always)
+{
+	struct pm_addresses m = { 0 };
+	int count = net_outer_addresses(p->net, m.addr, PROC_ADDRS_MAX), rc = 0;
+
+	m.count = count > 0 ? (uint32_t)count : 0;
+	if (count < 0)
+		log_debug(NULL, "addresses of this machine: %s", strerror(-count));
+	else if (always || memcmp(&m, &p->addresses, sizeof(m)) != 0)
+		rc = ipc_send(child->ipc, PM_ADDRESSES, 0, &m, sizeof(m));
+	if (count >= 0 && !rc)
+		p->addresses = m;
+}
+
 static int send_inventory(struct parent *p, struct proc *proc)
 {
 	const struct config *cfg = p->now.cfg;
@@ -106,6 +120,8 @@ static int send_inventory(struct parent *p, struct proc *proc)
 
 		rc = send_one(proc, PM_STATE, &s, sizeof(s), p->state[i]);
 	}
+	if (!rc)
+		send_addresses(p, proc, true);
 	return rc ? rc : ipc_send(proc->ipc, PM_QCD, 0, &p->qcd, sizeof(p->qcd));
 }
 
@@ -249,10 +265,14 @@ static void on_path_changed(void *arg)
 	struct parent *p = arg;
 	struct proc *child = proc_by_id(&p->table, PROC_CHILD);
 
-	if (net_tun_lost(p->net))
+	if (net_tun_lost(p->net)) {
 		replace_tun(p, child);
-	else if (child->ipc)
-		(void)ipc_send(child->ipc, PM_PATH_CHANGED, 0, NULL, 0);
+		return;
+	}
+	if (!child->ipc)
+		return;
+	(void)ipc_send(child->ipc, PM_PATH_CHANGED, 0, NULL, 0);
+	send_addresses(p, child, false);
 }
 
 static void on_forget(struct timer *t, uint64_t now_ms)

@@ -52,6 +52,7 @@ struct parent {
 	int listener[PROC_LISTENERS];
 	int state[PROC_STATE_FILES];
 	struct pm_qcd qcd;
+	struct pm_addresses addresses; /* as the child was told last */
 	struct assigned assigned[NET_BYPASS_MAX * 16];
 	size_t assigned_count;
 	struct hook *hook;

@@ -370,6 +370,11 @@ static void on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 		if (p->go && p->ops->path_changed)
 			p->ops->path_changed(p->arg);
 		break;
+	case PM_ADDRESSES:
+		memcpy(&p->inv.addresses, m->data, sizeof(p->inv.addresses));
+		if (p->go && p->ops->addresses)
+			p->ops->addresses(p->inv.addresses.addr, p->inv.addresses.count, p->arg);
+		break;
 	case PM_STOP:
 		p->ops->stop(p->arg);
 		break;

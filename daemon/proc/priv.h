@@ -53,12 +53,15 @@ struct priv_inventory {
 	int listener[PROC_LISTENERS]; /* enum proc_listener -> listening socket or -1 */
 	int state_fd[PROC_STATE_FILES];
 	uint8_t qcd[PROC_QCD_LEN];
+	struct pm_addresses addresses; /* at the start */
 };
 
 struct priv_ops {
 	/* A reload: a new configuration; @b is the callee's (bundle_free). */
 	void (*config)(struct bundle *b, uint64_t generation, void *arg);
 	void (*path_changed)(void *arg); /* look paths up again (design.md §4, liveness (4)) */
+	/* Where peers could reach us; may be NULL. */
+	void (*addresses)(const struct addr *a, size_t count, void *arg);
 	void (*stop)(void *arg);	 /* orderly end: tell the peers, then return from main */
 	void (*gone)(void *arg);	 /* the parent is gone: end at once */
 };

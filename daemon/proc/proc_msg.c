@@ -247,6 +247,20 @@ static const char *check_resolver_reply(const void *data, size_t len)
 	return NULL;
 }
 
+static const char *check_addresses(const void *data, size_t len)
+{
+	const struct pm_addresses *m = data;
+
+	(void)len;
+	if (m->count > PROC_ADDRS_MAX)
+		return "too many addresses";
+	for (size_t i = 0; i < m->count; i++) {
+		if (!addr_ok(&m->addr[i]))
+			return "address not canonical";
+	}
+	return NULL;
+}
+
 static const char *check_tun(const void *data, size_t len)
 {
 	const struct pm_tun *t = data;
@@ -363,6 +377,7 @@ static const struct shape replies[] = {
 	{ PM_STATE, 0, sizeof(struct pm_state), false, 1, check_state },
 	{ PM_PATH_CHANGED, 0, 0, false, 0, NULL },
 	{ PM_QCD, 0, sizeof(struct pm_qcd), false, 0, NULL },
+	{ PM_ADDRESSES, 0, sizeof(struct pm_addresses), false, 0, check_addresses },
 	{ PM_STOP, 0, 0, false, 0, NULL },
 	{ PM_SECRETS, 0, 0, false, 1, NULL },
 	{ PR_REPLY, PQ_PATH, sizeof(struct pr_path), false, 0, NULL },

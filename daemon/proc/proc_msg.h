@@ -61,6 +61,7 @@ enum proc_type {
 	PM_STATE,    /* struct pm_state, fd: regular file in the state directory, read and write */
 	PM_PATH_CHANGED, /* no payload: links, addresses or routes changed; look paths up again */
 	PM_QCD, /* struct pm_qcd; with the inventory */
+	PM_ADDRESSES, /* struct pm_addresses; with the inventory, and when they changed */
 	PM_STOP,	 /* no payload: say goodbye to the peers and end; SIGTERM comes 3 s later */
 	/* parent -> keys */
 	PM_SECRETS, /* no payload, fd: sealed memfd of all secret files, each be16 length and path as the
@@ -157,6 +158,12 @@ struct pm_listener {
  */
 struct pm_state {
 	uint32_t index, count; /* count is PROC_STATE_FILES */
+};
+
+/* Where peers could reach this machine as well (RFC 4555 s3.6). */
+struct pm_addresses {
+	uint32_t count;
+	struct addr addr[PROC_ADDRS_MAX];
 };
 
 /* From state-dir: what lets a peer be shown that we were started anew (RFC 6290). */

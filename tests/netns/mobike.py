@@ -5,6 +5,7 @@ IKE SA, the virtual address and an inner TCP connection live through it.
 usage: mobike.py [postern | client | server [RELEASE]]	Postern on both sides, or strongSwan as the client or as the
 server (of that Debian release); without an argument all three, one lab after the other.
 """
+import re
 import subprocess
 import sys
 import time
@@ -103,6 +104,21 @@ def home_addresses():
     return sorted(w.split("/")[0] for w in net.home.run(["ip", "-o", "addr"]).stdout.split() if w.startswith(("10.99.", "fd99:")))
 
 
+MORE = "198.51.100.12"
+
+
+def tells(m, where, other_knows):
+    """@m gets one more address and loses it, and some that are for nobody; @other_knows gives what the other side was told."""
+    dev = m.run(["sh", "-c", "ip -o route get 198.51.100.1 | sed 's/.* dev \\([^ ]*\\).*/\\1/'"]).stdout.strip()
+    m.run(["sh", "-c", f"set -e; ip link add gone type veth peer name gone2; ip addr add 198.51.100.13/32 dev gone; ip addr add 2001:db8:ffff::7/128 dev {dev} preferred_lft 0 nodad; "
+           f"ip link add lonely type veth peer name lonely2; ip link set lonely up; ip link set lonely2 up; ip addr add 10.55.0.1/24 dev lonely; ip addr add {MORE}/32 dev {dev}"])
+    check(f"{where}: a further address is told", wait_for(MORE, lambda: MORE in other_knows(), 10), other_knows())
+    said = str(other_knows())
+    check(f"{where}: but none that is down, deprecated, or private and leads nowhere",
+          not any(a in said for a in ("198.51.100.13", "2001:db8:ffff::7", "10.55.0.1")), said)
+    m.run(["sh", "-c", f"ip addr del {MORE}/32 dev {dev}; ip addr del 2001:db8:ffff::7/128 dev {dev}; ip link del gone; ip link del lonely"])
+
+
 def serve():
     echo = net.vps.start([sys.executable, "-c", SERVER, "10.99.0.1"], log="echo")
     wait_for("the echo server listens", lambda: "ready" in open(echo.log).read())
@@ -116,6 +132,8 @@ def posterns():
     wait_for("posternd on the VPS answers", lambda: vps.status())
     home.start_posternd()
     require("the tunnel comes up", wait_for("up", lambda: vps.up("home") and ping(net.home, "10.99.0.1"), 20))
+    tells(net.vps, "two Posterns", lambda: home.peer("vps").get("elsewhere", []))
+    check("two Posterns: and told again when it is gone", wait_for("gone", lambda: MORE not in home.peer("vps").get("elsewhere", []), 10), home.peer("vps").get("elsewhere"))
     serve()
     p = talk(25)
     wait_for("the connection", lambda: len(lines(p)) > 5)
@@ -230,6 +248,7 @@ start = always
         us.start_posternd()
     peer = "home" if side == "client" else "vps"
     require("the tunnel comes up", wait_for("up", lambda: us.up(peer) and ping(net.home, "10.99.0.1"), 30))
+    tells(ours, f"strongSwan is the {side}", lambda: re.findall(r"got additional MOBIKE peer address: (\S+)", charon.log()))
     serve()
     p = talk(40)
     wait_for("the connection", lambda: len(lines(p)) > 5)
