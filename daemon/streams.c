@@ -8,7 +8,8 @@
  *
  * Of strangers' there are UNPROVED_MAX at most, PREFIX_MAX from one /24 or /56, for ten seconds each; what is
  * beyond that is hung up on in the accepting, without a line in the log. A peer's that is the path of
- * nothing for LINGER_MS is closed: what was on its way in it has come.
+ * nothing for LINGER_MS is closed: what was on its way in it has come; and sooner the oldest, where it opens
+ * more than PEER_MAX, so that no peer has the places of all the others.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 
 #define UNPROVED_MAX 256
 #define PREFIX_MAX   32
+#define PEER_MAX     8 /* that it opened itself */
 #define ACCEPT_BURST 16
 #define SWEEP_MS     1000
 #define LINGER_MS    10000
@@ -296,6 +298,30 @@ void streams_on_event(struct child *c, const struct dp_event *ev)
 	peer_arm(p);
 }
 
+static bool in_use(const struct peer *p, uint32_t sock)
+{
+	return p && p->sup.ike && p->sup.where.path.sock == sock;
+}
+
+/* @e has just become one of the peer's. */
+static void bound_peer(struct streams *st, const struct peer *p, const struct stream_entry *e)
+{
+	struct stream_entry *oldest = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < st->cap; i++) {
+		struct stream_entry *o = &st->v[i];
+
+		if (!o->sock || o->peer != e->peer || !o->accepted)
+			continue;
+		n++;
+		if (o != e && !in_use(p, o->sock) && (!oldest || o->used_ms < oldest->used_ms))
+			oldest = o;
+	}
+	if (n > PEER_MAX && oldest)
+		entry_close(st, oldest);
+}
+
 void streams_proved(struct child *c, uint32_t peer, uint32_t sock)
 {
 	struct stream_entry *e = sock >= DP_STREAM_FIRST ? entry_of(c->streams, sock) : NULL;
@@ -307,6 +333,7 @@ void streams_proved(struct child *c, uint32_t peer, uint32_t sock)
 	if (e->accepted && !e->peer) {
 		e->peer = peer;
 		c->streams->unproved--;
+		bound_peer(c->streams, child_peer(c, peer), e);
 	}
 	rc = dp_stream_trust(c->dp, sock, peer);
 	if (rc)
@@ -332,11 +359,6 @@ void streams_drop(struct peer *p)
 		entry_close(st, &st->v[i]);
 		sup_on_stream_gone(&p->sup, sock, child_now(p->child));
 	}
-}
-
-static bool in_use(const struct peer *p, uint32_t sock)
-{
-	return p && p->sup.ike && p->sup.where.path.sock == sock;
 }
 
 static void on_sweep(struct timer *t, uint64_t now_ms)
