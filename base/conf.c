@@ -243,7 +243,7 @@ static void settle(struct reader *r, struct conf_section *s)
 		return;
 	}
 	memcpy(s->entries, r->entries, n * sizeof(*s->entries));
-	s->entry_count = n;
+	s->entry_count = (uint16_t)n;
 }
 
 /* Appends; @name is kept. */
@@ -760,13 +760,15 @@ void conf_free(struct conf *c)
 	if (!c)
 		return;
 	for (size_t i = 0; i < c->section_count; i++)
-		free(c->sections[i].entries);
+		if (!c->sections[i].forgotten)
+			free(c->sections[i].entries);
 	for (size_t i = 0; c->defaults && i < c->schema->kind_count; i++)
 		free(c->defaults[i]);
 	for (size_t i = 0; c->values && i <= c->schema->kind_count; i++)
 		conf_chunks_free(&c->values[i]);
 	free(c->values);
 	conf_chunks_free(&c->texts);
+	conf_chunks_free(&c->rooms);
 	free(c->defaults);
 	free(c->sections);
 	free(c->by_name);

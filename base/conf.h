@@ -116,12 +116,21 @@ struct conf_entry {
 	unsigned line; /* of the first value; 0: not in the file */
 };
 
+struct conf_mark {
+	uint32_t line;
+	uint16_t key; /* index in the kind */
+};
+
 struct conf_section {
 	const struct conf_kind *kind;
 	const char *name; /* "" for a plain section */
 	unsigned line;
-	struct conf_entry *entries; /* of the keys that stand in the file, in the schema's order */
-	size_t entry_count;
+	uint16_t entry_count;
+	bool forgotten; /* conf_forget_values() */
+	union {
+		struct conf_entry *entries; /* of the keys that stand in the file, in the schema's order */
+		const struct conf_mark *marks; /* forgotten: where they stood is all that is left */
+	};
 	const struct conf_entry *rest; /* of every key of the kind: its default, shared by all */
 };
 
@@ -135,6 +144,7 @@ struct conf {
 	size_t by_name_size;  /* a power of two, at least twice section_count; 0: none yet */
 	struct conf_entry **defaults; /* by kind, by key; NULL: none of that kind was seen */
 	struct conf_chunk *texts;     /* what all names and values point to */
+	struct conf_chunk *rooms;     /* conf_room(), marks */
 	struct conf_chunk **values;   /* by kind, behind them those of the defaults */
 	char *errors;	      /* lines joined by '\n', NULL when there are none */
 	unsigned error_count;
@@ -164,6 +174,9 @@ void conf_free(struct conf *c);
  * conf_is_set(); values are not to be asked for again.
  */
 void conf_forget_values(struct conf *c, const char *kind);
+
+/** conf_room() - @len zero bytes, aligned for all, that live as long as @c; NULL without memory. */
+void *conf_room(struct conf *c, size_t len);
 
 static inline bool conf_ok(const struct conf *c)
 {

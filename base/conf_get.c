@@ -71,6 +71,7 @@ int conf_by_name_add(struct conf *c)
 
 const struct conf_entry *conf_get(const struct conf_section *s, const char *key)
 {
+	assert(!s->forgotten);
 	for (size_t i = 0; i < s->entry_count; i++)
 		if (!strcmp(s->entries[i].key->name, key))
 			return &s->entries[i];
@@ -81,16 +82,27 @@ const struct conf_entry *conf_get(const struct conf_section *s, const char *key)
 	return NULL;
 }
 
+/* 0: it is not in the file. */
+static unsigned own_line(const struct conf_section *s, const char *key)
+{
+	if (!s->forgotten)
+		return conf_get(s, key)->line;
+	for (size_t i = 0; i < s->entry_count; i++)
+		if (!strcmp(s->kind->keys[s->marks[i].key].name, key))
+			return s->marks[i].line;
+	return 0;
+}
+
 bool conf_is_set(const struct conf_section *s, const char *key)
 {
-	return conf_get(s, key)->line != 0;
+	return own_line(s, key) != 0;
 }
 
 unsigned conf_line(const struct conf_section *s, const char *key)
 {
-	const struct conf_entry *e = conf_get(s, key);
+	unsigned line = own_line(s, key);
 
-	return e->line ? e->line : s->line;
+	return line ? line : s->line;
 }
 
 bool conf_bool(const struct conf_section *s, const char *key)

@@ -57,17 +57,40 @@ char *conf_keep(struct conf *c, char *text)
 	return at;
 }
 
+void *conf_room(struct conf *c, size_t len)
+{
+	void *at = conf_alloc(&c->rooms, len, 8);
+
+	return at ? memset(at, 0, len) : NULL;
+}
+
+/* Without memory the entries stay, of which the values are gone as well. */
+static void keep_marks(struct conf *c, struct conf_section *s)
+{
+	struct conf_mark *marks = conf_room(c, s->entry_count * sizeof(*marks));
+
+	if (!marks)
+		return;
+	for (size_t k = 0; k < s->entry_count; k++)
+		marks[k] = (struct conf_mark){ s->entries[k].line,
+					       (uint16_t)(s->entries[k].key - s->kind->keys) };
+	free(s->entries);
+	s->marks = marks;
+	s->forgotten = true;
+}
+
 void conf_forget_values(struct conf *c, const char *kind)
 {
 	for (size_t i = 0; i < c->section_count; i++) {
 		struct conf_section *s = &c->sections[i];
 
-		if (strcmp(s->kind->name, kind) != 0)
+		if (s->forgotten || strcmp(s->kind->name, kind) != 0)
 			continue;
 		for (size_t k = 0; k < s->entry_count; k++) {
 			s->entries[k].values = NULL;
 			s->entries[k].count = 0;
 		}
+		keep_marks(c, s);
 	}
 	for (size_t i = 0; i < c->schema->kind_count; i++)
 		if (!strcmp(c->schema->kinds[i].name, kind))

@@ -14,50 +14,53 @@
 /* ---- lists of values into arrays of ours ---- */
 
 /* NULL where there is none: with *@count a failure. */
-static void *list_of(const struct conf_section *s, const char *key, size_t size, size_t *count)
+static void *list_of(struct config *cfg, const struct conf_section *s, const char *key, size_t size,
+		     size_t *count)
 {
 	const struct conf_entry *e = conf_get(s, key);
 
 	*count = e->count;
-	return e->count ? calloc(e->count, size) : NULL;
+	return e->count ? conf_room(cfg->conf, e->count * size) : NULL;
 }
 
-int config_take_hosts(struct config_peer *p, const struct conf_section *s)
+int config_take_hosts(struct config *cfg, struct config_peer *p, const struct conf_section *s)
 {
 	const struct conf_entry *e = conf_get(s, "address");
 
-	p->address = list_of(s, "address", sizeof(*p->address), &p->address_count);
+	p->address = list_of(cfg, s, "address", sizeof(*p->address), &p->address_count);
 	for (size_t i = 0; p->address && i < e->count; i++)
 		p->address[i] = (struct config_host){ e->values[i].text, e->values[i].addr };
 	return p->address || !e->count ? 0 : -ENOMEM;
 }
 
-static int take_prefixes(const struct conf_section *s, const char *key, struct prefix **list,
-			 size_t *count)
+static int take_prefixes(struct config *cfg, const struct conf_section *s, const char *key,
+			 struct prefix **list, size_t *count)
 {
 	const struct conf_entry *e = conf_get(s, key);
 
-	*list = list_of(s, key, sizeof(**list), count);
+	*list = list_of(cfg, s, key, sizeof(**list), count);
 	for (size_t i = 0; *list && i < e->count; i++)
 		(*list)[i] = e->values[i].prefix;
 	return *list || !e->count ? 0 : -ENOMEM;
 }
 
-static int take_assign(struct config_peer *p, const struct conf_section *s)
+static int take_assign(struct config *cfg, struct config_peer *p, const struct conf_section *s)
 {
 	const struct conf_entry *e = conf_get(s, "assign");
 
-	p->assign = list_of(s, "assign", sizeof(*p->assign), &p->assign_count);
+	p->assign = list_of(cfg, s, "assign", sizeof(*p->assign), &p->assign_count);
 	for (size_t i = 0; p->assign && i < e->count; i++)
 		p->assign[i] = e->values[i].addr;
 	return p->assign || !e->count ? 0 : -ENOMEM;
 }
 
-int config_take_public_keys(struct config_peer *p, const struct conf_section *s)
+int config_take_public_keys(struct config *cfg, struct config_peer *p,
+			    const struct conf_section *s)
 {
 	const struct conf_entry *e = conf_get(s, "public-key");
 
-	p->public_key = list_of(s, "public-key", sizeof(*p->public_key), &p->public_key_count);
+	p->public_key =
+	    list_of(cfg, s, "public-key", sizeof(*p->public_key), &p->public_key_count);
 	for (size_t i = 0; p->public_key && i < e->count; i++)
 		p->public_key[i] = e->values[i].text;
 	return p->public_key || !e->count ? 0 : -ENOMEM;
@@ -86,13 +89,13 @@ static void assigned_ts(struct config_ts *list, size_t *count, int family)
 					       .port_hi = 65535 };
 }
 
-static int take_written_ts(const struct conf_section *s, const char *key, struct config_ts **list,
-			   size_t *count)
+static int take_written_ts(struct config *cfg, const struct conf_section *s, const char *key,
+			   struct config_ts **list, size_t *count)
 {
 	const struct conf_entry *e = conf_get(s, key);
 	char why[CONF_WHY_MAX];
 
-	*list = calloc(2 * e->count + 1, sizeof(**list));
+	*list = conf_room(cfg->conf, (2 * e->count + 1) * sizeof(**list));
 	for (size_t i = 0; *list && i < e->count; i++) {
 		struct config_ts *ts = &(*list)[(*count)++];
 
@@ -136,7 +139,7 @@ static int take_local_ts(const struct config *cfg, const struct config_peer *p,
 	return 0;
 }
 
-static int take_remote_ts(const struct config_peer *p, struct config_child *c)
+static int take_remote_ts(struct config *cfg, const struct config_peer *p, struct config_child *c)
 {
 	bool v4 = config_pool_has(p->pool, AF_INET), v6 = config_pool_has(p->pool, AF_INET6);
 
@@ -146,7 +149,8 @@ static int take_remote_ts(const struct config_peer *p, struct config_child *c)
 	}
 	if (!v4 && !v6 && !p->network_count)
 		return 0;
-	c->remote_ts = calloc(p->network_count + v4 + v6, sizeof(*c->remote_ts));
+	c->remote_ts =
+	    conf_room(cfg->conf, (p->network_count + v4 + v6) * sizeof(*c->remote_ts));
 	if (!c->remote_ts)
 		return -ENOMEM;
 	if (v4)
@@ -235,13 +239,13 @@ static int take_child(struct config *cfg, const struct config_peer *p, const str
 	if (rc)
 		return rc;
 	rc = conf_is_set(local, "local-ts")
-		 ? take_written_ts(local, "local-ts", &c->local_ts, &c->local_ts_count)
+		 ? take_written_ts(cfg, local, "local-ts", &c->local_ts, &c->local_ts_count)
 		 : take_local_ts(cfg, p, c);
 	if (rc)
 		return rc;
 	return conf_is_set(remote, "remote-ts")
-		   ? take_written_ts(remote, "remote-ts", &c->remote_ts, &c->remote_ts_count)
-		   : take_remote_ts(p, c);
+		   ? take_written_ts(cfg, remote, "remote-ts", &c->remote_ts, &c->remote_ts_count)
+		   : take_remote_ts(cfg, p, c);
 }
 
 /* A section [child NAME] by the peer that it names; @order keeps those of one peer in file order. */
@@ -302,7 +306,7 @@ static int take_children(struct config *cfg, struct config_peer *p, const struct
 
 	while (at + n < count && !strcmp(list[at + n].peer, owner))
 		n++;
-	p->child = calloc(n ? n : 1, sizeof(*p->child));
+	p->child = conf_room(cfg->conf, (n ? n : 1) * sizeof(*p->child));
 	if (!p->child)
 		return -ENOMEM;
 	p->child_count = n ? n : 1;
@@ -335,9 +339,9 @@ static int take_accept_assigned(struct config *cfg, struct config_peer *p,
 				const struct conf_section *s)
 {
 	if (conf_is_set(s, "accept-assigned"))
-		return take_prefixes(s, "accept-assigned", &p->accept_assigned,
+		return take_prefixes(cfg, s, "accept-assigned", &p->accept_assigned,
 				     &p->accept_assigned_count);
-	if (!cfg->accept_assigned && take_prefixes(s, "accept-assigned", &cfg->accept_assigned,
+	if (!cfg->accept_assigned && take_prefixes(cfg, s, "accept-assigned", &cfg->accept_assigned,
 						   &cfg->accept_assigned_count))
 		return -ENOMEM;
 	p->accept_assigned = cfg->accept_assigned;
@@ -372,10 +376,11 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	p->rate_in = conf_uint(s, conf_is_set(s, "rate-limit-in") ? "rate-limit-in" : "rate-limit");
 	p->rate_out = conf_uint(s, conf_is_set(s, "rate-limit-out") ? "rate-limit-out" : "rate-limit");
 	config_take_peer_ports(cfg, p, s);
-	if (config_take_hosts(p, s) || config_take_public_keys(p, s) || take_assign(p, s) ||
+	if (config_take_hosts(cfg, p, s) || config_take_public_keys(cfg, p, s) ||
+	    take_assign(cfg, p, s) ||
 	    config_take_pool(cfg, p, s) ||
-	    take_prefixes(s, "networks", &p->networks, &p->network_count) ||
-	    take_prefixes(s, "from", &p->from, &p->from_count) ||
+	    take_prefixes(cfg, s, "networks", &p->networks, &p->network_count) ||
+	    take_prefixes(cfg, s, "from", &p->from, &p->from_count) ||
 	    take_accept_assigned(cfg, p, s) ||
 	    take_proposals(cfg, s, "ike-proposals", PROTO_IKE, cfg->ike_proposals,
 			   &p->ike_proposals) ||
@@ -551,20 +556,7 @@ void config_free(struct config *cfg)
 		struct config_peer *p = &cfg->peers[i];
 
 		free(p->own_name);
-		free(p->address);
-		free(p->public_key);
-		free(p->networks);
-		free(p->assign);
 		free(p->own_dns);
-		if (p->accept_assigned != cfg->accept_assigned)
-			free(p->accept_assigned);
-		free(p->from);
-		for (size_t k = 0; k < p->child_count; k++) {
-			if (p->child[k].local_ts != cfg->own_ts)
-				free(p->child[k].local_ts);
-			free(p->child[k].remote_ts);
-		}
-		free(p->child);
 	}
 	while ((l = cfg->proposal_lists)) {
 		cfg->proposal_lists = l->next;
@@ -573,7 +565,6 @@ void config_free(struct config *cfg)
 	free(cfg->peers);
 	free(cfg->by_name);
 	free(cfg->own_ts);
-	free(cfg->accept_assigned);
 	config_free_pools(cfg);
 	free(cfg->wans);
 	conf_free(cfg->conf);

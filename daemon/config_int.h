@@ -28,8 +28,8 @@ int config_take_server(struct config *cfg, struct config_peer *p, const struct c
 void config_check_server(struct config *cfg, const struct config_peer *p);
 /* config.c */
 struct config_id config_take_id(const struct conf_section *s, const char *key);
-int config_take_hosts(struct config_peer *p, const struct conf_section *s);
-int config_take_public_keys(struct config_peer *p, const struct conf_section *s);
+int config_take_hosts(struct config *cfg, struct config_peer *p, const struct conf_section *s);
+int config_take_public_keys(struct config *cfg, struct config_peer *p, const struct conf_section *s);
 /** config_take_auth() - @proof: where its psk, ca or public-key stands; @s: its section, for our side. */
 void config_take_auth(const struct config *cfg, struct config_peer *p,
 		      const struct conf_section *proof, const struct conf_section *s);

@@ -39,13 +39,11 @@ int config_take_server(struct config *cfg, struct config_peer *p, const struct c
 	p->remote_id = config_take_id(s, "identity");
 	if (conf_is_set(s, "port"))
 		p->port = (uint16_t)conf_uint(s, "port");
-	free(p->address);
-	if (take_name(cfg, p, s) || config_take_hosts(p, s))
+	if (take_name(cfg, p, s) || config_take_hosts(cfg, p, s))
 		return -ENOMEM;
 	if (!proof)
 		return 0;
-	free(p->public_key);
-	if (config_take_public_keys(p, s))
+	if (config_take_public_keys(cfg, p, s))
 		return -ENOMEM;
 	config_take_auth(cfg, p, s, peer);
 	return 0;
