@@ -44,6 +44,9 @@ static void auth_over(struct ike_sa *sa)
 {
 	auth_ctx_free(sa->auth);
 	sa->auth = NULL;
+	/* They were for AUTH alone. */
+	secret_clear(&sa->keys.sk_pi);
+	secret_clear(&sa->keys.sk_pr);
 }
 
 static void come_up(struct engine *e, struct ike_sa *sa, bool child)

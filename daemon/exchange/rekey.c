@@ -115,6 +115,8 @@ static int successor_make(struct engine *e, struct ike_sa *old, uint64_t spi_i, 
 	secret_clear(&shared);
 	if (!err)
 		err = ike_sa_keyed(sa);
+	secret_clear(&sa->keys.sk_pi); /* no AUTH will be made of them */
+	secret_clear(&sa->keys.sk_pr);
 	sa->state = SA_UP;
 	if (err)
 		sa_end(e, sa, ENGINE_WHY_PROTOCOL, true);

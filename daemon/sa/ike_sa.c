@@ -101,7 +101,7 @@ void ike_sa_free(struct ike_sa *sa)
 
 int ike_sa_keyed(struct ike_sa *sa)
 {
-	const struct ike_keys *k = &sa->keys;
+	struct ike_keys *k = &sa->keys;
 	struct ike_aead *i = NULL, *r = NULL;
 	int err;
 
@@ -114,6 +114,11 @@ int ike_sa_keyed(struct ike_sa *sa)
 	}
 	sa->aead_out = sa->initiator ? i : r;
 	sa->aead_in = sa->initiator ? r : i;
+	/* The contexts have them; kept twice they would only be there to be found. */
+	secret_clear(&k->sk_ei);
+	secret_clear(&k->sk_ai);
+	secret_clear(&k->sk_er);
+	secret_clear(&k->sk_ar);
 	return 0;
 }
 

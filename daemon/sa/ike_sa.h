@@ -283,7 +283,7 @@ void dates_free(struct dates *d);
 struct ike_sa *ike_sa_new(void);
 /** ike_sa_free() - Wipes all; must be out of every table, timers off, children gone. */
 void ike_sa_free(struct ike_sa *sa);
-/** ike_sa_keyed() - Contexts of both directions from @sa->keys; 0 or what ike_aead_new() says. */
+/** ike_sa_keyed() - Contexts of both directions take the place of their keys; 0 or what ike_aead_new() says. */
 int ike_sa_keyed(struct ike_sa *sa);
 uint64_t ike_sa_own_spi(const struct ike_sa *sa);
 /** ike_sa_peers() - Is it @sa->peer's, since we called it or AUTH held? Until then it only says so. */

@@ -47,7 +47,7 @@ void forge_ends(struct world *w);
 struct ike_sa *forge_up(struct world *w, int host);
 /** forge_sa() - The IKE SA of that host with these SPIs, half-open ones too; or NULL. */
 struct ike_sa *forge_sa(struct world *w, int host, const struct ike_hdr *h);
-/** forge_aead() - A fresh context for what the initiator (or the responder) of @sa sends. */
+/** forge_aead() - The context of @sa, its own, for what the initiator (or the responder) sends. */
 struct ike_aead *forge_aead(const struct ike_sa *sa, bool from_initiator);
 /** forge_hdr() - Header of a message that @host would send on @sa. */
 struct ike_hdr forge_hdr(const struct ike_sa *sa, uint8_t exchange, bool response, uint32_t id);

@@ -252,7 +252,6 @@ void odd_change(struct world *w, int to, const struct ike_sa *sa, odd_edit edit,
 	assert_non_null(fl->bytes);
 	assert_int_equal(
 	    0, sk_seal(a, &h, f->b.first, f->buf, f->len, fl->bytes, IKE_MSG_MAX, &fl->len));
-	ike_aead_free(a);
 	free(plain);
 	free(m);
 	free(f);
