@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "endpoint.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+void endpoint_clear(struct endpoint_rule *r)
+{
+	free(r->ignored);
+	memset(r, 0, sizeof(*r));
+}
 
 void endpoint_set(struct endpoint_rule *r, const struct engine_path *path)
 {
-	memset(r, 0, sizeof(*r));
+	endpoint_clear(r);
 	r->path = *path; /* no move: the first may follow at once */
 }
 
 static bool is_ignored(const struct endpoint_rule *r, const struct addr *a, uint64_t now_ms)
 {
-	for (int i = 0; i < ENDPOINT_IGNORED; i++)
+	for (int i = 0; r->ignored && i < ENDPOINT_IGNORED; i++)
 		if (r->ignored[i].until_ms > now_ms && addr_eq(&r->ignored[i].addr, a))
 			return true;
 	return false;
@@ -21,6 +28,10 @@ static void ignore(struct endpoint_rule *r, const struct addr *a, uint64_t now_m
 {
 	int oldest = 0;
 
+	if (!r->ignored)
+		r->ignored = calloc(ENDPOINT_IGNORED, sizeof(*r->ignored));
+	if (!r->ignored)
+		return; /* then it may be tried again sooner */
 	for (int i = 1; i < ENDPOINT_IGNORED; i++)
 		if (r->ignored[i].until_ms < r->ignored[oldest].until_ms)
 			oldest = i;
@@ -74,7 +85,7 @@ bool endpoint_told(struct endpoint_rule *r, const struct engine_path *path, bool
 
 bool endpoint_proved(struct endpoint_rule *r, const struct engine_path *path)
 {
-	for (int i = 0; i < ENDPOINT_IGNORED; i++)
+	for (int i = 0; r->ignored && i < ENDPOINT_IGNORED; i++)
 		if (addr_eq(&r->ignored[i].addr, &path->remote.addr))
 			r->ignored[i].until_ms = 0;
 	if (!r->trial_until_ms || !endpoint_eq(&path->remote, &r->path.remote))

@@ -20,15 +20,17 @@
 #define ENDPOINT_PACE_MS   1000
 #define ENDPOINT_IGNORED   4
 
+struct endpoint_ignored {
+	struct addr addr;
+	uint64_t until_ms;
+};
+
 struct endpoint_rule {
 	struct engine_path path; /* in use */
 	struct engine_path old;	 /* to go back to, while on trial */
 	uint64_t trial_until_ms; /* 0: path is sure */
 	uint64_t moved_ms;
-	struct {
-		struct addr addr;
-		uint64_t until_ms;
-	} ignored[ENDPOINT_IGNORED];
+	struct endpoint_ignored *ignored; /* owned: ENDPOINT_IGNORED of them; NULL: no trial was lost */
 };
 
 enum endpoint_verdict {
@@ -37,6 +39,8 @@ enum endpoint_verdict {
 	ENDPOINT_TRIAL, /* path has changed, on trial: limit the data, ask for proof */
 };
 
+/** endpoint_clear() - Frees; all zero, as at first. */
+void endpoint_clear(struct endpoint_rule *r);
 /** endpoint_set() - A path that the IKE SA itself proved; forgets trial and ignored ones. */
 void endpoint_set(struct endpoint_rule *r, const struct engine_path *path);
 /**

@@ -75,6 +75,7 @@ void sup_remove(struct supervisor *s)
 
 void sup_clear(struct supervisor *s)
 {
+	endpoint_clear(&s->where);
 	free(s->attempt);
 	s->attempt = NULL;
 	s->attempt_count = 0;
