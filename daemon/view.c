@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct engine_id id_of(const struct config_id *id, uint8_t bytes[static 16])
+/* @bytes: for an address; of a name nothing is looked at. */
+static struct engine_id id_of(const struct config_id *id, uint8_t *bytes)
 {
 	if (id->addr.family) {
 		memcpy(bytes, id->addr.b, addr_len(&id->addr));
@@ -30,17 +31,10 @@ static struct engine_ts *put_ts(struct engine_ts *at, const struct config_ts *fr
 	return at;
 }
 
-static int fill_children(struct view *v, const struct config_peer *p)
+static void fill_children(struct view *v, const struct config_peer *p)
 {
-	struct engine_ts *at;
-	size_t ts_count = 0;
+	struct engine_ts *at = v->ts;
 
-	for (size_t i = 0; i < p->child_count; i++)
-		ts_count += p->child[i].local_ts_count + p->child[i].remote_ts_count;
-	v->child = calloc(p->child_count, sizeof(*v->child));
-	v->ts = at = calloc(ts_count + 1, sizeof(*v->ts));
-	if (!v->child || !v->ts)
-		return -ENOMEM;
 	v->peer.child = v->child;
 	for (size_t i = 0; i < p->child_count; i++) {
 		const struct config_child *c = &p->child[i];
@@ -60,8 +54,41 @@ static int fill_children(struct view *v, const struct config_peer *p)
 		};
 		at = put_ts(remote, c->remote_ts, c->remote_ts_count);
 	}
-	return 0;
 }
+
+/* Zeroed, with room for the lists: there may be ten thousand, so each is one piece. */
+static struct view *view_room(const struct config_peer *p)
+{
+	size_t ts_count = 0, size = sizeof(struct view), child_at, ts_at, key_at, chain_at, id_at;
+	struct view *v;
+	char *base;
+
+	for (size_t i = 0; i < p->child_count; i++)
+		ts_count += p->child[i].local_ts_count + p->child[i].remote_ts_count;
+	child_at = size;
+	size += p->child_count * sizeof(*v->child);
+	key_at = size;
+	size += p->public_key_count * sizeof(*v->public_key);
+	chain_at = size;
+	size += p->local_auth == CONFIG_AUTH_CERT ? CERT_CHAIN_MAX * sizeof(*v->chain) : 0;
+	ts_at = size; /* from here on nothing needs more than the alignment of a ts */
+	size += ts_count * sizeof(*v->ts);
+	id_at = size;
+	size += p->local_id.addr.family || p->remote_id.addr.family ? 2 * sizeof(*v->id_bytes) : 0;
+	base = calloc(1, size);
+	if (!base)
+		return NULL;
+	v = (struct view *)(void *)base;
+	v->child = (void *)(base + child_at);
+	v->ts = (void *)(base + ts_at);
+	v->public_key = (void *)(base + key_at);
+	v->chain = (void *)(base + chain_at);
+	v->id_bytes = (void *)(base + id_at);
+	return v;
+}
+_Static_assert(_Alignof(struct engine_child_conf) <= _Alignof(struct view) &&
+		   _Alignof(struct engine_ts) <= _Alignof(void *),
+	       "lists behind a view");
 
 /* The text of a file that the configuration names; NULL with @why. */
 static char *text_of(const struct conf_files *files, const char *path, size_t *len, char *why,
@@ -79,9 +106,6 @@ static char *text_of(const struct conf_files *files, const char *path, size_t *l
 static int load_keys(struct view *v, const struct config_peer *p, const struct conf_files *files,
 		     char *why, size_t cap)
 {
-	v->public_key = calloc(p->public_key_count + 1, sizeof(*v->public_key));
-	if (!v->public_key)
-		return -ENOMEM;
 	for (size_t i = 0; i < p->public_key_count; i++) {
 		size_t len;
 		char *text = text_of(files, p->public_key[i], &len, why, cap);
@@ -182,14 +206,14 @@ struct view *view_new(const struct config_peer *p, const struct conf_files *file
 		      enum key_type own, const struct proposals *ike, const struct proposals *esp,
 		      char *why, size_t cap)
 {
-	struct view *v = calloc(1, sizeof(*v));
-	int rc;
+	struct view *v = view_room(p);
+	int rc = 0;
 
 	snprintf(why, cap, "out of memory");
 	if (!v)
 		return NULL;
-	rc = fill_children(v, p);
-	if (!rc && files && p->auth == CONFIG_AUTH_RAW)
+	fill_children(v, p);
+	if (files && p->auth == CONFIG_AUTH_RAW)
 		rc = load_keys(v, p, files, why, cap);
 	if (!rc && files && p->local_auth == CONFIG_AUTH_CERT)
 		rc = load_chain(v, p, files, why, cap);
@@ -202,8 +226,9 @@ struct view *view_new(const struct config_peer *p, const struct conf_files *file
 	fill_auth(v, p, files, own);
 	v->peer.id = p->id;
 	v->peer.name = p->name;
-	v->peer.local_id = id_of(&p->local_id, v->id_bytes[0]);
-	v->peer.remote_id = id_of(&p->remote_id, v->id_bytes[1]);
+	v->peer.local_id = id_of(&p->local_id, p->local_id.addr.family ? v->id_bytes[0] : NULL);
+	v->peer.remote_id =
+	    id_of(&p->remote_id, p->remote_id.addr.family ? v->id_bytes[1] : NULL);
 	v->peer.ike = p->ike_proposals ? p->ike_proposals : ike;
 	v->peer.esp = p->esp_proposals ? p->esp_proposals : esp;
 	v->peer.request_v4 = v->peer.request_v6 = p->request_address;
@@ -231,9 +256,6 @@ void view_free(struct view *v)
 	for (size_t i = 0; i < v->chain_count; i++)
 		cert_free(v->chain[i]);
 	ca_store_free(v->ca);
-	free(v->public_key);
-	free(v->child);
-	free(v->ts);
 	free(v);
 }
 

@@ -13,15 +13,15 @@
 
 struct view {
 	struct engine_peer peer;
-	/* what peer points into */
+	/* What peer points into: the lists stand behind it in the same piece of memory. */
 	struct pubkey **public_key;
 	size_t public_key_count;
-	struct cert *chain[CERT_CHAIN_MAX];
+	struct cert **chain; /* of CERT_CHAIN_MAX, if there is a certificate of ours */
 	size_t chain_count;
 	struct ca_store *ca;
 	struct engine_child_conf *child;
-	struct engine_ts *ts; /* of all of them */
-	uint8_t id_bytes[2][16];	 /* of identities that are addresses */
+	struct engine_ts *ts;	  /* of all of them */
+	uint8_t (*id_bytes)[16]; /* of two identities, if one is an address */
 };
 
 /**
