@@ -161,16 +161,11 @@ static int start_dp(struct child *c)
 			  : c->cfg->crypto == CONFIG_CRYPTO_IPSEC_MB ? DP_CRYPTO_IPSEC_MB
 								      : DP_CRYPTO_AUTO,
 		.tun_mtu = (uint16_t)inv->tun_mtu,
+		.peers_max = DP_PEERS_MAX, /* a reload may add any number; what is not used is no memory */
 	};
 	size_t n = 0;
 	int rc;
 
-	/* Room for peers that a reload adds. */
-	cfg.peers_max = (uint32_t)(c->cfg->peer_count * 2 + 64);
-	if (cfg.peers_max > DP_PEERS_MAX)
-		cfg.peers_max = DP_PEERS_MAX;
-	if (cfg.peers_max < 1024)
-		cfg.peers_max = 1024;
 	for (size_t i = 0; i < inv->outer_count; i++)
 		socks[n++] =
 		    (struct dp_sock){ inv->outer[i].fd, SOCK_MAIN, (uint8_t)i, DP_SOCK_MAIN };

@@ -133,6 +133,8 @@ int dp_peer_set(struct dp *dp, uint32_t id, const struct dp_path *path, bool lim
 	atomic_store_explicit(&p->ep, ep, memory_order_release);
 	if (fresh)
 		atomic_store_explicit(&dp->peers[id], p, memory_order_release);
+	if (id >= atomic_load(&dp->peers_end))
+		atomic_store(&dp->peers_end, id + 1);
 	if (old)
 		rcu_retire(&dp->rcu, &old->rcu, ep_free);
 	install_reap(dp);

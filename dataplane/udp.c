@@ -558,7 +558,7 @@ uint32_t udp_peer_at(const struct dp *dp, const struct sockaddr_storage *to, uns
 
 	if (endpoint_from_sockaddr(&e, (const struct sockaddr *)to))
 		return DP_PEERS_MAX;
-	for (uint32_t i = 0; i < dp->peers_max; i++) {
+	for (uint32_t i = 0, end = atomic_load(&dp->peers_end); i < end; i++) {
 		struct peer *p = atomic_load_explicit(&dp->peers[i], memory_order_acquire);
 		struct ep *ep = p ? atomic_load_explicit(&p->ep, memory_order_acquire) : NULL;
 

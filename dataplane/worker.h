@@ -180,6 +180,7 @@ struct dp {
 	struct rtab sad;
 	struct spd spd;
 	uint32_t peers_max;
+	_Atomic uint32_t peers_end; /* above every id that was ever in use */
 	_Atomic(struct peer *) *peers;
 	/* control thread */
 	struct rtab spis; /* reserved */

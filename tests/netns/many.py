@@ -22,10 +22,10 @@ m.run(["sh", "-c", "cd /etc/postern/keys; umask 077; i=0; while [ $i -lt %d ]; d
        ">p$i.psk; i=$((i + 1)); done" % peers])
 
 
-def conf(networks):
+def conf(networks, count=peers):
     """Two thirds with PSKs, the others with raw keys, some with networks of their own; the seventh peer's are @networks."""
     out = [cast.VPS_CONF.format(extra="", peer="")]
-    for i in range(peers):
+    for i in range(count):
         auth = f"psk = keys/p{i}.psk" if i % 3 else "public-key = keys/home.pub"
         own = f"networks = {networks}\n" if i == 7 else f"networks = fd00:{i:x}::/32\n" if i % 3 == 2 else ""
         out.append(f"[peer p{i}]\nidentity = p{i}.example.net\n{auth}\nassign = 10.{100 + (i >> 16)}.{i >> 8 & 255}.{i & 255}\n{own}\n")
@@ -69,4 +69,11 @@ vps.d.terminate()
 vps.d.wait(60)
 took = time.monotonic() - began
 check(f"it ends in {took:.2f} s", took < BOUND, took)
+conf("10.250.1.0/24", 1)
+vps.start_posternd()
+wait_for("posternd is ready", lambda: "msg=\"ready:" in log(), 60, 0.01)
+conf("10.250.1.0/24")
+require("a reload from one peer to all is taken", "in force" in vps.cli("reload").stdout)
+wait_for("all are there", lambda: "configuration reloaded" in log(), 60, 0.01)
+check("they are served", "cannot be served" not in log() and len(vps.status()["peers"]) == peers + 1, log()[-400:])
 testlib.done()
