@@ -262,6 +262,13 @@ struct conf *bundle_conf(const struct bundle *b, const struct conf_schema *schem
 	return conf_parse(schema, b->entries[0].path, b->entries[0].text, b->entries[0].len);
 }
 
+void bundle_forget_conf(struct bundle *b)
+{
+	free(b->entries[0].text);
+	b->entries[0].text = NULL;
+	b->entries[0].len = 0;
+}
+
 static const struct bundle_entry *find(const struct bundle *b, const char *path)
 {
 	const struct bundle_entry key = { .path = (char *)(uintptr_t)path };

@@ -36,6 +36,8 @@ struct bundle *bundle_parse(const void *data, size_t len);
 void bundle_free(struct bundle *b);
 /** bundle_conf() - conf_parse() of the first entry. */
 struct conf *bundle_conf(const struct bundle *b, const struct conf_schema *schema);
+/** bundle_forget_conf() - The text of the first entry goes: bundle_conf() is not to be called again. */
+void bundle_forget_conf(struct bundle *b);
 /** bundle_file() - Content of an entry by its path; NULL when it is not in the bundle. */
 const char *bundle_file(const struct bundle *b, const char *path, size_t *len);
 /** bundle_mark() - Of a secret file by its path; comparable among bundles of one maker. 0: none. */

@@ -42,6 +42,7 @@ static void on_config(struct bundle *b, uint64_t generation, void *arg)
 		return;
 	}
 	bundle_free(c->inv.bundle);
+	bundle_forget_conf(b);
 	c->inv.bundle = b;
 	c->inv.generation = generation;
 	if (cfg->log_level != c->cfg->log_level)
@@ -290,6 +291,7 @@ static int start(struct child *c)
 		log_err(NULL, "configuration: %s", c->cfg ? c->cfg->conf->errors : "out of memory");
 		return -EINVAL;
 	}
+	bundle_forget_conf(c->inv.bundle);
 	if (!c->inv.outer_count || c->inv.tun_count < c->inv.outer_count)
 		return -EBADMSG;
 	c->admin_gid = group_of(c->cfg->admin_group);

@@ -64,7 +64,7 @@ struct peer {
 	size_t pair_count;
 	struct addr assigned[2]; /* given to us: v4, v6 */
 	struct addr leased[2];	 /* given to it from its pool: v4, v6 */
-	struct addr dns[ENGINE_DNS_MAX]; /* told by it, with our addresses */
+	struct addr *dns; /* owned: told by it, with our addresses; NULL: none */
 	size_t dns_count;
 	struct mtu mtu;
 	struct timer mtu_timer;

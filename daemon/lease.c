@@ -106,15 +106,30 @@ void lease_changed(struct peer *p, bool up)
 				on_done, NULL);
 }
 
+/* True: they are others than before. */
+static bool take_dns(struct peer *p, const struct addr *dns, size_t count)
+{
+	struct addr *list;
+
+	if (p->dns_count == count && (!count || !memcmp(p->dns, dns, count * sizeof(*dns))))
+		return false;
+	list = count ? malloc(count * sizeof(*list)) : NULL;
+	if (count && !list)
+		return false; /* what it said before holds until it says more */
+	if (count)
+		memcpy(list, dns, count * sizeof(*list));
+	free(p->dns);
+	p->dns = list;
+	p->dns_count = count;
+	return true;
+}
+
 void lease_take(struct peer *p, const struct fx *fx)
 {
 	bool changed = take_one(p, &p->assigned[0], &fx->addresses.v4);
 
 	changed = take_one(p, &p->assigned[1], &fx->addresses.v6) || changed;
-	if (p->dns_count != fx->addresses.dns_count ||
-	    memcmp(p->dns, fx->addresses.dns, sizeof(p->dns)) != 0) {
-		memcpy(p->dns, fx->addresses.dns, sizeof(p->dns));
-		p->dns_count = fx->addresses.dns_count;
+	if (take_dns(p, fx->addresses.dns, fx->addresses.dns_count)) {
 		/* While it is up; else it is told with that. */
 		if (sup_is_up(&p->sup, child_now(p->child)))
 			lease_changed(p, true);

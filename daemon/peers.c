@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* From the configuration to running peers, at start and at each reload. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -259,6 +260,7 @@ static void peer_free(struct peer *p)
 	log_clear(&p->log);
 	free(p->hosts);
 	free(p->pair);
+	free(p->dns);
 	free(p);
 }
 
@@ -521,6 +523,7 @@ void peers_reload(struct child *c, struct config *cfg)
 	ask_keys(c);
 	effects_apply(c);
 	config_free(old);
+	(void)malloc_trim(0);
 	log_info(NULL, "configuration reloaded");
 }
 
