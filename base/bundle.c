@@ -35,6 +35,7 @@ struct maker {
 	size_t total;
 	int rc;
 	struct names seen;
+	const struct bundle_secrets *secrets;
 };
 
 static int put(struct maker *m, const void *p, size_t len)
@@ -106,7 +107,10 @@ static int put_path(const struct conf_section *s, const struct conf_key *k,
 		return 0;
 	}
 	if (k->flags & CONF_SECRET_FILE) {
+		/* One reading: what has this mark is what is taken. */
 		rc = put_mark(m, v->text, text, len);
+		if (!rc && m->secrets)
+			rc = m->secrets->take(m->secrets->arg, k, v, text, len);
 		secret_wipe(text, len);
 	} else {
 		rc = put_entry(m, v->text, text, len);
@@ -115,9 +119,9 @@ static int put_path(const struct conf_section *s, const struct conf_key *k,
 	return rc;
 }
 
-int bundle_make(struct conf *c, const char *text, size_t len)
+int bundle_make(struct conf *c, const char *text, size_t len, const struct bundle_secrets *secrets)
 {
-	struct maker m = { .c = c };
+	struct maker m = { .c = c, .secrets = secrets };
 	const char *base = strrchr(c->path, '/');
 	char *full = NULL;
 

@@ -22,13 +22,22 @@
 
 struct bundle; /* parsed, borrows nothing */
 
+/* Who takes the secrets, each file once, as it was read for its mark; what it refuses it says by conf_error(). */
+struct bundle_secrets {
+	/* Borrows @data. 0, or -errno, which ends it all. */
+	int (*take)(void *arg, const struct conf_key *k, const struct conf_value *v,
+		    const char *data, size_t len);
+	void *arg;
+};
+
 /**
  * bundle_make() - Build from disk: the main file @path, then each CONF_PUBLIC_FILE of @c once.
- * @text: what @c was parsed from. CONF_SECRET_FILE files are checked and marked, not read in.
+ * @text: what @c was parsed from. CONF_SECRET_FILE files are checked and marked, not put in.
+ * @secrets: who gets them; NULL: nobody.
  *
  * Returns a sealed memfd (close-on-exec), or -errno after conf_error() for what was wrong.
  */
-int bundle_make(struct conf *c, const char *text, size_t len);
+int bundle_make(struct conf *c, const char *text, size_t len, const struct bundle_secrets *secrets);
 /** bundle_open() - Read and check a bundle; the caller keeps @fd. NULL and errno on failure. */
 struct bundle *bundle_open(int fd);
 /** bundle_parse() - The same from memory (copied). NULL and errno: EBADMSG, ENOMEM. */

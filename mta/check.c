@@ -101,7 +101,7 @@ int mta_check(const char *path)
 	int fd = -1, rc;
 
 	if (c && !conf_file_read(path, 0, &text, &len, why, sizeof(why)))
-		fd = bundle_make(conf, text, len);
+		fd = bundle_make(conf, text, len, NULL);
 	if (fd >= 0)
 		check_files(conf, c, fd);
 	rc = c && conf_ok(conf) && fd >= 0 ? 0 : 1;

@@ -61,7 +61,7 @@ static int load(const char *path, char **text, size_t *len, struct conf **conf,
 
 static int make_bundle(struct conf *conf, const char *text, size_t len, char *why, size_t cap)
 {
-	int fd = bundle_make(conf, text, len);
+	int fd = bundle_make(conf, text, len, NULL);
 
 	if (fd < 0)
 		snprintf(why, cap, "%s", conf->errors ? conf->errors : strerror(-fd));

@@ -20,8 +20,7 @@
 struct loaded {
 	struct config *cfg;
 	int bundle;
-	int secrets;	   /* sealed memfd with all secret files, for the keys process alone */
-	struct names seen; /* paths of those; while they are read */
+	int secrets; /* sealed memfd with all secret files, for the keys process alone */
 };
 
 /* An address that a peer gave us; peer "" when it was found standing at start. */

@@ -42,50 +42,31 @@ static int write_secret(int fd, const char *path, const char *data, size_t len)
 	return writev(fd, v, 2) == (ssize_t)(w.len + len) ? 0 : errno ? -errno : -EIO;
 }
 
-static int take_secret(const struct conf_section *s, const struct conf_key *k,
-		       const struct conf_value *v, void *arg)
+static int take_secret(void *arg, const struct conf_key *k, const struct conf_value *v,
+		       const char *data, size_t len)
 {
-	char why[CONF_WHY_MAX], *data = NULL;
 	struct loaded *l = arg;
-	size_t len = 0;
-	int rc, fault;
 
-	(void)s;
-	if (!(k->flags & CONF_SECRET_FILE))
-		return 0;
-	rc = names_add(&l->seen, v->text);
-	if (rc <= 0)
-		return rc;
-	fault = conf_file_read(v->text, CONF_SECRET_FILE, &data, &len, why, sizeof(why));
-	if (!fault && (!len || len > SECRET_MAX)) {
-		snprintf(why, sizeof(why), "holds %zu bytes; a key has 1 to %d", len, SECRET_MAX);
-		fault = -EBADMSG;
-	}
+	if (len && len <= SECRET_MAX)
+		return write_secret(l->secrets, v->text, data, len);
 	/* Errors are collected, so that the admin sees all of them at once. */
-	rc = 0;
-	if (fault)
-		conf_error(l->cfg->conf, v->line, "%s %s: %s", k->name, v->text, why);
-	else
-		rc = write_secret(l->secrets, v->text, data, len);
-	if (data) {
-		secret_wipe(data, len);
-		free(data);
-	}
-	return rc;
+	conf_error(l->cfg->conf, v->line, "%s %s: holds %zu bytes; a key has 1 to %d", k->name,
+		   v->text, len, SECRET_MAX);
+	return 0;
 }
 
-static int take_secrets(struct loaded *l)
+/* The bundle, and beside it the secrets; all files are read once, their owner and mode checked. */
+static int take_files(struct loaded *l, const char *text, size_t len)
 {
-	int rc;
+	const struct bundle_secrets secrets = { take_secret, l };
 
 	l->secrets = memfd_create("postern-secrets", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (l->secrets < 0)
 		return -errno;
-	rc = conf_paths(l->cfg->conf, take_secret, l);
-	names_clear(&l->seen);
-	if (!rc && fcntl(l->secrets, F_ADD_SEALS, SEALS) < 0)
-		rc = -errno;
-	return rc;
+	l->bundle = bundle_make(l->cfg->conf, text, len, &secrets);
+	if (l->bundle < 0)
+		return l->bundle;
+	return fcntl(l->secrets, F_ADD_SEALS, SEALS) < 0 ? -errno : 0;
 }
 
 void loaded_clear(struct loaded *l)
@@ -123,13 +104,8 @@ int loaded_read(struct loaded *l, const char *path, char **text)
 	c = conf_parse(&config_schema, path, data, len);
 	l->cfg = c ? config_make(c) : NULL;
 	rc = !l->cfg ? -ENOMEM : conf_ok(l->cfg->conf) ? 0 : -EINVAL;
-	if (!rc) {
-		/* Checks owner and mode of every file, the secret ones too. */
-		l->bundle = bundle_make(l->cfg->conf, data, len);
-		rc = l->bundle < 0 ? l->bundle : 0;
-	}
 	if (!rc)
-		rc = take_secrets(l);
+		rc = take_files(l, data, len);
 	if (!rc && l->cfg->hook && config_hook_check(l->cfg->hook, why, sizeof(why)))
 		conf_error(l->cfg->conf, conf_line(conf_find(l->cfg->conf, "posternd", ""), "hook"),
 			   "hook = %s: %s", l->cfg->hook, why);

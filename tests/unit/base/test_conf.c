@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -487,7 +488,7 @@ static void a_bundle_carries_public_files_and_no_secret(void **state)
 	path = file("p.conf", text, 0644);
 	c = conf_load(&schema, path);
 	assert_true(conf_ok(c));
-	fd = bundle_make(c, text, strlen(text));
+	fd = bundle_make(c, text, strlen(text), NULL);
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, "x", 1), -1);
 	b = bundle_open(fd);
@@ -505,7 +506,7 @@ static void a_bundle_carries_public_files_and_no_secret(void **state)
 	close(fd);
 
 	file("key.pem", "SECRET", 0640);
-	assert_true(bundle_make(c, text, strlen(text)) < 0);
+	assert_true(bundle_make(c, text, strlen(text), NULL) < 0);
 	assert_non_null(strstr(c->errors, "p.conf:3: private-key = "));
 	assert_non_null(
 	    strstr(c->errors, "is a secret readable by others (mode 0640); chmod 0600"));
@@ -514,7 +515,7 @@ static void a_bundle_carries_public_files_and_no_secret(void **state)
 
 static uint64_t mark_of(const char *text, struct conf *c)
 {
-	int fd = bundle_make(c, text, strlen(text));
+	int fd = bundle_make(c, text, strlen(text), NULL);
 	struct bundle *b = bundle_open(fd);
 	uint64_t mark;
 
@@ -541,6 +542,52 @@ static void a_bundle_tells_whether_a_secret_has_changed(void **state)
 	assert_true(mark_of(text, c) == mark);
 	file("key.pem", "SECRES", 0600);
 	assert_true(mark_of(text, c) != mark);
+	conf_free(c);
+}
+
+static char taken[64];
+static int take_rc;
+
+/* As if somebody wrote the file anew in the middle of a reload. */
+static int take(void *arg, const struct conf_key *k, const struct conf_value *v, const char *data,
+		size_t len)
+{
+	size_t at = strlen(taken);
+
+	(void)arg;
+	assert_string_equal(k->name, "private-key");
+	assert_int_equal(v->line, 3);
+	snprintf(taken + at, sizeof(taken) - at, "%.*s;", (int)len, data);
+	file("key.pem", "OTHER", 0600);
+	return take_rc;
+}
+
+static void a_secret_is_taken_as_it_was_marked(void **state)
+{
+	static const char text[] = MAIN "private-key = key.pem\n";
+	const struct bundle_secrets secrets = { take, NULL };
+	struct conf *c;
+	struct bundle *b;
+	uint64_t mark;
+	int fd;
+
+	(void)state;
+	file("key.pem", "SECRET", 0600);
+	c = conf_load(&schema, file("p.conf", text, 0644));
+	mark = mark_of(text, c);
+	taken[0] = '\0';
+	fd = bundle_make(c, text, strlen(text), &secrets);
+	b = bundle_open(fd);
+	assert_non_null(b);
+	assert_string_equal(taken, "SECRET;");
+	assert_true(bundle_mark(b, conf_text(conf_find(c, "main", ""), "private-key")) == mark);
+	assert_true(mark_of(text, c) != mark);
+	bundle_free(b);
+	close(fd);
+	/* Who cannot take one ends it. */
+	take_rc = -ENOSPC;
+	assert_int_equal(bundle_make(c, text, strlen(text), &secrets), -ENOSPC);
+	take_rc = 0;
 	conf_free(c);
 }
 
@@ -622,6 +669,7 @@ int main(void)
 		cmocka_unit_test(a_file_that_others_can_write_is_refused),
 		cmocka_unit_test(a_bundle_carries_public_files_and_no_secret),
 		cmocka_unit_test(a_bundle_tells_whether_a_secret_has_changed),
+		cmocka_unit_test(a_secret_is_taken_as_it_was_marked),
 		cmocka_unit_test(a_torn_bundle_is_refused),
 		cmocka_unit_test(every_key_is_printed),
 	};
