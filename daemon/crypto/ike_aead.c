@@ -23,8 +23,8 @@ struct ike_aead {
 	uint8_t integ_len;
 	uint8_t key[32];
 	uint8_t salt[4];
-	uint8_t integ[64];
 	uint64_t next_iv; /* combined modes: of the next message; 0 after the last */
+	uint8_t integ[];  /* integ_len: none with a combined mode */
 };
 
 int ike_aead_new(const struct ike_suite *suite, const struct secret *sk_e,
@@ -40,7 +40,7 @@ int ike_aead_new(const struct ike_suite *suite, const struct secret *sk_e,
 		return -ENOTSUP;
 	if (sk_e->len != (size_t)info.key_len + info.salt_len || sk_a->len != integ.key_len)
 		return -EINVAL;
-	a = OPENSSL_zalloc(sizeof(*a));
+	a = OPENSSL_zalloc(sizeof(*a) + integ.key_len);
 	if (!a)
 		return -ENOMEM;
 	a->encr = suite->encr;
@@ -60,7 +60,7 @@ int ike_aead_new(const struct ike_suite *suite, const struct secret *sk_e,
 void ike_aead_free(struct ike_aead *a)
 {
 	if (a)
-		OPENSSL_clear_free(a, sizeof(*a));
+		OPENSSL_clear_free(a, sizeof(*a) + a->integ_len);
 }
 
 size_t ike_aead_iv_len(const struct ike_aead *a)
