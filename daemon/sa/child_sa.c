@@ -34,7 +34,7 @@ void child_sa_free(struct child_sa *c)
 static struct ts_list *trim(struct ts_list *l)
 {
 	struct ts_list *less =
-	    realloc(l, offsetof(struct ts_list, ts) + (l->count + 1) * sizeof(l->ts[0]));
+	    realloc(l, offsetof(struct ts_list, ts) + l->count * sizeof(l->ts[0]));
 
 	return less ? less : l;
 }
