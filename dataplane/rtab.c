@@ -121,7 +121,7 @@ static int rebuild(struct rtab *t, struct rcu *r)
 	struct rtab_arr *old = atomic_load_explicit(&t->arr, memory_order_relaxed), *fresh;
 	size_t slots = 16;
 
-	while (slots < 4 * (t->live + 1))
+	while (slots < 3 * (t->live + 1)) /* a sixth is free for graves, at least */
 		slots *= 2;
 	fresh = arr_new(slots);
 	if (!fresh)
