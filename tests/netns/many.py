@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ten thousand configured peers: start, status, and a reload that changes one of them.
 
-The bound is generous (the issue is seconds or minutes, as where each peer is compared with each other); what it took is
+It is one second on a machine of its own; the bound leaves room for others beside it, and for a sanitizer. What it took is
 printed.	usage: many.py [PEERS]
 """
 import sys
@@ -14,7 +14,7 @@ lab, net = testlib.start()
 import cast  # noqa: E402
 
 peers = int(sys.argv[1]) if len(sys.argv) > 1 else 10000
-BOUND = 10.0
+BOUND = 4.0
 vps, home = cast.tunnel(net)
 m = net.vps
 # Each with a PSK has one of its own.

@@ -157,11 +157,11 @@ def posterns():
                         home.peer("vps")["ike"]["spi_i"] != ike, 30)
         took = time.monotonic() - t
         print(f"     VPS {what}: back after {took:.2f} s")
-        check(f"the server {what}: home is back", back)
+        check(f"the server {what}: home is back within 5 s", back and took < 5, took)
         if state:
             said = open(home.d.log).read()
             check("by the proof of its token", "proves it by its token" in said)
-            case("ike_case_092_a_server_that_forgot_all_is_called_at_once", took < 10, took)
+            case("ike_case_092_a_server_that_forgot_all_is_called_at_once", took < 5, took)
     wait_for("the connection ends", lambda: p.poll() is not None, 60)
     check("one inner connection lived through it all", lines(p)[-1] == "whole", lines(p)[-2:])
 

@@ -68,7 +68,7 @@ time.sleep(10)
 home.m.run(["ip", "link", "set", "wan", "up"])
 home.m.run(["ip", "route", "replace", "default", "via", "100.64.0.1"])
 seconds = took("ping", ping, 60)
-case("ike_case_098_a_boot_without_a_network_is_up_soon_after_it_comes", seconds < 10, f"{seconds:.2f} s")
+case("ike_case_098_a_boot_without_a_network_is_up_soon_after_it_comes", seconds < 5, f"{seconds:.2f} s")
 print(f"     {seconds:.2f} s")
 
 # --- one direction is lost: both sides see it, and that it is over
@@ -84,7 +84,7 @@ for way, name in (("b2a", "ike_case_094_packets_lost_to_the_home_are_seen_by_bot
     net.wire.reset()
     again = took("ping both ways", lambda: ping() and ping("10.99.0.2", net.vps), 60)
     wait_for("both know", lambda: home.up("vps") and vps.up("home"), 30)
-    case(name, seconds < 45 and again < 15, (seconds, again))
+    case(name, seconds < 45 and again < 5, (seconds, again))
     print(f"     seen after {seconds:.1f} s, mended after {again:.2f} s")
     for t in traffic:
         t.terminate()
@@ -97,6 +97,6 @@ time.sleep(12)
 for p in reversed(pids(home)):
     os.kill(p, signal.SIGCONT)
 seconds = took("ping from the VPS", lambda: ping("10.99.0.2", net.vps), 60)
-case("ike_case_095_after_sleep_the_far_side_reaches_us_at_once", seconds < 8, f"{seconds:.2f} s")
+case("ike_case_095_after_sleep_the_far_side_reaches_us_at_once", seconds < 5, f"{seconds:.2f} s")
 print(f"     {seconds:.2f} s")
 testlib.done()
