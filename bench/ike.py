@@ -213,7 +213,7 @@ def bench_peers():
     say(f"Start with {n} configured until status answers: {started:.2f} s. All up: {up:.1f} s.")
     say(f"All idle for {args.idle} s (a dummy or a liveness exchange each 15 s): {used * 100:.1f} % of a core; "
         f"{state['up']} up, {state['downs']} lost.")
-    killed = time.monotonic()
+    ups, killed = lines_of(p)[-1]["ups"], time.monotonic()  # before any of them can be back
     for pid in pids(d)[1:]:
         try:
             os.kill(pid, 9)
@@ -222,7 +222,6 @@ def bench_peers():
     d.kill()
     d.wait(10)
     d = start()
-    ups = lines_of(p)[-1]["ups"]
 
     def back():
         x = [y for y in lines_of(p) if "t" in y][-1]
