@@ -125,11 +125,11 @@ static void begin(struct supervisor *s, uint64_t now_ms)
 	}
 }
 
-/* Has the far side said anything in a call by UDP? Then nothing is blocked. */
+/* Has the far side said anything in a call by UDP? Then nothing is blocked. By a stream it is what that is for. */
 static bool answered(const struct supervisor *s)
 {
 	for (size_t i = 0; i < s->attempt_count; i++)
-		if (s->attempt[i].state == SUP_AT_CALLING &&
+		if (s->attempt[i].state == SUP_AT_CALLING && !s->attempt[i].stream &&
 		    ops(s)->answered(s->env->arg, s->attempt[i].ike))
 			return true;
 	return false;

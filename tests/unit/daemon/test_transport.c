@@ -347,6 +347,20 @@ static void always_means_no_datagram(void **state)
 	assert_int_equal(t.probes, 0);
 }
 
+/* Its IKE_SA_INIT was answered, the keys process takes its time: the stream is what the rest comes by. */
+static void an_answer_by_a_stream_does_not_end_it(void **state)
+{
+	(void)state;
+	go(SUP_TCP_ALWAYS);
+	pass(200);
+	opens(1000, 4500, false);
+	pass(200);
+	assert_int_equal(f.initiated, 1);
+	f.answered = true;
+	pass(6000);
+	assert_int_equal(t.disconnects, 0);
+}
+
 static void never_means_none(void **state)
 {
 	(void)state;
@@ -393,6 +407,7 @@ int main(void)
 		T(a_port_that_the_configuration_had_is_not_asked_any_more),
 		T(a_stream_of_before_that_ends_is_nothing),
 		T(always_means_no_datagram),
+		T(an_answer_by_a_stream_does_not_end_it),
 		T(never_means_none),
 		T(the_waiting_side_leaves_a_stream_for_data_not_for_a_request),
 	};
