@@ -293,6 +293,8 @@ void call_resend_due(struct engine *e, struct ike_sa *sa);
 void call_refused(struct engine *e, struct ike_sa *sa);
 void call_candidate_gone(struct engine *e, struct ike_sa *call);
 void call_end(struct engine *e, struct ike_sa *call, enum engine_why why);
+/** candidate_forsake() - It may be up over there, and is not wanted: one Delete. The caller ends it. */
+void candidate_forsake(struct engine *e, struct ike_sa *sa);
 void ike_sa_init_request(struct engine *e, struct ike_msg *m, const struct engine_path *path);
 void ike_sa_init_response(struct engine *e, struct ike_sa *call, struct ike_msg *m,
 			  const struct engine_path *path);

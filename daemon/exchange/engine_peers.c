@@ -199,7 +199,16 @@ static bool same_trust(const struct engine_peer *a, const struct engine_peer *b)
 	       a->request_v6 == b->request_v6;
 }
 
-/* One Delete, not repeated, then silence. */
+/* Somebody waits for our half of IKE_AUTH; what his own was judged by does not hold any more. */
+static void leave_caller(struct engine *e, struct ike_sa *sa)
+{
+	const struct engine_path path = sa->auth->path;
+
+	pld_notify_add(inner_begin(e), TEMPORARY_FAILURE, (struct span){ NULL, 0 });
+	(void)reply_send(e, sa, IKE_AUTH, sa->auth->hdr.id, &path, sa->auth->request_hash);
+}
+
+/* One Delete, or one answer to a half-made IKE_AUTH, not repeated, then silence. */
 void sa_goodbye(struct engine *e, struct ike_sa *sa, enum engine_why why)
 {
 	if (sa->state == SA_UP || sa->state == SA_RETIRED) {
@@ -209,6 +218,8 @@ void sa_goodbye(struct engine *e, struct ike_sa *sa, enum engine_why why)
 		} else if (sa->out.task.kind == TASK_DELETE_IKE) {
 			request_resend(e, sa, NULL);
 		}
+	} else if (sa->state == SA_R_VERIFY || sa->state == SA_R_ASK || sa->state == SA_R_SIGN) {
+		leave_caller(e, sa);
 	}
 	if (sa->state == SA_CALLING)
 		call_end(e, sa, why);

@@ -243,11 +243,7 @@ static void candidate_wins(struct engine *e, struct ike_sa *sa)
 		if (o->caller != call)
 			continue;
 		o->caller = NULL;
-		if (o->state == SA_I_AUTH) { /* it may be up over there */
-			o->win.next_out++;
-			pld_delete_add_ike(inner_begin(e));
-			request_once(e, o, INFORMATIONAL);
-		}
+		candidate_forsake(e, o);
 		sa_end(e, o, ENGINE_WHY_REPLACED, true);
 	}
 	sa_end(e, call, ENGINE_WHY_REPLACED, true);

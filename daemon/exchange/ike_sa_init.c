@@ -118,6 +118,23 @@ int call_begin(struct engine *e, struct ike_sa *sa)
 	return 0;
 }
 
+void candidate_forsake(struct engine *e, struct ike_sa *sa)
+{
+	if (sa->state != SA_I_AUTH && sa->state != SA_I_VERIFY)
+		return;
+	if (sa->win.outstanding)
+		sa->win.next_out++;
+	pld_delete_add_ike(inner_begin(e));
+	request_once(e, sa, INFORMATIONAL);
+}
+
+/* Ended by us, and not by an answer that says that over there nothing is up. */
+static bool ours_to_tell(enum engine_why why)
+{
+	return why == ENGINE_WHY_CONFIG || why == ENGINE_WHY_ADMIN || why == ENGINE_WHY_REPLACED ||
+	       why == ENGINE_WHY_TIMEOUT;
+}
+
 void call_end(struct engine *e, struct ike_sa *call, enum engine_why why)
 {
 	struct ike_sa *o, *next;
@@ -128,6 +145,8 @@ void call_end(struct engine *e, struct ike_sa *call, enum engine_why why)
 		if (o->caller != call)
 			continue;
 		o->caller = NULL;
+		if (ours_to_tell(why))
+			candidate_forsake(e, o);
 		sa_end(e, o, why, true);
 	}
 	f = fx_add(e, FX_PEER_DOWN);
