@@ -33,6 +33,14 @@ int config_take_hosts(struct config *cfg, struct config_peer *p, const struct co
 	return p->address || !e->count ? 0 : -ENOMEM;
 }
 
+static struct config_host take_host(const struct conf_section *s, const char *key)
+{
+	const struct conf_entry *e = conf_get(s, key);
+
+	return e->count ? (struct config_host){ e->values[0].text, e->values[0].addr }
+			: (struct config_host){ .name = NULL };
+}
+
 static int take_prefixes(struct config *cfg, const struct conf_section *s, const char *key,
 			 struct prefix **list, size_t *count)
 {
@@ -367,6 +375,7 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 				 : p->start != CONFIG_START_NO && !cfg->tunnel_address_count;
 	p->ike_lifetime_s = (uint32_t)(conf_uint(s, "ike-lifetime") / 1000);
 	p->redirect_follow = p->start != CONFIG_START_NO && conf_uint(s, "redirect") == 0;
+	p->redirect_to = take_host(s, "redirect-to");
 	p->servers_all = conf_uint(s, "servers") == 1;
 	p->childless = (enum config_childless)conf_uint(s, "childless");
 	p->retry_max_ms = conf_uint(s, "retry-max");
@@ -413,9 +422,7 @@ static int take_daemon(struct config *cfg, const struct conf_section *s)
 	cfg->crypto = (enum config_crypto)conf_uint(s, "crypto");
 	cfg->metrics = conf_text(s, "metrics");
 	cfg->hook = conf_text(s, "hook");
-	e = conf_get(s, "redirect-to");
-	if (e->count)
-		cfg->redirect_to = (struct config_host){ e->values[0].text, e->values[0].addr };
+	cfg->redirect_to = take_host(s, "redirect-to");
 	cfg->firewall = conf_uint(s, "firewall") == 0;
 	e = conf_get(s, "name-users");
 	for (size_t i = 0; i < e->count && i < CONFIG_NAME_USERS_MAX; i++)
@@ -767,6 +774,7 @@ unsigned config_peer_diff(const struct config_peer *a, const struct config_peer 
 	    !same_text(a->certificate, b->certificate) || !same_text(a->ca, b->ca) ||
 	    a->request_address != b->request_address || a->childless != b->childless ||
 	    a->redirect_follow != b->redirect_follow ||
+	    !same_text(a->redirect_to.name, b->redirect_to.name) ||
 	    a->ike_lifetime_s != b->ike_lifetime_s ||
 	    !proposals_equal(a->ike_proposals, b->ike_proposals) ||
 	    !proposals_equal(a->esp_proposals, b->esp_proposals) ||

@@ -164,6 +164,7 @@ struct config_peer {
 	struct prefix *accept_assigned; /* in which what it gives us must lie; may be shared */
 	size_t accept_assigned_count;
 	bool redirect_follow; /* it may send us to another address */
+	struct config_host redirect_to; /* it calls us and is served there; name NULL: here */
 	bool request_address; /* ask it for addresses by CP */
 	struct prefix *from;  /* waiting side: from where it may come; none: from anywhere */
 	size_t from_count;

@@ -89,6 +89,12 @@ static void check_call(struct config *cfg, const struct config_peer *p,
 		    "assign is for peers that call us, and we call [peer %s]; what lies there "
 		    "stands in networks",
 		    p->name);
+	if (p->start != CONFIG_START_NO && p->redirect_to.name)
+		conf_error(
+		    c, conf_line(s, "redirect-to"),
+		    "redirect-to is for peers that call us, and we call [peer %s]; remove redirect-to or "
+		    "start",
+		    p->name);
 	if (p->start == CONFIG_START_ALWAYS && p->inactivity_ms)
 		conf_error(c, conf_line(s, "inactivity"),
 			   "inactivity: [peer %s] is always up (start = always); remove inactivity, or "

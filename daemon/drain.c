@@ -10,17 +10,6 @@
 #define PACE_PEERS 50
 #define PACE_MS	   500
 
-static bool gateway_of(const struct config *cfg, struct engine_gateway *to)
-{
-	memset(to, 0, sizeof(*to));
-	if (!cfg->redirect_to.name)
-		return false;
-	to->addr = cfg->redirect_to.addr;
-	if (!to->addr.family)
-		snprintf(to->name, sizeof(to->name), "%s", cfg->redirect_to.name);
-	return true;
-}
-
 static void on_pace(struct timer *t, uint64_t now_ms)
 {
 	struct child *c = t->arg;
@@ -28,12 +17,14 @@ static void on_pace(struct timer *t, uint64_t now_ms)
 	struct engine_gateway to;
 	unsigned n = 0;
 
-	if (!c->drain || !gateway_of(c->cfg, &to))
+	if (!c->drain || !view_gateway(&c->cfg->redirect_to, &to))
 		return;
 	if (!p)
 		p = child_peer_next(c, NULL);
 	for (; p && n < PACE_PEERS; p = child_peer_next(c, p))
-		n += engine_redirect(c->engine, now_ms, p->id, &to, &c->fx);
+		n += engine_redirect(c->engine, now_ms, p->id,
+				     p->view && p->view->peer.redirect_to ? p->view->peer.redirect_to : &to,
+				     &c->fx);
 	c->drain_told += n;
 	c->drain_next = p ? p->id : 0;
 	if (p)
@@ -44,7 +35,7 @@ static void on_pace(struct timer *t, uint64_t now_ms)
 void drain_set(struct child *c, bool on)
 {
 	struct engine_gateway to;
-	bool known = gateway_of(c->cfg, &to);
+	bool known = view_gateway(&c->cfg->redirect_to, &to);
 
 	c->drain = on;
 	c->drain_next = 0;
@@ -62,7 +53,7 @@ void drain_set(struct child *c, bool on)
 void drain_reload(struct child *c)
 {
 	struct engine_gateway to;
-	bool known = gateway_of(c->cfg, &to);
+	bool known = view_gateway(&c->cfg->redirect_to, &to);
 
 	if (c->drain)
 		engine_drain(c->engine, true, known ? &to : NULL);

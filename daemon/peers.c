@@ -456,6 +456,8 @@ static void peer_change(struct peer *p, const struct config_peer *cfg)
 	struct sup_config sc = sup_config_of(p->child, cfg, hosts);
 	unsigned diff = config_peer_diff(p->cfg, cfg);
 	const char *was = p->cfg->private_key, *is = cfg->private_key;
+	const char *there = p->cfg->redirect_to.name, *to = cfg->redirect_to.name;
+	bool moved = to && (!there || strcmp(there, to));
 	struct child *c = p->child;
 
 	if (!was || !is || strcmp(was, is))
@@ -475,6 +477,9 @@ static void peer_change(struct peer *p, const struct config_peer *cfg)
 	/* Files may have changed behind the same names: always looked at again. The type of our own key is
 	 * taken to be what it was until the keys process has told. */
 	(void)peer_enable(p);
+	if (moved && p->view && p->view->peer.redirect_to &&
+	    engine_redirect(c->engine, child_now(c), p->id, p->view->peer.redirect_to, &c->fx))
+		effects_apply(c);
 	peer_arm(p);
 	if (diff)
 		log_info(&p->log, "configuration changed");

@@ -240,11 +240,31 @@ struct view *view_new(const struct config_peer *p, const struct conf_files *file
 	v->peer.retry_max_ms = p->retry_max_ms;
 	v->peer.lifetime = (struct engine_lifetime){ p->ike_lifetime_s };
 	v->peer.redirect = p->redirect_follow;
+	if (p->redirect_to.name) {
+		v->elsewhere = malloc(sizeof(*v->elsewhere));
+		if (!v->elsewhere || !view_gateway(&p->redirect_to, v->elsewhere)) {
+			snprintf(why, cap, "out of memory");
+			view_free(v);
+			return NULL;
+		}
+		v->peer.redirect_to = v->elsewhere;
+	}
 	v->peer.childless = childless_of(p->childless);
 	v->peer.from = p->from;
 	v->peer.from_count = p->from_count;
 	v->peer.accept = true;
 	return v;
+}
+
+bool view_gateway(const struct config_host *h, struct engine_gateway *to)
+{
+	memset(to, 0, sizeof(*to));
+	if (!h->name)
+		return false;
+	to->addr = h->addr;
+	if (!to->addr.family)
+		snprintf(to->name, sizeof(to->name), "%s", h->name);
+	return true;
 }
 
 void view_free(struct view *v)
@@ -256,6 +276,7 @@ void view_free(struct view *v)
 	for (size_t i = 0; i < v->chain_count; i++)
 		cert_free(v->chain[i]);
 	ca_store_free(v->ca);
+	free(v->elsewhere);
 	free(v);
 }
 

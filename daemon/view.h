@@ -22,6 +22,7 @@ struct view {
 	struct engine_child_conf *child;
 	struct engine_ts *ts;	  /* of all of them */
 	uint8_t (*id_bytes)[16]; /* of two identities, if one is an address */
+	struct engine_gateway *elsewhere; /* NULL: it is served here */
 };
 
 /**
@@ -34,6 +35,8 @@ struct view *view_new(const struct config_peer *p, const struct conf_files *file
 		      enum key_type own, const struct proposals *ike, const struct proposals *esp,
 		      char *why, size_t why_cap);
 void view_free(struct view *v);
+/** view_gateway() - Where callers are sent, as the engine has it; false: the configuration names none. */
+bool view_gateway(const struct config_host *h, struct engine_gateway *to);
 
 /** view_proposals() - What the data plane can do, in the order of this CPU. */
 void view_proposals(struct proposals *ike, struct proposals *esp, bool aes_fast);

@@ -145,12 +145,6 @@ struct engine_config {
 
 /* ---- effects ---- */
 
-/* Where a gateway sends its clients (RFC 5685): an address, or with family 0 a name. */
-struct engine_gateway {
-	struct addr addr;
-	char name[256];
-};
-
 enum fx_kind {
 	FX_SEND = 1,	     /* .send: one datagram */
 	FX_AUTH,	     /* .auth: sign or MAC, answered by engine_on_auth_result() */

@@ -599,6 +599,12 @@ void redirect_offer(const struct ike_sa *call, struct ike_build *b);
 bool redirect_instead(struct engine *e, struct ike_sa *call, const struct ike_msg *m);
 /** redirect_heard() - The same in an authentic message. */
 void redirect_heard(struct engine *e, struct ike_sa *sa, const struct ike_msg *m);
+/** redirect_unserved() - An authentic answer to IKE_AUTH: does it send us elsewhere instead of serving us? */
+bool redirect_unserved(struct engine *e, struct ike_sa *sa, const struct ike_msg *m);
+/** redirect_origin() - Who sent the sender of this IKE_SA_INIT here; family 0: nobody, or it has only a name. */
+struct addr redirect_origin(const struct ike_msg *m);
+/** redirect_add() - Into the answer to IKE_AUTH: is who has just proved who he is to go elsewhere? */
+bool redirect_add(const struct engine *e, const struct ike_sa *sa, struct ike_build *b);
 /** redirect_supported() - Does the IKE_SA_INIT say that its sender can be sent elsewhere? */
 bool redirect_supported(const struct ike_msg *m);
 /** redirect_away() - Nobody is taken in: true, the request is dealt with. */

@@ -101,6 +101,12 @@ struct engine_child_conf {
 	uint64_t lifetime_bytes, lifetime_pkts; /* in either direction; at 1.25 x nothing is sent */
 };
 
+/* Where a gateway sends its clients (RFC 5685): an address, or with family 0 a name. */
+struct engine_gateway {
+	struct addr addr;
+	char name[256];
+};
+
 struct engine_peer {
 	uint32_t id;	  /* never 0, unique, stable over reloads as long as the section name is */
 	const char *name; /* of the configuration section, for logs */
@@ -133,6 +139,7 @@ struct engine_peer {
 	struct engine_lifetime lifetime;
 	enum engine_childless childless;
 	bool redirect; /* may it send us to another address (RFC 5685) */
+	const struct engine_gateway *redirect_to; /* waiting side: it is served there; NULL: here */
 	const struct prefix *from; /* waiting side: accept only from here; none: from anywhere */
 	size_t from_count;
 	bool accept; /* may this peer be the initiator (false: we only call) */

@@ -342,10 +342,12 @@ static struct ike_sa *become_sa(struct engine *e, struct half_open *ho, struct i
 	memset(keys, 0, sizeof(*keys));
 	sa->frag = ho->frag;
 	sa->postern = ike_msg_is_postern(request);
-	sa->redirects = redirect_supported(request);
 	sa->win.next_in = 1; /* IKE_SA_INIT was 0 */
 	sa->auth = calloc(1, sizeof(*sa->auth));
 	err = sa->auth ? auth_fill(sa->auth, request, reply) : -ENOMEM;
+	sa->redirects = redirect_supported(request);
+	if (!err)
+		sa->auth->origin = redirect_origin(request);
 	if (!err)
 		err = ike_sa_keyed(sa);
 	if (!err)

@@ -294,6 +294,11 @@ static void finish_i(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 	sa->mid_sync = ike_msg_notify(m, IKEV2_MESSAGE_ID_SYNC_SUPPORTED) != NULL;
 	sa->mobike = ike_msg_notify(m, MOBIKE_SUPPORTED) != NULL;
 	qcd_keep(sa, m);
+	if (redirect_unserved(e, sa, m)) {
+		log_info(&sa->log, "it is who it should be, and sends us elsewhere");
+		candidate_refused(e, sa, ENGINE_WHY_REFUSED);
+		return;
+	}
 	candidate_wins(e, sa);
 	sa_enter_state(e, sa, SA_UP);
 	cp_take(e, sa, m); /* they bound the selectors of the CHILD SA */
@@ -544,6 +549,22 @@ static struct child_sa *answer_child(struct engine *e, struct ike_sa *sa, const 
 	return c;
 }
 
+/* It knows where it is served, and is to delete this IKE SA: we do, if it does not (RFC 5685 s6). */
+static void sent_away(struct engine *e, struct ike_sa *sa, const struct ike_msg *m)
+{
+	const struct engine_path path = sa->auth->path;
+
+	if (reply_send(e, sa, IKE_AUTH, m->hdr.id, &path, sa->auth->request_hash)) {
+		sa_end(e, sa, ENGINE_WHY_LOCAL, false);
+		return;
+	}
+	log_info(&sa->log, "not served here: it is sent elsewhere");
+	half_open_gone(e, sa);
+	auth_over(sa);
+	sa_enter_state(e, sa, SA_RETIRED);
+	timer_arm(e, &sa->life, e->now_ms + RETIRED_MS);
+}
+
 static void finish_r(struct engine *e, struct ike_sa *sa, const struct ike_msg *m,
 		     const uint8_t *result, size_t len)
 {
@@ -558,6 +579,10 @@ static void finish_r(struct engine *e, struct ike_sa *sa, const struct ike_msg *
 	if (auth_add_ours(e, sa, b, result, len)) {
 		explain_our_secret(e, sa, &path);
 		auth_failed(e, sa, m, TEMPORARY_FAILURE);
+		return;
+	}
+	if (redirect_add(e, sa, b)) {
+		sent_away(e, sa, m);
 		return;
 	}
 	if (sa->postern && n && n->len == sizeof(sa->instance)) {

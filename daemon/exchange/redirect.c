@@ -6,11 +6,14 @@
  *
  *	IKE_SA_INIT	-> N(REDIRECT_SUPPORTED), or N(REDIRECTED_FROM) after a redirect
  *			<- N(REDIRECT: gateway, our nonce), and nothing else		(s3, s5)
- *	IKE_AUTH	<- ..., N(REDIRECT: gateway)					(s6; taken, not said)
+ *	IKE_AUTH	<- IDr, [CERT,] AUTH, N(REDIRECT: gateway), and no CHILD SA; then
+ *			-> Delete of the IKE SA						(s6)
  *	INFORMATIONAL	<- N(REDIRECT: gateway), answered empty				(s5)
  *
  * Gateway: type (1 IPv4, 2 IPv6, 3 name), length, identity; in IKE_SA_INIT the nonce behind it
- * keeps those out who did not see the request.
+ * keeps those out who did not see the request. Who was sent to us by the very gateway that we would
+ * send it to is not sent back (REDIRECTED_FROM): while we drain it gets no answer, and where only its
+ * own section sends it away it is served here.
  */
 #include "engine_int.h"
 
@@ -29,6 +32,11 @@ static size_t put_gateway(const struct engine_gateway *to, uint8_t out[static RE
 	out[1] = (uint8_t)len;
 	memcpy(out + 2, to->addr.family ? (const void *)to->addr.b : to->name, len);
 	return len + 2;
+}
+
+static bool known(const struct engine_gateway *to)
+{
+	return to && (to->addr.family || to->name[0]);
 }
 
 static bool name_ok(const char *s, size_t len)
@@ -83,7 +91,8 @@ void redirect_offer(const struct ike_sa *call, struct ike_build *b)
 
 	if (!call->peer->p->redirect)
 		return;
-	if (from->family)
+	/* Whoever sent us away and is called again all the same has sent us nowhere. */
+	if (from->family && !addr_eq(from, &call->path.remote.addr))
 		pld_notify_add(b, REDIRECTED_FROM, (struct span){ data, put_gateway(&gw, data) });
 	else
 		pld_notify_add(b, REDIRECT_SUPPORTED, (struct span){ NULL, 0 });
@@ -100,6 +109,20 @@ bool redirect_instead(struct engine *e, struct ike_sa *call, const struct ike_ms
 	call->call->redirected = true;
 	call->peer->redirected_from = call->path.remote.addr;
 	tell(e, call, &to);
+	return true;
+}
+
+bool redirect_unserved(struct engine *e, struct ike_sa *sa, const struct ike_msg *m)
+{
+	const struct pld_notify *n = ike_msg_notify(m, REDIRECT);
+	struct engine_gateway to;
+
+	if (!n || m->sa.p || !sa->caller || !sa->peer->p->redirect || !take_gateway(n, NULL, &to))
+		return false;
+	sa->peer->redirected_from = sa->path.remote.addr;
+	tell(e, sa->caller, &to);
+	pld_delete_add_ike(inner_begin(e));
+	request_once(e, sa, INFORMATIONAL);
 	return true;
 }
 
@@ -130,15 +153,43 @@ bool redirect_supported(const struct ike_msg *m)
 	return ike_msg_notify(m, REDIRECT_SUPPORTED) || ike_msg_notify(m, REDIRECTED_FROM);
 }
 
+struct addr redirect_origin(const struct ike_msg *m)
+{
+	const struct pld_notify *n = ike_msg_notify(m, REDIRECTED_FROM);
+	struct engine_gateway from;
+
+	return n && take_gateway(n, NULL, &from) ? from.addr : (struct addr){ 0 };
+}
+
+/* Was it sent here from there? A name is nobody's address: those who follow it count for themselves. */
+static bool sent_back(const struct engine_gateway *to, const struct addr *origin)
+{
+	return to->addr.family && addr_eq(&to->addr, origin);
+}
+
+bool redirect_add(const struct engine *e, const struct ike_sa *sa, struct ike_build *b)
+{
+	const struct engine_gateway *to = sa->peer->p->redirect_to;
+	uint8_t data[REDIRECT_MAX];
+
+	if (!known(to))
+		to = e->drain ? &e->drain_to : NULL;
+	if (!sa->redirects || !known(to) || sent_back(to, &sa->auth->origin))
+		return false;
+	pld_notify_add(b, REDIRECT, (struct span){ data, put_gateway(to, data) });
+	return true;
+}
+
 bool redirect_away(struct engine *e, const struct ike_msg *m, const struct engine_path *path)
 {
+	const struct addr origin = redirect_origin(m);
 	uint8_t data[REDIRECT_MAX];
 	size_t len;
 
 	if (!e->drain)
 		return false;
 	e->n.in_dropped++;
-	if ((!e->drain_to.addr.family && !e->drain_to.name[0]) || !redirect_supported(m) ||
+	if (!known(&e->drain_to) || !redirect_supported(m) || sent_back(&e->drain_to, &origin) ||
 	    m->nonce.len > NONCE_LEN_MAX || !stray_allowed(e))
 		return true;
 	len = put_gateway(&e->drain_to, data);
@@ -155,7 +206,7 @@ unsigned engine_redirect(struct engine *e, uint64_t now_ms, uint32_t peer,
 	unsigned told = 0;
 	size_t len;
 
-	if (!pe || (!to->addr.family && !to->name[0]))
+	if (!pe || !known(to))
 		return 0;
 	len = put_gateway(to, data);
 	engine_enter(e, now_ms, fx);

@@ -163,6 +163,7 @@ struct auth_ctx {
 	bool initial_contact;
 	bool proved; /* the peer's AUTH holds; ours is still to be made */
 	uint32_t rival; /* SA_R_ASK: handle of the IKE SA that was asked */
+	struct addr origin; /* the gateway that sent it here (RFC 5685); family 0: none */
 	bool childless; /* the responder said that IKE_AUTH needs no CHILD SA (RFC 6023) */
 };
 

@@ -320,6 +320,8 @@ static void apply_one(struct world *w, int i, struct fx *f)
 		h->last_failed = *f;
 		break;
 	case FX_REDIRECT:
+		h->redirects++;
+		h->last_redirect = *f;
 		break;
 	case FX_PRIVATE:
 		h->private_count++;

@@ -70,6 +70,8 @@ struct host {
 	unsigned unanswered, hints, private_count, sent;
 	struct fx last_down, last_failed, last_up, last_addresses, last_private, last_from;
 	struct fx last_update, last_updated, last_others, last_reply, last_hint;
+	struct fx last_redirect;
+	unsigned redirects;
 	unsigned from_other_path, updates, updated, nat_changed;
 };
 

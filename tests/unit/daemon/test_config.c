@@ -629,6 +629,10 @@ static void semantic_errors_have_exact_messages(void **state)
 	bad(VPS "[peer a]\nidentity = a.example\npsk = p\nnetworks = 10.99.0.2\nstart = always\n"
 		"address = 192.0.2.1\nfrom = 192.0.2.0/24\n",
 	    "13: from is for peers that call us, and we call [peer a]; remove from or start");
+	bad(VPS "[peer a]\nidentity = a.example\npsk = p\nnetworks = 10.99.0.2\nstart = always\n"
+		"address = 192.0.2.1\nredirect-to = 192.0.2.2\n",
+	    "13: redirect-to is for peers that call us, and we call [peer a]; remove redirect-to or "
+	    "start");
 	bad(VPS "[peer a]\nidentity = a.example\npsk = p\nassign = 10.99.0.2\nstart = always\n"
 		"address = 192.0.2.1\n",
 	    "10: assign is for peers that call us, and we call [peer a]; what lies there stands in "
@@ -790,6 +794,9 @@ static void reload_keeps_ids_and_finds_differences(void **state)
 	assert_int_equal(config_peer_diff(b, config_peer_find(new, "b")),
 			 CONFIG_DIFF_ROUTES | CONFIG_DIFF_POLICY);
 	assert_int_equal(config_peer_diff(b, b), 0);
+	other = *b;
+	other.redirect_to.name = "two.example";
+	assert_int_equal(config_peer_diff(b, &other), CONFIG_DIFF_POLICY);
 	other = *b;
 	other.esp_proposals = &esp;
 	assert_int_equal(config_peer_diff(b, &other), CONFIG_DIFF_POLICY);

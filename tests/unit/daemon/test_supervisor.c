@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "sup_fake.h"
-#include "redirect.h"
 
 /* The engine's schedule of retransmissions, from the moment of asking. */
 static void unanswered_for(uint64_t ms)
@@ -783,68 +782,11 @@ static void a_peer_that_waits_takes_little_memory(void **state)
 	assert_null(one->memory.names);
 }
 
-static void redirect_to(uint32_t ike, const char *to)
-{
-	struct fx fx = { .kind = FX_REDIRECT };
-
-	fx.redirect.peer = PEER;
-	fx.redirect.ike = ike;
-	fx.redirect.to.addr = addr(to);
-	sup_on_fx(&s, &fx, now);
-}
-
-static void a_call_that_is_sent_elsewhere_goes_there_alone(void **state)
-{
-	(void)state;
-	start(SUP_ALWAYS, "198.51.100.1");
-	pass(100);
-	redirect_to(1, "203.0.113.5");
-	pass(100);
-	assert_int_equal(f.dropped, 1);
-	assert_string_equal(f.endpoints, "198.51.100.1:4500 203.0.113.5:4500 ");
-	pass(REDIRECT_TRY_MS - 1000);
-	assert_string_equal(f.endpoints, "198.51.100.1:4500 203.0.113.5:4500 ");
-	pass(8000); /* nobody is there: what the admin wrote is called again */
-	assert_non_null(strstr(f.endpoints, "203.0.113.5:4500 198.51.100.1:4500 "));
-}
-
-static void a_live_peer_that_sends_us_elsewhere_is_left_for_who_is_there(void **state)
-{
-	(void)state;
-	start(SUP_ALWAYS, "198.51.100.1");
-	pass(100);
-	ike_comes_up(1, "198.51.100.1:4500", true);
-	redirect_to(1, "203.0.113.5");
-	pass(100);
-	assert_true(sup_is_up(&s, now)); /* the old one carries until then */
-	assert_non_null(strstr(f.endpoints, "203.0.113.5:4500 "));
-	ike_comes_up(2, "203.0.113.5:4500", true);
-	assert_int_equal(s.ike, 2);
-	assert_false(redirect_active(&s));
-}
-
-static void gateways_that_send_us_to_each_other_are_followed_five_times(void **state)
-{
-	(void)state;
-	start(SUP_ALWAYS, "198.51.100.1");
-	for (int i = 0; i < 50; i++) {
-		pass(100);
-		redirect_to(1, i & 1 ? "203.0.113.5" : "203.0.113.6");
-	}
-	assert_int_equal(s.redirect->followed, REDIRECT_MAX_COUNT);
-	pass(REDIRECT_WINDOW_MS);
-	redirect_to(1, "203.0.113.5");
-	assert_int_equal(s.redirect->followed, REDIRECT_MAX_COUNT + 1);
-}
-
 int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, begin, end)
 	const struct CMUnitTest tests[] = {
 		T(calls_at_once_by_name),
-		T(a_call_that_is_sent_elsewhere_goes_there_alone),
-		T(a_live_peer_that_sends_us_elsewhere_is_left_for_who_is_there),
-		T(gateways_that_send_us_to_each_other_are_followed_five_times),
 		T(a_peer_that_waits_takes_little_memory),
 		T(one_child_of_several_gone_is_not_down),
 		T(the_heir_of_an_ike_sa_takes_over),
