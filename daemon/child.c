@@ -310,6 +310,8 @@ static int start(struct child *c)
 		rc = start_control(c);
 	if (!rc)
 		rc = peers_start(c);
+	if (!rc && c->inv.drain)
+		drain_start(c);
 	if (!rc)
 		rc = dp_start(c->dp);
 	if (!rc)

@@ -258,7 +258,10 @@ void servers_free(struct child *c);
 void servers_drained(struct peer *p);
 
 /* drain.c */
+/** drain_set() - As the admin wishes; the parent keeps it for our successor. */
 void drain_set(struct child *c, bool on);
+/** drain_start() - It was in force before we were started. */
+void drain_start(struct child *c);
 /** drain_reload() - redirect-to may be another. */
 void drain_reload(struct child *c);
 json_t *drain_json(const struct child *c);

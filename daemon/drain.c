@@ -32,7 +32,7 @@ static void on_pace(struct timer *t, uint64_t now_ms)
 	effects_apply(c);
 }
 
-void drain_set(struct child *c, bool on)
+static void begin(struct child *c, bool on)
 {
 	struct engine_gateway to;
 	bool known = view_gateway(&c->cfg->redirect_to, &to);
@@ -48,6 +48,28 @@ void drain_set(struct child *c, bool on)
 	log_info(NULL, "drain %s%s%s", on ? "on" : "off",
 		 on && known ? ", callers are sent to " : "",
 		 on && known ? c->cfg->redirect_to.name : "");
+}
+
+static void on_kept(int status, void *arg)
+{
+	(void)arg;
+	if (status)
+		log_err(NULL, "drain: it would be forgotten if this process were started anew: %s",
+			strerror(-status));
+}
+
+void drain_set(struct child *c, bool on)
+{
+	int rc = priv_drain(c->priv, on, on_kept, c);
+
+	if (rc)
+		on_kept(rc, c);
+	begin(c, on);
+}
+
+void drain_start(struct child *c)
+{
+	begin(c, true);
 }
 
 void drain_reload(struct child *c)

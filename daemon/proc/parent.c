@@ -122,6 +122,8 @@ static int send_inventory(struct parent *p, struct proc *proc)
 	}
 	if (!rc)
 		send_addresses(p, proc, true);
+	if (!rc)
+		rc = ipc_send(proc->ipc, PM_DRAIN, 0, &p->drain, sizeof(p->drain));
 	return rc ? rc : ipc_send(proc->ipc, PM_QCD, 0, &p->qcd, sizeof(p->qcd));
 }
 

@@ -338,6 +338,7 @@ static int run(struct parent *p, const struct ipc_msg *m, char *why)
 		struct pq_route route;
 		struct pq_link_set link;
 		struct pq_hook hook;
+		struct pm_drain drain;
 	} q;
 
 	memcpy(&q, m->data, m->len); /* exact: checked */
@@ -352,6 +353,9 @@ static int run(struct parent *p, const struct ipc_msg *m, char *why)
 		return route_del(p, &q.route, why);
 	case PQ_HOOK:
 		return hook_run(p, &q.hook, why);
+	case PQ_DRAIN:
+		p->drain = q.drain;
+		return 0;
 	default:
 		if (p->now.cfg->mtu && q.link.mtu && q.link.mtu != p->now.cfg->mtu) {
 			snprintf(why, POLICY_WHY_MAX, "the configuration sets mtu = %u",
@@ -377,6 +381,7 @@ static const char *request_name(uint32_t type)
 		[PQ_WAN - PQ_ADDR_ADD] = "wan",
 		[PQ_STREAM - PQ_ADDR_ADD] = "stream",
 		[PQ_WAYS - PQ_ADDR_ADD] = "ways",
+		[PQ_DRAIN - PQ_ADDR_ADD] = "drain",
 	};
 	uint32_t i = type - PQ_ADDR_ADD;
 

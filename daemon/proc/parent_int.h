@@ -52,6 +52,7 @@ struct parent {
 	int state[PROC_STATE_FILES];
 	struct pm_qcd qcd;
 	struct pm_addresses addresses; /* as the child was told last */
+	struct pm_drain drain;
 	struct assigned assigned[NET_BYPASS_MAX * 16];
 	size_t assigned_count;
 	struct hook *hook;

@@ -286,6 +286,13 @@ static void on_inventory(struct priv *p, struct ipc_msg *m)
 		m->fd[0] = -1;
 		break;
 	}
+	case PM_DRAIN: {
+		struct pm_drain d;
+
+		memcpy(&d, m->data, sizeof(d));
+		inv->drain = d.on;
+		break;
+	}
 	case PM_QCD:
 		memcpy(inv->qcd, m->data, sizeof(inv->qcd));
 		break;
@@ -595,6 +602,13 @@ int priv_link_set(struct priv *p, uint32_t mtu, uint32_t gso_max_size, uint32_t 
 
 	return request(p, PROC_PARENT, PQ_LINK_SET, &q, sizeof(q), (union done){ .plain = done },
 		       arg);
+}
+
+int priv_drain(struct priv *p, bool on, void (*done)(int status, void *arg), void *arg)
+{
+	struct pm_drain q = { .on = on };
+
+	return request(p, PROC_PARENT, PQ_DRAIN, &q, sizeof(q), (union done){ .plain = done }, arg);
 }
 
 int priv_hook(struct priv *p, const char *peer, bool up, const struct addr *dns, size_t dns_count,

@@ -54,6 +54,7 @@ struct priv_inventory {
 	int state_fd[PROC_STATE_FILES];
 	uint8_t qcd[PROC_QCD_LEN];
 	struct pm_addresses addresses; /* at the start */
+	bool drain; /* it was in force when the child before this one ended */
 };
 
 struct priv_ops {
@@ -87,6 +88,8 @@ int priv_route_del(struct priv *p, const char *peer, const struct prefix *dst,
 /** priv_link_set() - Zero leaves a value as it is. */
 int priv_link_set(struct priv *p, uint32_t mtu, uint32_t gso_max_size, uint32_t gso_max_segs,
 		  void (*done)(int status, void *arg), void *arg);
+/** priv_drain() - The parent keeps it: a child that is started anew is told in its inventory. */
+int priv_drain(struct priv *p, bool on, void (*done)(int status, void *arg), void *arg);
 /** priv_hook() - Tell the admin's program; @status says only whether it will be. */
 int priv_hook(struct priv *p, const char *peer, bool up, const struct addr *dns, size_t dns_count,
 	      void (*done)(int status, void *arg), void *arg);

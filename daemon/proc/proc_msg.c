@@ -142,6 +142,14 @@ static const char *check_hop(const void *data, size_t len)
 	return q->index < PROC_HOPS && !q->pad ? NULL : "index out of range";
 }
 
+static const char *check_drain(const void *data, size_t len)
+{
+	const struct pm_drain *d = data;
+
+	(void)len;
+	return d->on <= 1 && !d->pad ? NULL : "neither on nor off";
+}
+
 static const char *check_hook(const void *data, size_t len)
 {
 	const struct pq_hook *q = data;
@@ -351,6 +359,7 @@ static const struct shape requests[] = {
 	{ PQ_HOOK, 0, sizeof(struct pq_hook), false, 0, check_hook },
 	{ PQ_STREAM, 0, sizeof(struct pq_stream), false, 0, check_stream },
 	{ PQ_WAYS, 0, sizeof(struct pq_path), false, 0, check_path },
+	{ PQ_DRAIN, 0, sizeof(struct pm_drain), false, 0, check_drain },
 	{ 0 },
 };
 
@@ -378,6 +387,7 @@ static const struct shape replies[] = {
 	{ PM_PATH_CHANGED, 0, 0, false, 0, NULL },
 	{ PM_QCD, 0, sizeof(struct pm_qcd), false, 0, NULL },
 	{ PM_ADDRESSES, 0, sizeof(struct pm_addresses), false, 0, check_addresses },
+	{ PM_DRAIN, 0, sizeof(struct pm_drain), false, 0, check_drain },
 	{ PM_STOP, 0, 0, false, 0, NULL },
 	{ PM_SECRETS, 0, 0, false, 1, NULL },
 	{ PR_REPLY, PQ_PATH, sizeof(struct pr_path), false, 0, NULL },
@@ -391,6 +401,7 @@ static const struct shape replies[] = {
 	{ PR_REPLY, PQ_ROUTE_DEL, sizeof(struct pr_reply), false, 0, NULL },
 	{ PR_REPLY, PQ_LINK_SET, sizeof(struct pr_reply), false, 0, NULL },
 	{ PR_REPLY, PQ_HOOK, sizeof(struct pr_reply), false, 0, NULL },
+	{ PR_REPLY, PQ_DRAIN, sizeof(struct pr_reply), false, 0, NULL },
 	{ PR_REPLY, PQ_STREAM, sizeof(struct pr_reply), false, 1, NULL },
 	{ KR_REPLY, 0, sizeof(struct kr_reply), true, 0, check_key_reply },
 	{ RR_REPLY, 0, sizeof(struct rr_reply), false, 0, check_resolver_reply },

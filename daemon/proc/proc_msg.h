@@ -62,6 +62,7 @@ enum proc_type {
 	PM_PATH_CHANGED, /* no payload: links, addresses or routes changed; look paths up again */
 	PM_QCD, /* struct pm_qcd; with the inventory */
 	PM_ADDRESSES, /* struct pm_addresses; with the inventory, and when they changed */
+	PM_DRAIN, /* struct pm_drain; with the inventory: what the child before this one was told */
 	PM_STOP,	 /* no payload: say goodbye to the peers and end; SIGTERM comes 3 s later */
 	/* parent -> keys */
 	PM_SECRETS, /* no payload, fd: sealed memfd of all secret files, each be16 length and path as the
@@ -81,6 +82,7 @@ enum proc_type {
 	PQ_WAN,		  /* struct pq_wan -> struct pr_wan */
 	PQ_STREAM,	  /* struct pq_stream -> struct pr_reply, fd: a TCP socket that connects */
 	PQ_WAYS,	  /* struct pq_path -> struct pr_ways */
+	PQ_DRAIN,	  /* struct pm_drain: to be kept for the child's successor */
 	/* parent -> child */
 	PR_REPLY = 48, /* struct pr_reply, alone or as head of one of the above */
 
@@ -169,6 +171,12 @@ struct pm_addresses {
 /* From state-dir: what lets a peer be shown that we were started anew (RFC 6290). */
 struct pm_qcd {
 	uint8_t secret[PROC_QCD_LEN];
+};
+
+/* postern drain is in force: the admin's word, which the child that took it may not outlive. */
+struct pm_drain {
+	uint32_t on; /* 0 or 1 */
+	uint32_t pad;
 };
 
 /* ---- child -> parent ---- */

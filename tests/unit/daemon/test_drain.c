@@ -60,6 +60,18 @@ unsigned engine_redirect(struct engine *e, uint64_t now_ms, uint32_t peer,
 	return 1;
 }
 
+/* What the parent keeps: -1: it was told nothing. */
+static int kept;
+
+int priv_drain(struct priv *p, bool on, void (*done)(int status, void *arg), void *arg)
+{
+	(void)p;
+	(void)done;
+	(void)arg;
+	kept = on;
+	return 0;
+}
+
 /* ---- the cases ---- */
 
 static int setup(void **state)
@@ -72,6 +84,7 @@ static int setup(void **state)
 	for (uint32_t i = 0; i < PEERS; i++)
 		peers[i] = (struct peer){ .id = i + 1, .cfg = &peer_cfg, .child = c };
 	told = fired = 0;
+	kept = -1;
 	now = 1000;
 	*state = c;
 	return 0;
@@ -129,10 +142,27 @@ static void it_may_be_said_again_and_taken_back(void **state)
 	assert_int_equal(timers_next_ms(loop_timers(c->loop)), UINT64_MAX);
 }
 
+static void the_parent_keeps_what_the_admin_says(void **state)
+{
+	struct child *c = *state;
+
+	drain_set(c, true);
+	assert_int_equal(kept, 1);
+	drain_set(c, false);
+	assert_int_equal(kept, 0);
+	kept = -1;
+	drain_start(c); /* this was said by the parent */
+	run(c, 3000);
+	assert_int_equal(kept, -1);
+	assert_true(c->drain);
+	assert_int_equal(told, PEERS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(all_are_told_a_few_at_a_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_parent_keeps_what_the_admin_says, setup, teardown),
 		cmocka_unit_test_setup_teardown(it_may_be_said_again_and_taken_back, setup, teardown),
 	};
 
