@@ -22,37 +22,12 @@ if WHICH[0] != "postern":
     testlib.need_scratch()
 lab, net = testlib.start()
 import cast  # noqa: E402
+import echo  # noqa: E402
 import swan as swanlib  # noqa: E402
 
 ALT = "198.51.100.77"
 lab.plug(net.wan, net.home, "alt")  # home's second line: an address of its own, no NAT
 net.home.run(["ip", "link", "set", "alt", "down"])
-
-SERVER = """
-import socket, sys
-s = socket.create_server((sys.argv[1], 7000)); print("ready", flush=True)
-while True:
-    c, _ = s.accept()
-    while d := c.recv(4096): c.sendall(d)
-"""
-# Asks by one connection for as long as it lives, and says how long the longest answer took.
-CLIENT = """
-import socket, sys, time
-c = socket.create_connection((sys.argv[1], 7000), 10); c.settimeout(60); worst = 0; n = 0
-end = time.monotonic() + float(sys.argv[2])
-while time.monotonic() < end:
-    t = time.monotonic(); c.sendall(b"x" * 100); left = 100
-    while left: left -= len(c.recv(left)) or sys.exit("closed")
-    worst = max(worst, time.monotonic() - t); n += 1; time.sleep(0.02)
-    print(n, "%.3f" % worst, flush=True)
-print("whole", flush=True)
-"""
-
-
-def lines(p):
-    with open(p.log) as f:
-        return f.read().split("\n")[:-1]
-
 
 def ping(m, to):
     return m.run(["ping", "-c1", "-W0.5", to], check=False).returncode == 0
@@ -66,24 +41,12 @@ def to_wan():
     net.home.run(["sh", "-c", "ip link set wan up; ip route add default via 100.64.0.1; ip addr flush dev alt; ip link set alt down"])
 
 
-def talk(seconds):
-    """The inner connection from home to the server's tunnel address."""
-    return net.home.start([sys.executable, "-c", CLIENT, "10.99.0.1", str(seconds)], log=f"client-{time.monotonic():.0f}")
-
-
-def goes_on(p, seconds=20):
-    """Seconds until the connection of @p is answered again."""
-    t, n = time.monotonic(), len(lines(p))
-    wait_for("an answer in the inner connection", lambda: p.poll() is not None or len(lines(p)) > n + 5, seconds)
-    return time.monotonic() - t if p.poll() is None else None
-
-
 def moves(p, same, where, sees_home_at):
     """There and back, twice; @same gives what must not change, @sees_home_at where the server has home."""
     was = same()
     for move, name, at in ((to_alt, "the line with its own address", ALT), (to_wan, "the line behind the NAT", net.NAT4)) * 2:
         move()
-        took = goes_on(p)
+        took = p.goes_on()
         print(f"     {name}: inner TCP goes on after {took if took is None else round(took, 2)} s")
         check(f"{where}: inner TCP lives through the move to {name}", took is not None)
         check(f"{where}: the server has home at {at}", wait_for("moved", lambda: at in sees_home_at(), 10), sees_home_at())
@@ -94,7 +57,7 @@ def moves(p, same, where, sees_home_at):
 def rebind(p, where, same):
     was = same()
     net.nat_rebind()
-    took = goes_on(p, 40)
+    took = p.goes_on(40)
     print(f"     NAT rebind: inner TCP goes on after {took if took is None else round(took, 2)} s")
     check(f"{where}: inner TCP lives through a new NAT mapping", took is not None)
     check(f"{where}: by the same IKE SA", same() == was, (was, same()))
@@ -119,11 +82,6 @@ def tells(m, where, other_knows):
     m.run(["sh", "-c", f"ip addr del {MORE}/32 dev {dev}; ip addr del 2001:db8:ffff::7/128 dev {dev}; ip link del gone; ip link del lonely"])
 
 
-def serve():
-    echo = net.vps.start([sys.executable, "-c", SERVER, "10.99.0.1"], log="echo")
-    wait_for("the echo server listens", lambda: "ready" in open(echo.log).read())
-
-
 # ---- Postern on both sides
 
 def posterns():
@@ -134,9 +92,8 @@ def posterns():
     require("the tunnel comes up", wait_for("up", lambda: vps.up("home") and ping(net.home, "10.99.0.1"), 20))
     tells(net.vps, "two Posterns", lambda: home.peer("vps").get("elsewhere", []))
     check("two Posterns: and told again when it is gone", wait_for("gone", lambda: MORE not in home.peer("vps").get("elsewhere", []), 10), home.peer("vps").get("elsewhere"))
-    serve()
-    p = talk(25)
-    wait_for("the connection", lambda: len(lines(p)) > 5)
+    echo.serve(net.vps, "10.99.0.1")
+    p = echo.Connection(net.home, "10.99.0.1", 25)
     moves(p, lambda: (home.peer("vps")["ike"]["spi_i"], home_addresses()), "two Posterns",
           lambda: str(vps.peer("home").get("ike", {})) + str(vps.peer("home").get("endpoint", "")))
     mode = net.vps.run(["stat", "-c", "%a %U", "/var/lib/postern/qcd.secret"]).stdout.strip()
@@ -162,8 +119,7 @@ def posterns():
             said = open(home.d.log).read()
             check("by the proof of its token", "proves it by its token" in said)
             case("ike_case_092_a_server_that_forgot_all_is_called_at_once", took < 5, took)
-    wait_for("the connection ends", lambda: p.poll() is not None, 60)
-    check("one inner connection lived through it all", lines(p)[-1] == "whole", lines(p)[-2:])
+    check("one inner connection lived through it all", p.whole(), p.lines()[-2:])
 
 
 # ---- strongSwan
@@ -249,9 +205,8 @@ start = always
     peer = "home" if side == "client" else "vps"
     require("the tunnel comes up", wait_for("up", lambda: us.up(peer) and ping(net.home, "10.99.0.1"), 30))
     tells(ours, f"strongSwan is the {side}", lambda: re.findall(r"got additional MOBIKE peer address: (\S+)", charon.log()))
-    serve()
-    p = talk(40)
-    wait_for("the connection", lambda: len(lines(p)) > 5)
+    echo.serve(net.vps, "10.99.0.1")
+    p = echo.Connection(net.home, "10.99.0.1", 40)
 
     def at():
         return (str(us.peer("home")) if side == "client" else charon.sas())
@@ -259,8 +214,7 @@ start = always
     moves(p, lambda: (us.peer(peer)["ike"]["spi_i"], home_addresses()), where, at)
     rebind(p, where, lambda: us.peer(peer)["ike"]["spi_i"])
     check(f"{where}: MOBIKE it was", "MOBIKE" in charon.log())
-    if p.poll() is None:
-        p.terminate()
+    p.stop()
 
 
 posterns() if WHICH[0] == "postern" else swan(WHICH[0])
