@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """postern drain: a VPS sends its homes to another one (RFC 5685), those that are here and those that call; a home goes
-there without a break, and no further than it should.
+there without a break, and no further than it should. Inner TCP with a machine behind both lives through it; with the
+VPS itself it cannot.
 """
+import os
+import signal
 import time
 
 import testlib
 from testlib import check, require, wait_for
 
-VPS2 = "198.51.100.11"
-lab, net = testlib.start(hosts=[("vps2", VPS2)])
+VPS2, FAR = "198.51.100.11", "198.51.100.50"
+lab, net = testlib.start(hosts=[("vps2", VPS2), ("far", FAR)])
 import cast  # noqa: E402
+import echo  # noqa: E402
 from lab import Internet as I  # noqa: E402
 
 vps, home = cast.tunnel(net, extra=f"redirect-to = {VPS2}", address=I.VPS4)
+home.m.write("/etc/postern/postern.conf", home.m.read("/etc/postern/postern.conf").replace(
+    "networks = 10.99.0.1", f"networks = {FAR}, 10.99.0.1").replace(f"redirect-to = {VPS2}\n", ""))
+vps.m.write("/etc/postern/postern.conf", vps.m.read("/etc/postern/postern.conf").replace(
+    "[peer home]", f"[peer home]\nlocal-ts = 10.99.0.1, fd99::1, {FAR}"))
 two = cast.Side(net.vps2, "vps2")
 # The other gateway is the same peer: same identity, same key, same address for the home.
 two.m.run(["mkdir", "-p", "/etc/postern/keys"])
@@ -30,6 +38,19 @@ def at(address):
     return (home.peer("vps").get("endpoint") or "").startswith(address + ":") and home.up("vps")
 
 
+def kill_child(side):
+    """kill -9 of the process that moves packets; its parent starts it anew."""
+    def pids():
+        return [pid for pid in side.m.child_pids(side.d) if b"--proc\0child" in open(f"/proc/{pid}/cmdline", "rb").read()]
+    was = pids()
+    os.kill(was[0], signal.SIGKILL)
+    wait_for("it is started anew", lambda: side.status() and pids() not in ([], was), 20)
+
+
+def draining(side):
+    return (side.status().get("drain") or {}).get("on")
+
+
 def there(address, seconds=20):
     try:
         return wait_for(f"home is at {address}", lambda: at(address), seconds)
@@ -42,9 +63,15 @@ two.start_posternd()
 wait_for("both answer", lambda: vps.status() and two.status())
 home.start_posternd()
 require("the tunnel comes up at the first", wait_for("ping", ping, 20) and there(I.VPS4))
+for side in (vps, two):
+    side.m.sysctl(net__ipv4__ip_forward=1)
+echo.serve(net.far, FAR)
+echo.serve(net.vps, "10.99.0.1")
+echo.follow(net.far, "10.99.0.2", I.VPS4, VPS2)
 
 # --- in a session: the home goes, and takes its connections along
 p = net.home.start(["ping", "-D", "-i", "0.1", "-w", "12", "10.99.0.1"], log="ping")
+far, near = echo.Connection(net.home, FAR, 14), echo.Connection(net.home, "10.99.0.1", 14)
 time.sleep(1)
 vps.cli("drain")
 check("the home is sent to the other gateway", there(VPS2), home.peer("vps"))
@@ -59,6 +86,14 @@ with open(p.log) as f:
 gap = max(b - a for a, b in zip(times, times[1:]))
 check("the way costs no more than a moment", gap < 2, gap)
 print(f"     pause {gap:.2f} s")
+check("inner TCP with a machine behind both lives through it", far.whole(), far.lines()[-1:])
+print(f"     longest answer in it {far.longest():.2f} s")
+check("and hardly waits", far.longest() < 3, far.longest())
+check("inner TCP with the first VPS itself does not: the other has no such connection", not near.whole(), near.lines()[-1:])
+
+# --- the process that moves packets is lost meanwhile: the drain goes on
+kill_child(vps)
+check("a drain outlives that process", wait_for("drain", lambda: draining(vps) is True, 10), vps.status().get("drain"))
 
 # --- who calls is sent in place of an answer with keys
 home.cli("down", "vps")
@@ -79,6 +114,8 @@ check("two gateways that send it to each other are not followed for ever", 2 <= 
 check("and it stays up", home.up("vps") and wait_for("ping", ping, 10), home.peer("vps"))
 vps.cli("drain", "--off")
 two.cli("drain", "--off")
+kill_child(vps)
+check("and so does its end", draining(vps) is False, vps.status().get("drain"))
 
 # --- without redirect-to, and from a home that does not follow: no answer
 home.m.write("/etc/postern/postern.conf", home.m.read("/etc/postern/postern.conf") + "redirect = ignore\n")

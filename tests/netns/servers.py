@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A peer with two servers: two VPS with identities of their own. One dies as a whole; inner traffic goes on by the
-other, and returns to the preferred one when that is back to stay.
+other, and returns to the preferred one when that is back to stay. One inner TCP connection with a machine behind both
+lives through all of it.
 """
 import os
 import re
@@ -9,9 +10,10 @@ import time
 import testlib
 from testlib import check, require, wait_for
 
-VPS2 = "198.51.100.11"
-lab, net = testlib.start(hosts=[("vps2", VPS2)])
+VPS1, VPS2, FAR = "198.51.100.10", "198.51.100.11", "198.51.100.50"
+lab, net = testlib.start(hosts=[("vps2", VPS2), ("far", FAR)])
 import cast  # noqa: E402
+import echo  # noqa: E402
 
 vps, home = cast.tunnel(net, address="198.51.100.10")
 two = cast.Side(net.vps2, "vps2")
@@ -29,6 +31,10 @@ public-key = keys/home.pub
 networks = 10.99.0.2, fd99::2
 """)
 vps.m.write("/etc/postern/postern.conf", vps.m.read("/etc/postern/postern.conf").replace("assign =", "networks ="))
+for side in (vps, two):
+    side.m.write("/etc/postern/postern.conf", side.m.read("/etc/postern/postern.conf").replace(
+        "[peer home]", f"[peer home]\nlocal-ts = 10.99.0.1, fd99::1, {FAR}"))
+    side.m.sysctl(net__ipv4__ip_forward=1)
 
 
 def configure(how):
@@ -40,7 +46,7 @@ tunnel-address = 10.99.0.2, fd99::2
 address = 198.51.100.10
 identity = vps.example.net
 public-key = keys/vps.pub
-networks = 10.99.0.1, fd99::1
+networks = {FAR}, 10.99.0.1, fd99::1
 start = always
 servers = {how}
 [server second]
@@ -102,6 +108,9 @@ require("the tunnel comes up", wait_for("ping", ping, 20))
 check("the preferred server carries, the other one stands by",
       wait_for("servers", lambda: active() == ["vps"] and servers()["vps/second"]["state"] == "standby", 10), servers())
 check("the second server has heard nothing", not two.peer("home").get("ike"))
+echo.serve(net.far, FAR)
+echo.follow(net.far, "10.99.0.2", VPS1, VPS2)
+far = echo.Connection(net.home, FAR, 3600)
 events = net.home.start([testlib.POSTERN, "watch", "--json"], log="watch")
 
 p = stream(25)
@@ -110,7 +119,8 @@ die(vps)
 check("the second server takes over", wait_for("active", lambda: active() == ["vps/second"], 20), servers())
 seen = gap(p)
 check("inner traffic goes on by the second server within seconds", seen is not None and seen < 5, seen)
-print(f"     pause {seen:.1f} s")
+print(f"     pause {seen:.1f} s, longest answer in inner TCP {far.longest():.1f} s")
+check("the inner TCP connection goes on", far.goes_on() is not None, far.lines()[-1:])
 
 live(vps, "198.51.100.10")
 wait_for("the preferred one is up again", lambda: servers()["vps"]["state"] == "up", 30)
@@ -121,6 +131,7 @@ check("and the second one stands by again",
       wait_for("standby", lambda: servers()["vps/second"]["state"] == "standby", 30), servers())
 seen = gap(p)
 check("the way back costs nothing", seen is not None and seen < 2, seen)
+check("nor the inner TCP connection, which goes on", far.goes_on() is not None, far.lines()[-1:])
 time.sleep(0.5)
 with open(events.log) as f:
     told = f.read()
@@ -137,7 +148,10 @@ die(vps)
 check("the other one takes over", wait_for("active", lambda: active() == ["vps/second"], 20), servers())
 seen = gap(p)
 check("within seconds", seen is not None and seen < 5, seen)
-print(f"     pause {seen:.1f} s")
+print(f"     pause {seen:.1f} s, longest answer in inner TCP {far.longest():.1f} s")
+check("the inner TCP connection goes on", far.goes_on() is not None, far.lines()[-1:])
+check("one inner TCP connection lived through it all", far.alive(), far.lines()[-1:])
+far.stop()
 home.cli("down", "vps")
 check("down means all of them", wait_for("off", lambda: {s["state"] for s in servers().values()} == {"off"}, 10), servers())
 events.terminate()
