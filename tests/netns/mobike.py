@@ -124,83 +124,25 @@ def posterns():
 
 # ---- strongSwan
 
-PSK = "Vq0rS8hVn1hTgkXk2m5bM1sQm6q2j7d8kqYp3z4w5x6y"
-VPS, HOME = "vps.example.net", "home.example.net"
-
-
-def swanctl(own, other, conn, child, pools=""):
-    return f"""connections {{
-  net {{
-    version = 2
-    mobike = yes
-    {conn}
-    proposals = aes256gcm16-prfsha256-x25519
-    dpd_delay = 3s
-    local {{
-      auth = psk
-      id = {own}
-    }}
-    remote {{
-      auth = psk
-      id = {other}
-    }}
-    children {{
-      net {{
-        {child}
-        esp_proposals = aes128gcm16, aes256gcm16
-      }}
-    }}
-  }}
-}}
-{pools}
-secrets {{
-  ike-1 {{
-    id-1 = {VPS}
-    id-2 = {HOME}
-    secret = "{PSK}"
-  }}
-}}
-"""
-
-
 def swan(side):
     """strongSwan is the client (at home) or the server (the VPS)."""
     release = WHICH[1] if len(WHICH) > 1 else None
     ours, theirs = (net.vps, net.home) if side == "client" else (net.home, net.vps)
-    ours.write("/etc/postern/keys/psk", PSK + "\n", mode=0o600)
     charon = swanlib.Swan(theirs, release)
     print("strongSwan", charon.version())
     us = cast.Side(ours, "vps" if side == "client" else "home")
     if side == "client":
-        ours.write("/etc/postern/postern.conf", f"""[posternd]
-identity = {VPS}
-tunnel-address = 10.99.0.1, fd99::1
-
-[peer home]
-identity = {HOME}
-psk = keys/psk
-assign = 10.99.0.2, fd99::2
-""")
+        swanlib.postern_server(us)
         us.start_posternd()
         wait_for("posternd answers", lambda: us.status())
         charon.start()
-        charon.load(swanctl(HOME, VPS, f"remote_addrs = {net.VPS4}\n    vips = 0.0.0.0", "remote_ts = 10.99.0.1/32"))
+        charon.load(swanlib.client(net.VPS4))
         charon.ctl("--initiate", "--child", "net", check=False)
     else:
         net.vps.addr("lo", "10.99.0.1/32")
-        ours.write("/etc/postern/postern.conf", f"""[posternd]
-identity = {HOME}
-
-[peer vps]
-address = {net.VPS4}
-identity = {VPS}
-psk = keys/psk
-networks = 10.99.0.1
-start = always
-""")
+        swanlib.postern_client(us, net.VPS4)
         charon.start()
-        charon.load(swanctl(VPS, HOME, f"local_addrs = {net.VPS4}\n    pools = v4", "local_ts = 10.99.0.1/32",
-                            "pools {\n  v4 {\n    addrs = 10.99.0.2\n  }\n}"))
+        charon.load(swanlib.server(net.VPS4))
         us.start_posternd()
     peer = "home" if side == "client" else "vps"
     require("the tunnel comes up", wait_for("up", lambda: us.up(peer) and ping(net.home, "10.99.0.1"), 30))

@@ -56,6 +56,89 @@ FOLDERS = ("private", "pubkey", "x509", "x509ca", "conf.d")
 ENV = {"STRONGSWAN_CONF": "/run/strongswan.conf"}
 
 
+# A pair that any test can have: VPS and HOME with one secret; HOME has 10.99.0.2 from VPS, which is 10.99.0.1.
+PSK = "Vq0rS8hVn1hTgkXk2m5bM1sQm6q2j7d8kqYp3z4w5x6y"
+VPS, HOME = "vps.example.net", "home.example.net"
+
+
+def _swanctl(own, other, conn, child, pools=""):
+    return f"""connections {{
+  net {{
+    version = 2
+    mobike = yes
+    {conn}
+    proposals = aes256gcm16-prfsha256-x25519
+    dpd_delay = 3s
+    local {{
+      auth = psk
+      id = {own}
+    }}
+    remote {{
+      auth = psk
+      id = {other}
+    }}
+    children {{
+      net {{
+        {child}
+        esp_proposals = aes128gcm16, aes256gcm16
+      }}
+    }}
+  }}
+}}
+{pools}
+secrets {{
+  ike-1 {{
+    id-1 = {VPS}
+    id-2 = {HOME}
+    secret = "{PSK}"
+  }}
+}}
+"""
+
+
+def client(address, conn="", child=""):
+    """swanctl.conf of a strongSwan that is HOME and calls VPS at @address."""
+    return _swanctl(HOME, VPS, f"remote_addrs = {address}\n    vips = 0.0.0.0\n    {conn}",
+                    f"remote_ts = 10.99.0.1/32\n        {child}")
+
+
+def server(address, conn=""):
+    """swanctl.conf of a strongSwan that is VPS at @address."""
+    return _swanctl(VPS, HOME, f"local_addrs = {address}\n    pools = v4\n    {conn}", "local_ts = 10.99.0.1/32",
+                    "pools {\n  v4 {\n    addrs = 10.99.0.2\n  }\n}")
+
+
+def postern_server(side, extra="", peer=""):
+    """The same as a Postern."""
+    side.m.write("/etc/postern/keys/psk", PSK + "\n", mode=0o600)
+    side.m.write("/etc/postern/postern.conf", f"""[posternd]
+identity = {VPS}
+tunnel-address = 10.99.0.1, fd99::1
+{extra}
+
+[peer home]
+identity = {HOME}
+psk = keys/psk
+assign = 10.99.0.2, fd99::2
+{peer}
+""")
+
+
+def postern_client(side, address):
+    """And HOME as one."""
+    side.m.write("/etc/postern/keys/psk", PSK + "\n", mode=0o600)
+    side.m.write("/etc/postern/postern.conf", f"""[posternd]
+identity = {HOME}
+
+[peer vps]
+address = {address}
+identity = {VPS}
+psk = keys/psk
+networks = 10.99.0.1
+start = always
+""")
+
+
 def host_release():
     with open("/etc/os-release") as f:
         return re.search(r"VERSION_CODENAME=(\w+)", f.read()).group(1)
@@ -88,6 +171,12 @@ class Swan:
         self.m.write("/run/strongswan.conf", CONF.format(extra=extra))
         self.p = self.m.start(self._cmd(["/usr/lib/ipsec/charon"]), log="charon", env=ENV)
         wait_for("charon answers", lambda: self.ctl("--stats", check=False).returncode == 0)
+
+    def kill(self):
+        """The process is gone, and nothing of it was tidied up."""
+        self.p.kill()
+        self.p.wait(10)
+        self.m.run(["rm", "-f", "/run/charon.vici", "/run/charon.pid"])
 
     def stop(self):
         self.p.terminate()
