@@ -176,6 +176,7 @@ static struct sup_config sup_config_of(const struct child *c, const struct confi
 				    .retry_max_ms = p->retry_max_ms,
 				    .keepalive_ms = p->keepalive_ms,
 				    .inactivity_ms = p->inactivity_ms,
+				    .gives = p->assign_count || p->pool,
 
 				    .transport = transport_of(p) };
 }

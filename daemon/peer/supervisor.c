@@ -190,13 +190,21 @@ void sup_hold(struct supervisor *s, bool on, uint64_t now_ms)
 	tell(s, now_ms);
 }
 
+/*
+ * Where we call it after our own start. A client of another make that has its addresses from us asks for them
+ * when it calls: called by us it answers, has no CHILD SA and, since we are there, does not call either.
+ */
 static void remember_endpoint(struct supervisor *s)
 {
+	struct endpoint at = s->where.path.remote;
+
+	if (!s->postern && s->cfg.gives)
+		memset(&at, 0, sizeof(at));
 	/* The far end of a stream is no place to call. */
 	if (s->cfg.start != SUP_WAIT || transport_is_stream(&s->where.path) ||
-	    endpoint_eq(&s->memory.endpoint, &s->where.path.remote))
+	    endpoint_eq(&s->memory.endpoint, &at))
 		return;
-	s->memory.endpoint = s->where.path.remote;
+	s->memory.endpoint = at;
 	ops(s)->remember(s->env->arg, s->cfg.peer);
 }
 

@@ -104,6 +104,7 @@ struct sup_config {
 	uint8_t sock_set; /* of the sockets with its mark; the kernel's rules choose its way; 0: no mark */
 	uint64_t retry_max_ms; /* the engine has it too, for its retransmissions */
 	uint64_t keepalive_ms;  /* 0: as the way there needs it (wan.h) */
+	bool gives; /* it calls us and gets its addresses in the tunnel from us */
 	uint64_t inactivity_ms; /* closed after so long without inner data; 0: never */
 	struct sup_transport_config transport;
 };

@@ -445,6 +445,29 @@ static void the_cost_of_a_day_follows_the_pace(void **state)
 	assert_int_equal(sup_cost_bytes(&s, now), usual / 10);
 }
 
+static void a_foreign_client_with_addresses_of_ours_is_not_called_after_our_start(void **state)
+{
+	struct fx up = { .kind = FX_PEER_UP };
+	struct sup_config c = config(SUP_WAIT, NULL);
+
+	(void)state;
+	c.gives = true;
+	sup_init(&s, &env, &c, NULL, now);
+	comes_up(1, "203.0.113.7:4500"); /* a Postern takes calls */
+	assert_int_equal(s.memory.endpoint.port, 4500);
+	up.up.peer = PEER;
+	up.up.ike = 2;
+	up.up.child = true;
+	assert_int_equal(endpoint_parse("203.0.113.7:4500", 4500, &up.up.path.remote), 0);
+	sup_on_fx(&s, &up, now);
+	assert_int_equal(s.memory.endpoint.addr.family, 0);
+	/* With addresses of its own it may be one that takes calls too. */
+	s.cfg.gives = false;
+	up.up.ike = 3;
+	sup_on_fx(&s, &up, now);
+	assert_int_equal(s.memory.endpoint.port, 4500);
+}
+
 static void without_a_way_the_last_endpoint_is_called_as_soon_as_there_is_one(void **state)
 {
 	struct sup_config c = config(SUP_WAIT, NULL);
@@ -571,6 +594,7 @@ int main(void)
 		T(one_that_lets_us_in_and_out_again_is_not_called_in_haste),
 		T(retry_max_paces_calls_names_and_packets),
 		T(the_cost_of_a_day_follows_the_pace),
+		T(a_foreign_client_with_addresses_of_ours_is_not_called_after_our_start),
 		T(without_a_way_the_last_endpoint_is_called_as_soon_as_there_is_one),
 		T(ike_case_098_half_an_hour_without_a_network_costs_nothing_after),
 		T(an_idle_on_demand_peer_is_closed_and_comes_back_with_a_packet),
