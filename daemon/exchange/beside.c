@@ -9,6 +9,14 @@
  * What stays by mistake (the peer was started anew, has other policies now and sent no
  * INITIAL_CONTACT) does not answer any more while the newer one does: then it goes too. And there are
  * never more than PEER_IKE_SAS_MAX.
+ *
+ * Who called twice at the same time, by UDP and by TCP or at two addresses, had the answers in an order of
+ * its own, and keeps what came up last there. Its Delete says which one that is not:
+ *
+ *	caller				called
+ *	IKE_AUTH of A, of B	-->	B arrives first, A retires it
+ *	A is up, B retires it	<--	IKE_AUTH of A, of B
+ *	Delete on A		-->	B is up again, with new keys for its CHILD SAs
  */
 #include "engine_int.h"
 
@@ -38,8 +46,26 @@ bool beside_stays(const struct ike_sa *o, const struct ike_sa *sa)
  */
 bool beside_parallel(const struct ike_sa *o, const struct ike_sa *sa)
 {
-	return !o->series_initiator && !sa->series_initiator && !sa->has_instance &&
-	       o->series_since_ms >= sa->begun_ms;
+	return !o->series_initiator && !sa->series_initiator && o->series_since_ms >= sa->begun_ms;
+}
+
+void beside_revive(struct engine *e, const struct ike_sa *sa)
+{
+	for (struct ike_sa *o = sa->peer->sas; o; o = o->peer_next) {
+		if (o->state != SA_RETIRED || o->series_initiator || o->retired_for != sa->handle)
+			continue;
+		log_info(&o->log, "up again: the peer keeps this IKE SA, and not the one that it called by too");
+		o->retired_for = 0;
+		o->was_up = true;
+		sa_enter_state(e, o, SA_UP);
+		rekey_schedule(e, o);
+		ike_sa_task_drop(o, TASK_DELETE_IKE, 0);
+		/* The keys to send with are gone from here. */
+		for (struct child_sa *c = o->children; c; c = c->next)
+			if (child_sa_usable(c))
+				task_queue(e, o, TASK_REKEY_CHILD, c->spi_in);
+		return;
+	}
 }
 
 bool beside_dead(const struct ike_sa *sa, uint64_t now_ms)

@@ -443,6 +443,7 @@ void peer_settle(struct engine *e, struct ike_sa *sa, bool initial_contact)
 			sa_end(e, o, ENGINE_WHY_REPLACED, true);
 		} else if (child && !beside_stays(o, sa)) {
 			sa_retire(e, o);
+			o->retired_for = sa->handle;
 		}
 	}
 }

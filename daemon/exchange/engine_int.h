@@ -386,6 +386,11 @@ bool beside_stays(const struct ike_sa *o, const struct ike_sa *sa);
 bool beside_parallel(const struct ike_sa *o, const struct ike_sa *sa);
 /** beside_dead() - It does not answer, and another one of the peer does. */
 bool beside_dead(const struct ike_sa *sa, uint64_t now_ms);
+/**
+ * beside_revive() - The peer deletes @sa: what was retired for it and has not been deleted is what the peer
+ * that called both keeps, and is up again.
+ */
+void beside_revive(struct engine *e, const struct ike_sa *sa);
 /** beside_heir() - Another IKE SA of the peer that is up, the newest, or NULL. */
 struct ike_sa *beside_heir(const struct ike_sa *sa);
 

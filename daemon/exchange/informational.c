@@ -101,6 +101,8 @@ static void delete_ike(struct engine *e, struct ike_sa *sa, bool refused)
 		sa->win.outstanding = false;
 		rekey_ike_done(e, sa, rival);
 	}
+	if (sa->state != SA_REKEYED && sa->state != SA_RETIRED)
+		beside_revive(e, sa);
 	if (sa->state == SA_REKEYED || sa->state == SA_RETIRED)
 		sa_end_soft(e, sa, ENGINE_WHY_REPLACED, true);
 	else

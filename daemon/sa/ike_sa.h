@@ -263,6 +263,7 @@ struct ike_sa {
 	uint64_t since_ms, rekey_at_ms, reply_ms;
 	uint64_t begun_ms;	  /* IKE_SA_INIT came, or left */
 	uint64_t series_since_ms; /* when the first of the series came up */
+	uint32_t retired_for;	  /* SA_RETIRED: handle of the newer one that it gave way to, 0: of another reason */
 	uint64_t put_off_ms;	  /* since when TEMPORARY_FAILURE is all that we hear; 0: it is not */
 	struct child_due *due;	  /* configured CHILD SAs that are not up */
 	unsigned due_count;

@@ -400,6 +400,58 @@ static void ike_case_045_same_identity_from_two_hosts_has_one_winner(void **stat
 	twins_free(&t);
 }
 
+/* The packet in flight to @to that is the @n-th oldest arrives now. */
+static void arrives(struct world *w, int to, unsigned n)
+{
+	unsigned last = 0, found = 0;
+
+	for (unsigned i = 0; i < w->flights; i++)
+		if (w->flight[i].to == to && ++found)
+			last = found == n + 1 ? i : last;
+	assert_true(found > n);
+	world_put(w, world_take(w, last));
+}
+
+/*
+ * One process calls twice, and both are answered in the same moment, as by UDP and by TCP: whatever order
+ * each side has them in, both keep the same one, and it works.
+ */
+static void two_calls_that_are_answered_at_once_leave_one(void **state)
+{
+	(void)state;
+	for (unsigned order = 0; order < 8; order++) {
+		struct world *w = world_new(order + 1, STYLE_PSK);
+		struct host *vps = &w->host[VPS];
+
+		world_start(w);
+		if (order & 4) { /* it has been there before, and says no INITIAL_CONTACT */
+			world_call(w, HOME);
+			world_run(w, 0);
+			DO(w, HOME, engine_delete(e, now, w->host[HOME].ike, fx));
+			world_run(w, 60000);
+		}
+		world_call(w, HOME);
+		world_call(w, HOME);
+		while (world_deliver(w, VPS))
+			;
+		while (world_deliver(w, HOME))
+			;
+		assert_int_equal(world_in_flight(w, VPS), 2);
+		arrives(w, VPS, order & 1);
+		arrives(w, VPS, 0);
+		assert_int_equal(world_in_flight(w, HOME), 2);
+		arrives(w, HOME, order >> 1 & 1);
+		arrives(w, HOME, 0);
+		world_run(w, 1000);
+		world_agree(w);
+		assert_int_equal(established(vps), 1);
+		world_run(w, 60000);
+		world_agree(w);
+		world_no_leaks(w);
+		world_free(w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -413,6 +465,7 @@ int main(void)
 		cmocka_unit_test(the_same_instance_replaces_at_once),
 		cmocka_unit_test(initial_contact_of_a_foreign_peer_replaces),
 		cmocka_unit_test(initial_contact_without_auth_is_nothing),
+		cmocka_unit_test(two_calls_that_are_answered_at_once_leave_one),
 		cmocka_unit_test(ike_case_045_same_identity_from_two_hosts_has_one_winner),
 	};
 
