@@ -73,6 +73,24 @@ static void tries_end(struct supervisor *s)
 		try_end(s, &s->transport->try[i]);
 }
 
+/*
+ * UDP answers: no stream is needed any more, but for a call that was answered by one. Its IKE_AUTH is out, and the
+ * far side may have taken that for the newest IKE SA already, which it tells by this stream alone (RFC 9329 s3).
+ */
+static void tries_end_unanswered(struct supervisor *s)
+{
+	for (int i = 0; s->transport && i < TRANSPORT_TRIES_MAX; i++) {
+		struct transport_try *t = &s->transport->try[i];
+
+		if (t->state == TRY_CALLING && call_find(s, t->ike)) {
+			if (ops(s)->answered(s->env->arg, t->ike))
+				continue;
+			call_drop(s, t->ike);
+		}
+		try_end(s, t);
+	}
+}
+
 static void try_begin(struct supervisor *s, const struct endpoint *to, bool tls, uint64_t now_ms)
 {
 	struct transport_try *room = NULL;
@@ -285,7 +303,7 @@ static uint64_t tick(struct supervisor *s, uint64_t now_ms)
 		}
 		due = from;
 	} else {
-		tries_end(s);
+		tries_end_unanswered(s);
 	}
 	for (int i = 0; i < TRANSPORT_TRIES_MAX; i++) {
 		next = try_tick(s, &t->try[i], now_ms);
@@ -319,7 +337,7 @@ static void fx_came(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 	for (int i = 0; i < TRANSPORT_TRIES_MAX; i++)
 		if (t->try[i].state == TRY_CALLING && t->try[i].path.sock == s->where.path.sock)
 			memset(&t->try[i], 0, sizeof(t->try[i]));
-	tries_end(s);
+	tries_end_unanswered(s);
 	t->since_ms = 0;
 	t->next_ms = 0;
 	t->broken = false;

@@ -125,7 +125,7 @@ home.cli("down", "vps")
 wait_for("down", lambda: not home.up("vps"))
 vps.cli("drain")
 home.cli("up", "vps")
-time.sleep(3)  # not yet by TCP as well
+time.sleep(5)  # by then it is tried by TCP as well
 check("and is not taken in while the gateway drains", not home.up("vps") and not vps.peer("home").get("ike"),
       home.peer("vps"))
 vps.cli("drain", "--off")

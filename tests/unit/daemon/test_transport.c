@@ -361,6 +361,63 @@ static void an_answer_by_a_stream_does_not_end_it(void **state)
 	assert_int_equal(t.disconnects, 0);
 }
 
+/* Both answered in the same moment: what the far side makes of the IKE_AUTH by the stream comes by the stream. */
+static void an_answered_call_by_a_stream_outlives_the_one_by_udp(void **state)
+{
+	struct engine_path tcp = stream_path(1000, 4500);
+	uint32_t by_stream;
+
+	(void)state;
+	go(SUP_TCP_AUTO);
+	pass(5200);
+	opens(1000, 4500, false);
+	opens(1001, 443, true);
+	pass(TRANSPORT_HEADSTART_MS + 100);
+	by_stream = f.next_ike;
+	assert_int_equal(f.last.sock, 1000);
+	f.answered = true;
+	comes_up(1, "198.51.100.1");
+	pass(500);
+	assert_int_equal(t.disconnects, 1); /* the other, which nothing was said by */
+	assert_true(sup_tries(&s, 1000));
+	up_by(&tcp, by_stream);
+	pass(500);
+	assert_int_equal(s.ike, by_stream);
+	assert_int_equal(t.disconnects, 1);
+}
+
+/* It was not answered by the stream, or what came of that is nothing: then the stream goes, and the call with it. */
+static void a_call_by_a_stream_that_comes_to_nothing_ends_it(void **state)
+{
+	struct fx down = { .kind = FX_PEER_DOWN };
+	int dropped;
+
+	(void)state;
+	go(SUP_TCP_AUTO);
+	pass(5200);
+	opens(1000, 4500, false);
+	pass(TRANSPORT_HEADSTART_MS + 100);
+	f.answered = true;
+	comes_up(1, "198.51.100.1");
+	pass(100);
+	assert_int_equal(t.disconnects, 0);
+	down.down.ike = f.next_ike;
+	down.down.why = ENGINE_WHY_REPLACED;
+	sup_on_fx(&s, &down, now);
+	pass(100);
+	assert_int_equal(t.disconnects, 1);
+
+	go(SUP_TCP_AUTO);
+	f.answered = false;
+	pass(5200);
+	opens(1000, 4500, false);
+	pass(TRANSPORT_HEADSTART_MS + 100);
+	dropped = f.dropped;
+	comes_up(1, "198.51.100.1");
+	assert_int_equal(t.disconnects, 1);
+	assert_true(f.dropped > dropped);
+}
+
 static void never_means_none(void **state)
 {
 	(void)state;
@@ -408,6 +465,8 @@ int main(void)
 		T(a_stream_of_before_that_ends_is_nothing),
 		T(always_means_no_datagram),
 		T(an_answer_by_a_stream_does_not_end_it),
+		T(an_answered_call_by_a_stream_outlives_the_one_by_udp),
+		T(a_call_by_a_stream_that_comes_to_nothing_ends_it),
 		T(never_means_none),
 		T(the_waiting_side_leaves_a_stream_for_data_not_for_a_request),
 	};
