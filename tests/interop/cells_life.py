@@ -4,7 +4,7 @@ import re
 import time
 
 from lab import Internet
-from pair import Cell, Pair, need, within
+from pair import VPS_IN, Cell, Pair, need, within
 
 CELLS = []
 VPS4 = Internet.VPS4
@@ -300,7 +300,10 @@ def deletes(pair, cell):
     pair.ping()
     pair.swan.ctl("--terminate", "--ike", "net", check=False)
     if pair.starts:
-        within("we call again", lambda: pair.us.up("swan") and pair.swan.sas().count("ESTABLISHED") == 1, 15)
+        # On demand: it is left in peace until there is something to say.
+        within("we are idle", lambda: pair.peer().get("state") == "idle", 5)
+        pair.net.home.run(["ping", "-c", "1", "-W", "1", VPS_IN[0]], check=False)
+        within("the next packet calls again", lambda: pair.us.up("swan") and pair.swan.sas().count("ESTABLISHED") == 1, 5)
         pair.ping()
     else:
         within("we are down", lambda: not pair.us.up("swan"), 5)
