@@ -7,6 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* From when on the silence of its IKE SA is reason to call beside that. */
+static uint64_t beside_ms(const struct supervisor *s)
+{
+	return s->asked_ms + (s->slept ? SUP_SLEPT_MS : SUP_PARALLEL_MS);
+}
+
 bool call_wanted(const struct supervisor *s, uint64_t now_ms)
 {
 	if (s->admin_down || s->standby || s->cfg.start == SUP_WAIT)
@@ -14,9 +20,7 @@ bool call_wanted(const struct supervisor *s, uint64_t now_ms)
 	if (s->ike && redirect_leaving(s))
 		return true;
 	if (s->ike)
-		return s->asked_ms &&
-		       (s->hinted || s->moved ||
-			now_ms - s->asked_ms >= (s->slept ? SUP_SLEPT_MS : SUP_PARALLEL_MS));
+		return s->asked_ms && (s->hinted || s->moved || now_ms >= beside_ms(s));
 	return s->cfg.start == SUP_ALWAYS || s->wanted;
 }
 
@@ -426,6 +430,9 @@ uint64_t call_tick(struct supervisor *s, uint64_t now_ms)
 			due = s->next_call_ms < due ? s->next_call_ms : due;
 		else
 			due = s->refused_until_ms < due ? s->refused_until_ms : due;
+	} else if (s->ike && s->asked_ms && !s->admin_down && !s->standby &&
+		   s->cfg.start != SUP_WAIT && beside_ms(s) < due) {
+		due = beside_ms(s);
 	}
 	for (size_t i = 0; i < s->attempt_count; i++) {
 		struct sup_attempt *a = &s->attempt[i];

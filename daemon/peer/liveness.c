@@ -13,10 +13,26 @@ static bool older(uint64_t then_ms, uint64_t now_ms, uint64_t age_ms)
 	return now_ms > then_ms && now_ms - then_ms >= age_ms;
 }
 
+uint64_t liveness_next_ms(const struct supervisor *s, const struct sup_activity *a)
+{
+	uint64_t due = UINT64_MAX, next;
+
+	/* (1) Data, not keepalives, has left since the last proof, and the proof is old: both sides. */
+	if (a->tx_data_ms > s->reply_ms)
+		due = s->reply_ms + (s->eager ? SUP_EAGER_ASK_MS : SUP_DATA_ASK_MS);
+	if (s->cfg.start == SUP_WAIT)
+		/* (3) The waiting side misses an idle peer after three of its usual gaps. */
+		next = later(a->rx_auth_ms, s->reply_ms) +
+		       later(SUP_WAIT_ASK_MS, 3 * s->rx_gap_ms);
+	else
+		/* (2) The start side asks by time, more often where no authenticated dummy can be sent. */
+		next = s->reply_ms + (s->postern ? later(SUP_START_ASK_MS, 2 * keepalive_interval_ms(s))
+						 : SUP_FOREIGN_ASK_MS);
+	return next < due ? next : due;
+}
+
 bool liveness_due(struct supervisor *s, const struct sup_activity *a, uint64_t now_ms)
 {
-	uint64_t bound;
-
 	/*
 	 * What went both ways a moment ago only leaves now: most likely the path has died, and each second
 	 * until we know is one that the user sees. One small request is what it costs to be sure.
@@ -28,19 +44,7 @@ bool liveness_due(struct supervisor *s, const struct sup_activity *a, uint64_t n
 		s->dumb_ms = now_ms;
 		return true;
 	}
-	/* (1) Data, not keepalives, has left since the last proof, and the proof is old: both sides. */
-	bound = s->eager ? SUP_EAGER_ASK_MS : SUP_DATA_ASK_MS;
-	if (a->tx_data_ms > s->reply_ms && older(s->reply_ms, now_ms, bound))
-		return true;
-	/* (2) The start side asks by time, more often where no authenticated dummy can be sent. */
-	if (s->cfg.start != SUP_WAIT) {
-		bound = s->postern ? later(SUP_START_ASK_MS, 2 * keepalive_interval_ms(s))
-				   : SUP_FOREIGN_ASK_MS;
-		return older(s->reply_ms, now_ms, bound);
-	}
-	/* (3) The waiting side misses an idle peer after three of its usual gaps. */
-	bound = later(SUP_WAIT_ASK_MS, 3 * s->rx_gap_ms);
-	return older(later(a->rx_auth_ms, s->reply_ms), now_ms, bound);
+	return now_ms >= liveness_next_ms(s, a);
 }
 
 void liveness_heard(struct supervisor *s, uint64_t rx_auth_ms)

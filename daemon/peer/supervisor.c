@@ -661,9 +661,9 @@ static uint64_t live_tick(struct supervisor *s, uint64_t now_ms)
 		due = next;
 	if (s->where.trial_until_ms && s->where.trial_until_ms < due)
 		due = s->where.trial_until_ms;
-	if (s->slept && s->asked_ms && s->asked_ms + SUP_SLEPT_MS > now_ms &&
-	    s->asked_ms + SUP_SLEPT_MS < due)
-		due = s->asked_ms + SUP_SLEPT_MS;
+	next = s->asked_ms ? UINT64_MAX : liveness_next_ms(s, &a);
+	if (next < due)
+		due = next;
 	if (s->asked_ms && s->told_up && s->asked_ms + SUP_SILENT_MS < due)
 		due = s->asked_ms + SUP_SILENT_MS;
 	return due > now_ms ? due : now_ms + 1;

@@ -13,6 +13,7 @@
  *							  after_a_sleep_it_is_called_beside_soon
  *	(6) an ICMP error, one in 5 s			S icmp_is_a_hint_at_most_every_5_s
  *	0.5, 1, 2, 4, 4 s, then 2-4 s, after 24 h 30 s	  retransmissions_come_at_these_times
+ *	... all of it then, not at the next look	  what_a_rule_says_happens_then_and_not_when_next_looked_at
  *	hop at 2.5 s, the same bytes, by turns		  soon_it_goes_by_another_port_and_then_by_turns
  *	... of calls as well				  a_call_hops_too
  *	... the waiting side never			S the_waiting_side_never_hops_nor_calls
@@ -183,6 +184,32 @@ static void retransmissions_come_at_these_times(void **state)
 		gap = retransmit_due_ms(&r, alive, 60000, rnd) - r.last_ms;
 		assert_in_range(gap, 30000, 60000);
 	}
+}
+
+static void what_a_rule_says_happens_then_and_not_when_next_looked_at(void **state)
+{
+	struct sup_config c = config(SUP_ALWAYS, "198.51.100.1");
+	uint64_t proved, asked;
+
+	(void)state;
+	c.keepalive_ms = 23000; /* is no reason to look */
+	sup_init(&s, &env, &c, NULL, now);
+	pass(10);
+	comes_up(1, "198.51.100.1");
+	proved = s.reply_ms;
+	f.asked = f.initiated = 0;
+	pass(700);
+	f.act.tx_data_ms = f.act.tx_any_ms = now; /* the last word was ours */
+	sup_tick(&s, now);			  /* looked at now, and then each 2 s */
+	while (!f.asked)
+		pass(1);
+	assert_int_equal(now - proved, SUP_DATA_ASK_MS);
+	asked = s.asked_ms;
+	pass(SUP_PARALLEL_MS - 700);
+	sup_tick(&s, now);
+	while (!f.initiated)
+		pass(1);
+	assert_int_equal(now - asked, SUP_PARALLEL_MS);
 }
 
 static void soon_it_goes_by_another_port_and_then_by_turns(void **state)
@@ -582,6 +609,7 @@ int main(void)
 		T(after_a_sleep_it_is_called_beside_soon),
 		T(the_first_move_may_follow_at_once),
 		T(retransmissions_come_at_these_times),
+		T(what_a_rule_says_happens_then_and_not_when_next_looked_at),
 		T(soon_it_goes_by_another_port_and_then_by_turns),
 		T(what_only_leaves_of_what_went_both_ways_is_questioned_within_a_second),
 		T(a_silent_peer_whose_name_says_another_address_is_called_there_at_once),
