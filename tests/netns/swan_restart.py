@@ -38,13 +38,15 @@ def kill_posternd(side):
             pass
     side.d.wait(10)
     side.start_posternd()
+    wait_for("posternd answers", lambda: side.status())
 
 
-def back(what, seconds, really):
-    """Inner traffic is back within @seconds of what was done just now, by what @really says is new."""
-    t = time.monotonic()
+def back(what, seconds, act, ike):
+    """Inner traffic, which never stops, is back within @seconds of @act, on another IKE SA; @ike says on which it is."""
+    was, t = ike(), time.monotonic()
+    act()
     try:
-        ok = wait_for("traffic", lambda: really() and ping(), seconds)
+        ok = wait_for("traffic", lambda: ping() and ike() not in (None, was), seconds)
     except testlib.Failed:
         ok = False
     print(f"     {what}: {time.monotonic() - t:.1f} s")
@@ -65,15 +67,13 @@ def strongswan_is_the_client():
 
     def ike():
         return (us.peer("home").get("ike") or {}).get("spi_i")
-    was = ike()
-    charon.kill()
-    charon.start(retransmits)
-    charon.load(conf)
-    back("strongSwan, which calls, killed", 20, lambda: ike() not in (None, was))
-    was = ike()
-    kill_posternd(us)
-    wait_for("posternd answers", lambda: us.status())
-    back("Postern, which it calls, killed", 40, lambda: ike() not in (None, was))
+
+    def restart_charon():
+        charon.kill()
+        charon.start(retransmits)
+        charon.load(conf)
+    back("strongSwan, which calls, killed", 20, restart_charon, ike)
+    back("Postern, which it calls, killed", 40, lambda: kill_posternd(us), ike)
 
 
 def strongswan_is_the_server():
@@ -87,15 +87,13 @@ def strongswan_is_the_server():
 
     def ike():
         return (us.peer("vps").get("ike") or {}).get("spi_i")
-    was = ike()
-    charon.kill()
-    charon.start()
-    charon.load(swan.server(net.VPS4))
-    back("strongSwan, which we call, killed", 40, lambda: ike() not in (None, was))
-    was = ike()
-    kill_posternd(us)
-    wait_for("posternd answers", lambda: us.status())
-    back("Postern, which calls, killed", 20, lambda: ike() not in (None, was))
+
+    def restart_charon():
+        charon.kill()
+        charon.start()
+        charon.load(swan.server(net.VPS4))
+    back("strongSwan, which we call, killed", 25, restart_charon, ike)
+    back("Postern, which calls, killed", 20, lambda: kill_posternd(us), ike)
 
 
 print("strongSwan as the", WHICH[0])
