@@ -96,7 +96,8 @@ bool ring_has_op(struct ring *r, uint8_t op)
 	return has;
 }
 
-int ring_bufs_new(struct ring *r, struct ring_bufs *b, uint16_t group, unsigned count, size_t size)
+int ring_bufs_new(struct ring *r, struct ring_bufs *b, uint16_t group, unsigned count, unsigned given,
+		  size_t size)
 {
 	struct io_uring_buf_reg breg = { .ring_entries = count, .bgid = group };
 	void *p;
@@ -127,7 +128,7 @@ int ring_bufs_new(struct ring *r, struct ring_bufs *b, uint16_t group, unsigned 
 		return rc;
 	}
 	b->br->tail = 0;
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned i = 0; i < given && i < count; i++)
 		ring_buf_return(b, i);
 	return 0;
 }

@@ -209,7 +209,7 @@ static json_t *rate_json(const struct peer *p, const struct dp_activity *a)
 		return json_null();
 	return json_pack("{s:o, s:o, s:I, s:I}", "in", limit_json(p->cfg->rate_in), "out",
 			 limit_json(p->cfg->rate_out), "in_dropped",
-			 (json_int_t)a->rx_limited_pkts, "out_dropped",
+			 (json_int_t)a->rx_limited_pkts, "out_held",
 			 (json_int_t)a->tx_limited_pkts);
 }
 

@@ -179,7 +179,7 @@ int dp_peer_set_mtu(struct dp *dp, uint32_t peer, uint16_t path_mtu);
 /** dp_peer_inner_mtu() - The largest inner packet that this gives now; 0: not known. Any thread. */
 uint16_t dp_peer_inner_mtu(const struct dp *dp, uint32_t peer);
 /**
- * dp_peer_set_rate() - From now on no more than that passes; what is above is dropped.
+ * dp_peer_set_rate() - From now on no more than that passes; what is above waits, or when it came in is dropped.
  * @out_bits_s, @in_bits_s: of inner packets to and from the peer; 0: no limit. Returns 0 or -ENOENT.
  */
 int dp_peer_set_rate(struct dp *dp, uint32_t peer, uint64_t out_bits_s, uint64_t in_bits_s);
@@ -194,7 +194,7 @@ struct dp_activity {
 	    rx_path_bytes; /* outer bytes received from the present tuple since dp_peer_set() */
 	uint64_t tx_path_bytes;			       /* outer bytes sent to it since then */
 	uint64_t tx_pkts, tx_bytes, rx_pkts, rx_bytes; /* inner; for ever */
-	uint64_t tx_limited_pkts, rx_limited_pkts;     /* dropped for the peer's rate; for ever */
+	uint64_t tx_limited_pkts, rx_limited_pkts;     /* waited, were dropped for the peer's rate; for ever */
 };
 /** dp_peer_activity() - A consistent enough snapshot; -ENOENT. Any thread. */
 int dp_peer_activity(const struct dp *dp, uint32_t peer, struct dp_activity *a);
@@ -447,8 +447,11 @@ bool dp_event_next(struct dp *dp, struct dp_event *ev);
 	X(DP_RECV_ERROR, "recv_errors")                                                            \
 	X(DP_REARM, "multishot_rearmed")                                                           \
 	X(DP_TUN_ERROR, "tun_read_errors")                                                         \
-	X(DP_TUN_PAUSED, "tun_read_paused")                                                        \
 	X(DP_EVENT_LOST, "events_lost")                                                            \
+	X(DP_OUT_RATE_HELD, "rate_limit_out")                                                      \
+	X(DP_OUT_MARKED, "queue_marked_ce")                                                        \
+	X(DP_DROP_QUEUE_LONG, "queue_too_long")                                                    \
+	X(DP_DROP_QUEUE_FULL, "queue_full")                                                        \
 	X(DP_DROP_TUN_SHORT, "tun_malformed")                                                      \
 	X(DP_DROP_VNET, "tun_bad_vnet_header")                                                     \
 	X(DP_DROP_NO_POLICY, "no_policy")                                                          \
@@ -460,7 +463,6 @@ bool dp_event_next(struct dp *dp, struct dp_event *ev);
 	X(DP_DROP_SEAL, "seal_failed")                                                             \
 	X(DP_DROP_NO_BUF, "no_buffer")                                                             \
 	X(DP_DROP_INNER_BIG, "inner_too_big")                                                      \
-	X(DP_DROP_RATE_OUT, "rate_limit_out")                                                      \
 	X(DP_DROP_RATE_IN, "rate_limit_in")                                                        \
 	X(DP_DROP_TOO_BIG, "datagram_too_big")                                                     \
 	X(DP_DROP_SEND, "send_failed")                                                             \

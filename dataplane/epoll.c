@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Theory: the plain backend. Reads, sends and writes are system calls made at once, so one hot
- * buffer is used again and again; a pool of receive buffers is there for datagrams that the
+ * Theory: the plain backend. Reads, sends and writes are system calls made at once, the buffer that was used
+ * last is used again. There are more of them for what waits its turn to be sent, and for datagrams that the
  * kernel did not coalesce, so that we still can (merges hold their buffers to the end of a turn).
  */
 #include <errno.h>
@@ -19,21 +19,23 @@ enum { TAG_STREAM = 253, TAG_WAKE = 254, TAG_TUN = 255 }; /* socket indexes are 
 
 struct ep_state {
 	int fd;
-	struct buf *tun;
+	struct buf *tun_pool, *tun_free;
 	struct buf *rx_pool, *rx_free;
 };
 
 static void tun_done(struct worker *w, struct buf *b)
 {
-	(void)w;
-	(void)b;
+	struct ep_state *e = w->io_state;
+
+	/* Last in, first out: the one that is still in the cache. */
+	b->next = e->tun_free;
+	e->tun_free = b;
 }
 
 static void rx_done(struct worker *w, struct buf *b)
 {
 	struct ep_state *e = w->io_state;
 
-	/* Last in, first out: the one that is still in the cache. */
 	b->next = e->rx_free;
 	e->rx_free = b;
 }
@@ -57,9 +59,9 @@ static int ep_open(struct worker *w)
 	e->fd = epoll_create1(EPOLL_CLOEXEC);
 	if (e->fd < 0)
 		return -errno;
-	e->tun = buf_pool(w, 1, tun_done);
+	e->tun_pool = e->tun_free = buf_pool(w, TUN_BUFS, tun_done);
 	e->rx_pool = e->rx_free = buf_pool(w, RX_BUFS, rx_done);
-	if (!e->tun || !e->rx_pool)
+	if (!e->tun_pool || !e->rx_pool)
 		return -ENOMEM;
 	if (flags < 0 || fcntl(w->tun_fd, F_SETFL, flags | O_NONBLOCK))
 		return -errno;
@@ -85,8 +87,9 @@ static void read_tun(struct worker *w)
 {
 	struct ep_state *e = w->io_state;
 
-	for (int i = 0; i < TUN_BURST && !w->tx_blocked; i++) {
-		ssize_t n = read(w->tun_fd, e->tun->mem, BUF_BYTES - SPLIT_SPARE);
+	for (int i = 0; i < TUN_BURST && out_room(w) && e->tun_free; i++) {
+		struct buf *b = e->tun_free;
+		ssize_t n = read(w->tun_fd, b->mem, BUF_BYTES - SPLIT_SPARE);
 
 		if (n < 0)
 			tun_on_error(w, -errno);
@@ -94,8 +97,9 @@ static void read_tun(struct worker *w)
 			epoll_ctl(e->fd, EPOLL_CTL_DEL, w->tun_fd, NULL);
 		if (n <= 0)
 			return;
-		e->tun->refs = 1;
-		tun_on_read(w, e->tun, (size_t)n);
+		e->tun_free = b->next;
+		b->refs = 1;
+		tun_on_read(w, b, (size_t)n);
 	}
 }
 
@@ -143,10 +147,11 @@ static int ep_turn(struct worker *w)
 {
 	struct ep_state *e = w->io_state;
 	struct epoll_event ev[EVENTS];
+	uint64_t us = out_wait_us(w);
 	int n;
 
 	rcu_offline(&w->rcu);
-	n = epoll_wait(e->fd, ev, EVENTS, -1);
+	n = epoll_wait(e->fd, ev, EVENTS, us == UINT64_MAX ? -1 : (int)((us + 999) / 1000));
 	worker_begin_turn(w);
 	if (n < 0 && errno != EINTR)
 		return -errno;
@@ -175,8 +180,6 @@ static int ep_turn(struct worker *w)
 			udp_on_writable(w, s);
 			if (!s->blocked)
 				watch(w, EPOLL_CTL_MOD, s->fd, s->mine ? EPOLLIN : 0, s->index);
-			if (!w->tx_blocked)
-				watch(w, EPOLL_CTL_MOD, w->tun_fd, EPOLLIN, TAG_TUN);
 		}
 		for (int k = 0; s->mine && k < RECV_BURST && receive(w, s); k++)
 			;
@@ -197,9 +200,7 @@ static void ep_write(struct worker *w, struct tunw *t)
 
 static void ep_blocked(struct worker *w, struct sock *s)
 {
-	worker_count(w, DP_TUN_PAUSED);
 	watch(w, EPOLL_CTL_MOD, s->fd, EPOLLOUT | (s->mine ? EPOLLIN : 0), s->index);
-	watch(w, EPOLL_CTL_MOD, w->tun_fd, 0, TAG_TUN);
 }
 
 static void ep_close(struct worker *w)
@@ -210,7 +211,7 @@ static void ep_close(struct worker *w)
 		return;
 	if (e->fd >= 0)
 		close(e->fd);
-	buf_pool_free(e->tun, 1);
+	buf_pool_free(e->tun_pool, TUN_BUFS);
 	buf_pool_free(e->rx_pool, RX_BUFS);
 	free(e);
 	w->io_state = NULL;

@@ -238,8 +238,8 @@ int dp_peer_activity(const struct dp *dp, uint32_t id, struct dp_activity *a)
 	a->tx_bytes = count_get(&p->tx_bytes);
 	a->rx_pkts = count_get(&p->rx_pkts);
 	a->rx_bytes = count_get(&p->rx_bytes);
-	a->tx_limited_pkts = count_get(&p->out_limit.dropped_pkts);
-	a->rx_limited_pkts = count_get(&p->in_limit.dropped_pkts);
+	a->tx_limited_pkts = count_get(&p->out_limit.held_pkts);
+	a->rx_limited_pkts = count_get(&p->in_limit.held_pkts);
 	a->rx_path_bytes = ep ? count_get(&ep->rx_bytes) : 0;
 	a->tx_path_bytes = ep ? count_get(&ep->tx_bytes) : 0;
 	return 0;

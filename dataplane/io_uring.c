@@ -20,7 +20,8 @@
 #include "stream.h"
 
 #define ENTRIES	      256
-#define BUFS	      8 /* of 65 KiB each, per direction: few, so that they stay in the cache */
+#define BUFS	      8 /* of 65 KiB each that the kernel has, per direction: few, so that they stay in the cache */
+#define BUFS_MAX      TUN_BUFS /* those included that wait to be sent */
 #define CQES_PER_TURN 128
 #define LARGE	      16384 /* bytes of a unit after which we submit */
 #define TUNW_RESERVE  (MERGE_FLOWS + 2)
@@ -48,24 +49,33 @@ struct recv_state {
 struct uring {
 	struct ring r;
 	struct ring_bufs bufs[2];
-	struct buf buf[2][BUFS];
+	struct buf buf[2][BUFS_MAX];
+	struct buf *spare; /* of TUN reads, the one used last first */
 	unsigned at_kernel[2]; /* buffers that it may take */
 	bool tun_armed, wake_armed, stream_armed, poll_armed[SOCKS_MAX];
 	uint64_t wake_value;
 	struct recv_state recv[SOCKS_MAX];
-	struct buf *held, **held_end; /* TUN reads that wait for a writable socket */
-	struct buf *back;	      /* of these, done with */
 };
 
 #define DATA(tag, n) ((uint64_t)(tag) << 32 | (uint32_t)(n))
+
+static void give(struct uring *u, int group, struct buf *b)
+{
+	ring_buf_return(&u->bufs[group], b->id);
+	u->at_kernel[group]++;
+}
 
 static void buf_back(struct worker *w, struct buf *b)
 {
 	struct uring *u = w->io_state;
 	int group = b >= u->buf[GROUP_RX] ? GROUP_RX : GROUP_TUN;
 
-	ring_buf_return(&u->bufs[group], b->id);
-	u->at_kernel[group]++;
+	if (group == GROUP_RX) {
+		give(u, group, b);
+		return;
+	}
+	b->next = u->spare;
+	u->spare = b;
 }
 
 static struct io_uring_sqe *sqe_for(struct worker *w, uint64_t data)
@@ -89,7 +99,13 @@ static void arm_tun(struct worker *w)
 	struct uring *u = w->io_state;
 	struct io_uring_sqe *sqe;
 
-	if (u->tun_armed || !u->at_kernel[GROUP_TUN] || w->tx_blocked || w->tun_dead)
+	while (u->at_kernel[GROUP_TUN] < BUFS && u->spare && out_room(w)) {
+		struct buf *b = u->spare;
+
+		u->spare = b->next;
+		give(u, GROUP_TUN, b);
+	}
+	if (u->tun_armed || !u->at_kernel[GROUP_TUN] || w->tun_dead)
 		return;
 	sqe = sqe_for(w, DATA(TAG_TUN, 0));
 	if (!sqe)
@@ -212,7 +228,6 @@ static int ur_open(struct worker *w)
 	if (!u)
 		return -ENOMEM;
 	w->io_state = u;
-	u->held_end = &u->held;
 	rc = ring_open(&u->r, ENTRIES, w->without & DP_F_DEFER);
 	if (rc)
 		return rc;
@@ -225,15 +240,21 @@ static int ur_open(struct worker *w)
 	if (rc)
 		return rc;
 	for (int g = 0; g < 2; g++) {
-		rc = ring_bufs_new(&u->r, &u->bufs[g], (uint16_t)g, BUFS, BUF_BYTES);
+		unsigned count = g == GROUP_TUN ? BUFS_MAX : BUFS;
+
+		rc = ring_bufs_new(&u->r, &u->bufs[g], (uint16_t)g, count, BUFS, BUF_BYTES);
 		if (rc)
 			return rc;
 		u->at_kernel[g] = BUFS;
-		for (unsigned i = 0; i < BUFS; i++) {
+		for (unsigned i = count; i-- > 0;) {
 			u->buf[g][i].mem = ring_buf(&u->bufs[g], i);
 			u->buf[g][i].id = (uint16_t)i;
 			u->buf[g][i].done = buf_back;
 			u->buf[g][i].w = w;
+			if (i >= BUFS) {
+				u->buf[g][i].next = u->spare;
+				u->spare = &u->buf[g][i];
+			}
 		}
 	}
 	if (!(w->without & DP_F_READ_MULTI) && ring_has_op(&u->r, RING_OP_READ_MULTISHOT))
@@ -276,7 +297,7 @@ static struct buf *take_buf(struct uring *u, int group, const struct io_uring_cq
 
 	if (!(cqe->flags & IORING_CQE_F_BUFFER))
 		return NULL;
-	b = &u->buf[group][(cqe->flags >> IORING_CQE_BUFFER_SHIFT) % BUFS];
+	b = &u->buf[group][(cqe->flags >> IORING_CQE_BUFFER_SHIFT) % BUFS_MAX];
 	u->at_kernel[group]--;
 	b->refs = 1;
 	return b;
@@ -302,29 +323,7 @@ static void on_tun(struct worker *w, const struct io_uring_cqe *cqe)
 	}
 	if (!b)
 		return;
-	b->len = (size_t)cqe->res;
-	if (w->tx_blocked) {
-		b->next = NULL;
-		*u->held_end = b;
-		u->held_end = &b->next;
-		return;
-	}
 	tun_on_read(w, b, (size_t)cqe->res);
-	submit_large(w, (size_t)cqe->res);
-}
-
-static void release_held(struct worker *w)
-{
-	struct uring *u = w->io_state;
-
-	while (u->held && !w->tx_blocked) {
-		struct buf *b = u->held;
-
-		u->held = b->next;
-		if (!u->held)
-			u->held_end = &u->held;
-		tun_on_read(w, b, b->len);
-	}
 }
 
 static bool multi_view(struct recv_state *r, struct buf *b, int res, struct rx *rx,
@@ -423,11 +422,18 @@ static void handle(struct worker *w, const struct io_uring_cqe *cqe)
 static int ur_turn(struct worker *w)
 {
 	struct uring *u = w->io_state;
+	uint64_t us = out_wait_us(w);
+	struct __kernel_timespec ts = { .tv_sec = (long long)(us / 1000000), .tv_nsec = (long long)(us % 1000000) * 1000 };
 	struct io_uring_cqe *cqe;
 	int rc;
 
 	rcu_offline(&w->rcu);
-	rc = io_uring_submit_and_wait(&u->r.u, 1);
+	if (us == UINT64_MAX)
+		rc = io_uring_submit_and_wait(&u->r.u, 1);
+	else if (!us) /* it is only looked what else has come */
+		rc = io_uring_submit_and_get_events(&u->r.u);
+	else
+		rc = io_uring_submit_and_wait_timeout(&u->r.u, &cqe, 1, &ts, NULL);
 	worker_begin_turn(w);
 	if (rc < 0 && rc != -EINTR && rc != -EBUSY && rc != -EAGAIN && rc != -ETIME)
 		return rc;
@@ -437,7 +443,6 @@ static int ur_turn(struct worker *w)
 		io_uring_cqe_seen(&u->r.u, cqe);
 		handle(w, &copy);
 	}
-	release_held(w);
 	worker_end_turn(w);
 	arm_all(w);
 	return 0;
@@ -489,7 +494,6 @@ static void ur_write(struct worker *w, struct tunw *t)
 
 static void ur_blocked(struct worker *w, struct sock *s)
 {
-	worker_count(w, DP_TUN_PAUSED);
 	arm_poll(w, s->index);
 }
 

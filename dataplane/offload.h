@@ -64,14 +64,16 @@ enum dp_verdict split_parse(struct split *s, uint8_t *p, size_t len);
  */
 enum dp_verdict split_init(struct split *s, const struct virtio_net_hdr *v, uint16_t mtu,
 			   bool *clamped);
-/** split_bytes() - What the pieces that leave have together. */
-static inline size_t split_bytes(const struct split *s)
+/** split_bytes() - What the pieces from @from to before @to have together. */
+static inline size_t split_bytes(const struct split *s, unsigned from, unsigned to)
 {
-	size_t payload = (size_t)s->take * s->gso;
+	size_t begin = (size_t)from * s->gso, end = (size_t)to * s->gso;
 
+	if (from >= to)
+		return 0;
 	if (!s->gso)
-		return s->take ? s->k.total : 0;
-	return (payload < s->payload ? payload : s->payload) + (size_t)s->take * s->head;
+		return s->k.total;
+	return (end < s->payload ? end : s->payload) - begin + (size_t)(to - from) * s->head;
 }
 /**
  * split_next() - The next piece; false after the last.

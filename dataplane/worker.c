@@ -76,6 +76,7 @@ struct worker *worker_new(struct dp *dp, unsigned index)
 	for (unsigned i = 0; i + 1 < TUNW_POOL; i++)
 		w->tunw_pool[i].next = &w->tunw_pool[i + 1];
 	w->tunw_free = w->tunw_pool;
+	fq_init(&w->fq);
 	w->merge.ops = &tun_merge_ops;
 	w->merge.arg = w;
 	w->hand_buf.done = hand_done;
@@ -334,6 +335,15 @@ void worker_begin_turn(struct worker *w)
 {
 	rcu_online(&w->dp->rcu, &w->rcu);
 	w->now_ms = clock_boot_ms();
+	w->now_us = worker_clock_us();
+}
+
+uint64_t worker_clock_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
 void worker_end_turn(struct worker *w)
@@ -341,5 +351,6 @@ void worker_end_turn(struct worker *w)
 	if (w->dp->workers > 1)
 		take_hands(w);
 	merge_flush(&w->merge);
+	out_serve(w);
 	udp_flush(w);
 }

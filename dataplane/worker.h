@@ -5,14 +5,14 @@
 /*
  * Theory: one thread, one TUN queue, its sockets, one I/O backend. The way of a packet:
  *
- *	out  tun_on_read -> split_init -> spd_lookup -> [discipline] -> sa_out_next_seq
- *	     -> split_next -> esp_seal -> udp_queue -> udp_flush -> udp_on_sent
+ *	out  tun_on_read -> split_parse -> fq_add ... fq_next -> spd_lookup -> split_init
+ *	     -> sa_out_next_seq -> split_next -> esp_seal -> udp_queue -> udp_flush -> udp_on_sent
  *	in   udp_on_recv -> udp_classify -> sad_lookup -> replay_check -> esp_open
  *	     -> replay_commit -> peer_note_addr -> selector_check -> merge_add -> tun_on_written
  *
  * Nothing on it locks, allocates or calls the system per packet. The unit of work is what one read
  * gave, not the packet. A turn ends with worker_end_turn(): merges and the open batch leave, so
- * nothing ever waits for more to come. Between turns the worker holds no pointer into the tables.
+ * nothing ever waits for more to come; what still waits for its turn makes the next one begin at once. Between turns the worker holds no pointer into the tables.
  */
 
 #include <pthread.h>
@@ -23,6 +23,7 @@
 #include "offload.h"
 #include "rtab.h"
 #include "sad.h"
+#include "fq.h"
 #include "spd.h"
 #include "stats.h"
 
@@ -31,7 +32,8 @@
 #define INBOX_CMDS 512 /* power of two */
 #define HAND_SLOTS 64  /* per pair of workers; power of two; untouched ones cost nothing */
 #define SOCKS_MAX  (2 * DP_SOCKS_MAX)
-#define TUN_BURST  8 /* units per turn of one source, for fairness */
+#define TUN_BUFS   32 /* a power of two: reads that wait to be sent, and a few that are read into */
+#define TUN_BURST  32 /* reads in a turn */
 #define RECV_BURST 32
 #define DUMMY_MAX  9216 /* content of the largest probe */
 
@@ -70,6 +72,17 @@ struct cmd {
 	uint16_t udp_bytes;
 	uint8_t token_len;
 	uint8_t token[DP_TOKEN_MAX];
+};
+
+/* What one TUN read gave, from then until all of it has been sent. */
+struct unit {
+	struct fq_unit q; /* first */
+	struct buf *b;
+	struct split s;
+	struct virtio_net_hdr v;
+	bool vnet;
+	bool ready; /* cut and fitted */
+	bool held;  /* counted as such */
 };
 
 /* Control thread -> worker. One writer, one reader. */
@@ -134,7 +147,10 @@ struct worker {
 	_Atomic bool stop;
 	_Atomic int started; /* 0: not yet, 1: ready, < 0: -errno */
 	struct rcu_reader rcu;
-	uint64_t now_ms;
+	uint64_t now_ms, now_us;
+	struct fq fq; /* what waits to be sent */
+	struct unit unit[TUN_BUFS];
+	size_t line_bytes; /* what a slow line takes in a moment; 0: it is not known to be slow */
 	uint64_t icmp_since_ms; /* the second in which icmp_seen errors were looked at */
 	unsigned icmp_seen;
 	uint64_t unknown_since_ms; /* the second in which unknown_seen SPIs were looked at */
@@ -223,6 +239,8 @@ void worker_event(struct worker *w, struct dp_event *ev);
 /** worker_on_wake() - By the backend when wake_fd was read: inbox and hand-overs. */
 void worker_on_wake(struct worker *w);
 void worker_end_turn(struct worker *w);
+/** worker_clock_us() - For how long something has waited. */
+uint64_t worker_clock_us(void);
 /** worker_begin_turn() - After waiting: quiet point, clock. */
 void worker_begin_turn(struct worker *w);
 /** hand_over() - Copy a unit to worker @to: a TUN read, or with @rx a receive. False: full. */
@@ -233,16 +251,36 @@ unsigned worker_for_spi(const struct dp *dp, uint32_t spi);
 /* tun.c */
 /** tun_probe() - What the TUN behind @fd offers and takes, minus @without; feature bits. */
 unsigned tun_probe(int fd, unsigned without);
-/** tun_on_read() - @b holds @len bytes from the TUN, SPLIT_SPARE writeable ones behind. */
-void tun_on_read(struct worker *w, struct buf *b, size_t len);
-/** tun_out() - The same for a unit that lies elsewhere (hand-over). */
-void tun_out(struct worker *w, uint8_t *p, size_t len);
 /** tun_on_error() - A read failed with -errno @res. */
 void tun_on_error(struct worker *w, int res);
 void tun_on_written(struct worker *w, struct tunw *t, int res);
 /** tun_send_dummy() - Seal and send what an inbox command asks for. */
 void tun_send_dummy(struct worker *w, const struct cmd *c);
 extern const struct merge_ops tun_merge_ops;
+
+/* out.c */
+/** tun_on_read() - @b (its id below TUN_BUFS) holds @len bytes from the TUN, SPLIT_SPARE writeable ones behind. */
+void tun_on_read(struct worker *w, struct buf *b, size_t len);
+/** tun_out() - Send a unit that lies elsewhere (hand-over), now. */
+void tun_out(struct worker *w, uint8_t *p, size_t len);
+/**
+ * out_room() - One more read may be taken. A burst stays in the TUN's ring; behind a queue that stands, the fattest
+ * flow loses a unit, so that who has little to send is still heard.
+ */
+bool out_room(struct worker *w);
+/** out_serve() - Send what waits, for a turn. */
+void out_serve(struct worker *w);
+/** out_wait_us() - When there is something to send again without anybody's doing; UINT64_MAX: never. */
+static inline uint64_t out_wait_us(const struct worker *w)
+{
+	if (w->tx_blocked)
+		return UINT64_MAX;
+	if (fq_ready(&w->fq, w->now_us))
+		return 0;
+	return w->fq.wake_us == UINT64_MAX ? UINT64_MAX : w->fq.wake_us - w->now_us;
+}
+/** out_expired() - An SA has come to its hard end: said once. */
+void out_expired(struct worker *w, struct sa_out *sa);
 
 /* udp.c */
 /** udp_setup() - Socket options; features found on it (DP_F_UDP_*), or -errno. */

@@ -50,7 +50,7 @@ static void one(const uint8_t *data, size_t len, unsigned max)
 			memcpy(piece.data + piece.len, save, sizeof(save));
 			total += piece.len;
 		}
-		if (total != split_bytes(&s))
+		if (total != split_bytes(&s, 0, s.take))
 			abort();
 	}
 	free(p);

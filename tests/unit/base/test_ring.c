@@ -163,7 +163,7 @@ static void provided_buffers_come_back(void **state)
 	NEED_RING(f);
 	assert_int_equal(ring_open(&r, 8, false), 0);
 	assert_int_equal(ring_files(&r, f->pipe, 1), 0);
-	if (ring_bufs_new(&r, &b, 3, 2, 64) == -EINVAL)
+	if (ring_bufs_new(&r, &b, 3, 2, 2, 64) == -EINVAL)
 		skip(); /* before Linux 5.19 */
 	assert_int_equal(ring_restrict(&r, ops, sizeof(ops)), 0);
 	assert_int_equal(ring_enable(&r), 0);

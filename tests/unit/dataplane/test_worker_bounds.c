@@ -221,7 +221,7 @@ static unsigned arrive(struct world *w, struct end *e, struct dp *dp, enum dp_ve
 	return sent;
 }
 
-static void a_peer_above_its_rate_loses_the_rest(void **state)
+static void a_peer_above_its_rate_waits_or_loses_the_rest(void **state)
 {
 	struct world *w = *state;
 	uint64_t began = clock_boot_ms();
@@ -230,14 +230,15 @@ static void a_peer_above_its_rate_loses_the_rest(void **state)
 	uint8_t got[65536];
 	unsigned sent;
 
-	/* 8000 bit/s: the least burst, 6000 bytes, and then a kilobyte a second. */
-	assert_int_equal(dp_peer_set_rate(w->e[0].dp, 1, 8000, 0), 0);
+	/* 400 kbit/s: 20 packets of a kilobyte take 0.4 s; they wait, and none is lost. */
+	assert_int_equal(dp_peer_set_rate(w->e[0].dp, 1, 400000, 0), 0);
 	for (int i = 0; i < 20; i++)
 		put_in(w, 0, &m, 1000);
-	sent = arrive(w, &w->e[1], w->e[0].dp, DP_DROP_RATE_OUT, 20);
-	assert_in_range(sent, 4, 7 + (clock_boot_ms() - began) / 1000);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(tun_read(w, &w->e[1], got, 5000), 1028);
+	assert_true(clock_boot_ms() - began >= 300);
 	assert_int_equal(dp_peer_activity(w->e[0].dp, 1, &a), 0);
-	assert_int_equal(a.tx_limited_pkts, 20 - sent);
+	assert_true(a.tx_limited_pkts > 0);
 	/* The other way is another bucket, at the end that receives. */
 	began = clock_boot_ms();
 	assert_int_equal(dp_peer_set_rate(w->e[0].dp, 1, 0, 8000), 0);
@@ -261,7 +262,7 @@ int main(void)
 		T(ipv4_that_may_be_fragmented_is_not_refused),
 		T(tcp_that_repeats_itself_is_told),
 		T(many_large_packets_are_told_within_two_seconds),
-		T(a_peer_above_its_rate_loses_the_rest),
+		T(a_peer_above_its_rate_waits_or_loses_the_rest),
 	};
 	static const struct {
 		const char *name;
