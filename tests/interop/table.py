@@ -25,7 +25,9 @@ OpenIKED needs a kernel with PF_KEY and ESP. Where there is none it is told that
 (`tests/interop/no_pfkey.c`): IKE is met whole, but no data passes.
 
 MOBIKE (RFC 4555) with strongSwan in both roles, between two lines at home of which one is behind a NAT, under an inner TCP
-connection: `tests/netns/mobike.py`.
+connection: `tests/netns/mobike.py`. Redirects (RFC 5685) in both roles: `tests/netns/swan_redirect.py`. Either side killed and
+started again under traffic, in both roles: `tests/netns/swan_restart.py`. A restarted strongSwan says nothing to what it
+does not know, neither IKE nor ESP: it is called anew after 15 s without an answer.
 
 Not run: libreswan, whose data path needs the kernel's ESP; extended sequence numbers, which strongSwan's libipsec does not
 have (between Posterns they are the default); ML-KEM, which Postern does not have.
