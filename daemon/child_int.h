@@ -115,6 +115,8 @@ struct child {
 	struct timer hop_timer;
 
 	struct timer engine_timer;
+	struct timer recall_timer;
+	struct recall recall; /* whose turn it is after our start */
 	struct timer save_timer;
 	uint64_t saved_ms;
 	struct loop_fd dp_fd;

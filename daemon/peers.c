@@ -11,7 +11,6 @@
 #define KEY_RETRY_MS	1000
 #define SAVE_AFTER_MS	2000
 #define RECALL_FIRST_MS 200
-#define RECALL_PACE_MS	2     /* between two peers: 10 000 are called in 20 s, faster than they notice */
 #define PATHS_MAX 64 /* distinct private keys */
 
 /* ---- table ---- */
@@ -418,12 +417,51 @@ static void ask_keys(struct child *c)
 	}
 }
 
+/* ---- those that were here before our start ---- */
+
+static void begin_recall(void *arg, uint32_t id, uint64_t now_ms)
+{
+	struct peer *p = child_peer(arg, id);
+
+	sup_recall(&p->sup, now_ms);
+	peer_arm(p);
+}
+
+static void end_recall(void *arg, uint32_t id)
+{
+	struct peer *p = child_peer(arg, id);
+
+	sup_recall_end(&p->sup);
+	peer_arm(p);
+}
+
+static enum recall_state recall_state(void *arg, uint32_t id)
+{
+	struct peer *p = child_peer(arg, id);
+
+	return p ? sup_recall_state(&p->sup) : RECALL_DONE;
+}
+
+static const struct recall_ops recall_ops = { begin_recall, end_recall, recall_state };
+
+static void on_recall(struct timer *t, uint64_t now_ms)
+{
+	struct child *c = t->arg;
+	uint64_t next_ms = recall_step(&c->recall, now_ms);
+
+	effects_apply(c);
+	if (next_ms != UINT64_MAX && timer_set(loop_timers(c->loop), t, next_ms))
+		log_err(NULL, "out of memory: no timer");
+}
+
 /* ---- all ---- */
 
 int peers_start(struct child *c)
 {
-	uint64_t recall_ms = child_now(c) + RECALL_FIRST_MS;
+	const uint64_t recall_ms = child_now(c) + RECALL_FIRST_MS;
 
+	c->recall = (struct recall){ .ops = &recall_ops, .arg = c };
+	c->recall_timer = (struct timer){ .fire = on_recall, .arg = c };
 	(void)memory_load(c->inv.state_fd, &c->memory);
 	take_wans(c, c->cfg);
 	c->memory_serial = c->memory.serial;
@@ -440,15 +478,14 @@ int peers_start(struct child *c)
 		return -ENOMEM;
 	memory_free(&c->memory); /* from now on each peer has its own */
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
-		if (p->cfg->start == CONFIG_START_NO && p->sup.memory.endpoint.addr.family) {
-			sup_recall(&p->sup, recall_ms);
-			recall_ms += RECALL_PACE_MS;
-		}
+		if (p->cfg->start == CONFIG_START_NO && p->sup.memory.endpoint.addr.family &&
+		    recall_add(&c->recall, p->id, recall_ms))
+			return -ENOMEM;
 		if (!p->cfg->private_key && !peer_enable(p))
 			peer_arm(p);
 	}
 	ask_keys(c);
-	return 0;
+	return c->recall.count ? timer_set(loop_timers(c->loop), &c->recall_timer, recall_ms) : 0;
 }
 
 static void peer_change(struct peer *p, const struct config_peer *cfg)
@@ -536,6 +573,8 @@ void peers_reload(struct child *c, struct config *cfg)
 void peers_free(struct child *c)
 {
 	servers_free(c);
+	timer_clear(loop_timers(c->loop), &c->recall_timer);
+	recall_clear(&c->recall);
 	for (struct peer *p = NULL; (p = child_peer_next(c, p));) {
 		timer_clear(loop_timers(c->loop), &p->tick);
 		timer_clear(loop_timers(c->loop), &p->mtu_timer);

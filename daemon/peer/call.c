@@ -398,6 +398,35 @@ static void attempt_tick(struct supervisor *s, struct sup_attempt *a, uint64_t n
 	}
 }
 
+void sup_recall(struct supervisor *s, uint64_t at_ms)
+{
+	if (!s->memory.endpoint.addr.family)
+		return;
+	s->recall_ms = at_ms;
+	s->recall_until_ms = at_ms + SUP_RECALL_MS;
+	s->due_ms = at_ms < s->due_ms ? at_ms : s->due_ms;
+}
+
+void sup_recall_end(struct supervisor *s)
+{
+	s->recall_ms = s->recall_until_ms = 0;
+	for (size_t i = 0; i < s->attempt_count; i++)
+		if (s->attempt[i].host == SUP_HOSTS_MAX && !s->attempt[i].stream)
+			attempt_end(s, &s->attempt[i]);
+	attempts_trim(s);
+}
+
+enum recall_state sup_recall_state(const struct supervisor *s)
+{
+	if (s->ike || s->cfg.start != SUP_WAIT || !s->memory.endpoint.addr.family)
+		return RECALL_DONE;
+	for (size_t i = 0; i < s->attempt_count; i++)
+		if (s->attempt[i].state == SUP_AT_CALLING &&
+		    s->env->ops->answered(s->env->arg, s->attempt[i].ike))
+			return RECALL_ANSWERED;
+	return s->recall_until_ms || s->attempt_count ? RECALL_SILENT : RECALL_OVER;
+}
+
 /* The waiting side after its own start: until the peer is there, or has called itself. */
 static uint64_t recall_tick(struct supervisor *s, uint64_t now_ms)
 {

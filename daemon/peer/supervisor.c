@@ -118,15 +118,6 @@ void sup_admin(struct supervisor *s, bool up, uint64_t now_ms)
 	leave_or_call(s, !up, now_ms);
 }
 
-void sup_recall(struct supervisor *s, uint64_t at_ms)
-{
-	if (!s->memory.endpoint.addr.family)
-		return;
-	s->recall_ms = at_ms;
-	s->recall_until_ms = at_ms + SUP_RECALL_MS;
-	s->due_ms = at_ms < s->due_ms ? at_ms : s->due_ms;
-}
-
 /* ---- what others are told ---- */
 
 static bool silent(const struct supervisor *s, uint64_t now_ms)

@@ -33,6 +33,7 @@
 #include "endpoint.h"
 #include "engine.h"
 #include "keepalive.h"
+#include "recall.h"
 
 #define SUP_SOCKS_MAX	12 /* main and hop sockets, by the number in engine_path */
 #define SUP_HOSTS_MAX	8  /* names and addresses of one peer that are used */
@@ -341,6 +342,10 @@ void sup_admin(struct supervisor *s, bool up, uint64_t now_ms);
  * from @at_ms on, for SUP_RECALL_MS; while there is no way to it, it is looked for each second.
  */
 void sup_recall(struct supervisor *s, uint64_t at_ms);
+/** sup_recall_end() - It is somebody else's turn. */
+void sup_recall_end(struct supervisor *s);
+/** sup_recall_state() - What came of it. */
+enum recall_state sup_recall_state(const struct supervisor *s);
 
 /** sup_due_ms() - When to call sup_tick(); it may be called at any time. */
 static inline uint64_t sup_due_ms(const struct supervisor *s)

@@ -515,6 +515,40 @@ static void without_a_way_the_last_endpoint_is_called_as_soon_as_there_is_one(vo
 	assert_int_equal(f.initiated, 1);
 }
 
+static void who_gives_way_to_others_is_called_again_when_it_is_its_turn(void **state)
+{
+	struct sup_config c = config(SUP_WAIT, NULL);
+	struct sup_memory m = { 0 };
+
+	(void)state;
+	sup_init(&s, &env, &c, &m, now);
+	assert_int_equal(sup_recall_state(&s), RECALL_DONE); /* never seen anywhere */
+	m.endpoint = (struct endpoint){ addr("100.64.0.9"), 1234 };
+	sup_init(&s, &env, &c, &m, now);
+	assert_int_equal(sup_recall_state(&s), RECALL_OVER);
+	sup_recall(&s, now);
+	pass(5000);
+	assert_int_equal(f.initiated, 1);
+	assert_int_equal(sup_recall_state(&s), RECALL_SILENT);
+	sup_recall_end(&s);
+	assert_int_equal(f.dropped, 1);
+	assert_int_equal(sup_recall_state(&s), RECALL_OVER);
+	pass(20000);
+	assert_int_equal(f.initiated, 1);
+	sup_recall(&s, now);
+	pass(100);
+	assert_int_equal(f.initiated, 2);
+	f.answered = true;
+	assert_int_equal(sup_recall_state(&s), RECALL_ANSWERED);
+	f.answered = false;
+	pass(70000);
+	assert_int_equal(sup_recall_state(&s), RECALL_OVER);
+	sup_recall(&s, now);
+	pass(100);
+	comes_up(3, "100.64.0.9:1234");
+	assert_int_equal(sup_recall_state(&s), RECALL_DONE);
+}
+
 static void ike_case_098_half_an_hour_without_a_network_costs_nothing_after(void **state)
 {
 	(void)state;
@@ -624,6 +658,7 @@ int main(void)
 		T(the_cost_of_a_day_follows_the_pace),
 		T(a_foreign_client_with_addresses_of_ours_is_not_called_after_our_start),
 		T(without_a_way_the_last_endpoint_is_called_as_soon_as_there_is_one),
+		T(who_gives_way_to_others_is_called_again_when_it_is_its_turn),
 		T(ike_case_098_half_an_hour_without_a_network_costs_nothing_after),
 		T(an_idle_on_demand_peer_is_closed_and_comes_back_with_a_packet),
 		T(keepalives_are_no_reason_to_stay),
