@@ -241,7 +241,7 @@ static void do_one(struct child *c, struct fx *fx)
 			lease_take(p, fx);
 		return;
 	case FX_REDIRECT:
-		if (p)
+		if (p && fx->redirect.log)
 			log_redirect(p, fx);
 		if (!p || !p->servers)
 			break;

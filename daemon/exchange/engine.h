@@ -286,6 +286,7 @@ struct fx {
 		struct {
 			uint32_t peer, ike;
 			struct engine_gateway to;
+			bool log; /* no more lines about it than about anything that it causes */
 		} redirect;
 		struct {
 			uint32_t peer, ike;

@@ -79,6 +79,7 @@ static void tell(struct engine *e, const struct ike_sa *sa, const struct engine_
 	f->redirect.peer = sa->peer->p->id;
 	f->redirect.ike = sa->handle;
 	f->redirect.to = *to;
+	f->redirect.log = sa_may_log(e, sa, &sa->path);
 }
 
 /* ---- who calls ---- */

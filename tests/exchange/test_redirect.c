@@ -392,6 +392,31 @@ static void in_informational_to_each_kind_of_gateway(void **s)
 	}
 }
 
+/* An authenticated gateway may say it as often as it likes; each counts, and few are logged. */
+static void what_is_logged_of_redirects_is_bounded(void **s)
+{
+	const struct engine_gateway to = at(second);
+	struct world *w = willing(STYLE_PSK);
+	unsigned logged = 0;
+
+	(void)s;
+	world_up(w);
+	for (int i = 0; i < 100; i++) {
+		DO(w, VPS,
+		   assert_int_equal(engine_redirect(e, now, w->host[VPS].peer.id, &to, fx), 1));
+		world_run(w, 0);
+		assert_int_equal(w->host[HOME].redirects, i + 1);
+		logged += w->host[HOME].last_redirect.redirect.log;
+	}
+	assert_in_range(logged, 1, LOG_LIMIT_BURST + 1);
+	world_run(w, 10 * LOG_LIMIT_PERIOD_MS);
+	DO(w, VPS, assert_int_equal(engine_redirect(e, now, w->host[VPS].peer.id, &to, fx), 1));
+	world_run(w, 0);
+	assert_true(w->host[HOME].last_redirect.redirect.log);
+	world_no_leaks(w);
+	world_free(w);
+}
+
 static void a_server_is_not_sent_away_by_its_client(void **s)
 {
 	const struct engine_gateway to = at(second);
@@ -449,6 +474,7 @@ int main(void)
 		cmocka_unit_test(an_ike_sa_that_nobody_deletes_is_deleted),
 		cmocka_unit_test(a_redirect_behind_an_auth_that_does_not_hold_is_not_followed),
 		cmocka_unit_test(in_informational_to_each_kind_of_gateway),
+		cmocka_unit_test(what_is_logged_of_redirects_is_bounded),
 		cmocka_unit_test(a_server_is_not_sent_away_by_its_client),
 		cmocka_unit_test(gateways_that_cannot_be_are_ignored),
 	};
