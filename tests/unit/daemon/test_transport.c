@@ -407,6 +407,7 @@ static void a_call_by_a_stream_that_comes_to_nothing_ends_it(void **state)
 	pass(100);
 	assert_int_equal(t.disconnects, 1);
 
+	sup_clear(&s);
 	go(SUP_TCP_AUTO);
 	f.answered = false;
 	pass(5200);
