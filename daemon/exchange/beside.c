@@ -46,6 +46,9 @@ bool beside_stays(const struct ike_sa *o, const struct ike_sa *sa)
  */
 bool beside_parallel(const struct ike_sa *o, const struct ike_sa *sa)
 {
+	/* Two that one IKE_SA_INIT became are one call: a Postern drops the one that it does not keep. */
+	if (sa->has_instance && o->spi_i == sa->spi_i)
+		return false;
 	return !o->series_initiator && !sa->series_initiator && o->series_since_ms >= sa->begun_ms;
 }
 
