@@ -418,7 +418,8 @@ void sup_recall_end(struct supervisor *s)
 
 enum recall_state sup_recall_state(const struct supervisor *s)
 {
-	if (s->ike || s->cfg.start != SUP_WAIT || !s->memory.endpoint.addr.family)
+	/* It came by itself since our start, and may have left in good order. */
+	if (s->ups || s->cfg.start != SUP_WAIT || !s->memory.endpoint.addr.family)
 		return RECALL_DONE;
 	for (size_t i = 0; i < s->attempt_count; i++)
 		if (s->attempt[i].state == SUP_AT_CALLING &&

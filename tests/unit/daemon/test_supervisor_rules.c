@@ -517,6 +517,7 @@ static void without_a_way_the_last_endpoint_is_called_as_soon_as_there_is_one(vo
 
 static void who_gives_way_to_others_is_called_again_when_it_is_its_turn(void **state)
 {
+	struct fx left = { .kind = FX_PEER_DOWN, .down.was_up = true, .down.why = ENGINE_WHY_DELETED };
 	struct sup_config c = config(SUP_WAIT, NULL);
 	struct sup_memory m = { 0 };
 
@@ -546,6 +547,10 @@ static void who_gives_way_to_others_is_called_again_when_it_is_its_turn(void **s
 	sup_recall(&s, now);
 	pass(100);
 	comes_up(3, "100.64.0.9:1234");
+	assert_int_equal(sup_recall_state(&s), RECALL_DONE);
+	left.down.ike = 3;
+	sup_on_fx(&s, &left, now);
+	assert_int_equal(s.ike, 0);
 	assert_int_equal(sup_recall_state(&s), RECALL_DONE);
 }
 
