@@ -194,7 +194,7 @@ static void sources_that_listen_leave_a_short_queue(void **state)
 {
 	enum { SOURCES = 4, RTT_US = 20000, UNIT = 15000, LINE = 150 }; /* us for a unit */
 	struct { double window; unsigned out; uint64_t back[8192]; unsigned head, tail; } *src = calloc(SOURCES, sizeof(*src));
-	uint64_t busy = 0, worst_ping = 0, dwell_sum = 0, dwell_n = 0, left = 0, ping_at = 0;
+	uint64_t worst_ping = 0, dwell_sum = 0, dwell_n = 0, left = 0, ping_at = 0;
 	bool m, ping = false;
 
 	(void)state;
@@ -234,7 +234,6 @@ static void sources_that_listen_leave_a_short_queue(void **state)
 				src[i].window = src[i].window > 4 ? src[i].window / 2 : 2;
 			src[i].back[src[i].tail++ % 8192] = t + RTT_US;
 		}
-		busy += LINE;
 		fq_took(&s, u, u->bytes, true);
 	}
 	free(src);
