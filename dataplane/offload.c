@@ -272,7 +272,7 @@ static uint16_t eligible(const struct merge *m, const uint8_t *p, const struct p
 
 	if (!k->plain || !k->ports)
 		return 0;
-	if (k->ver == 4 && (get16(p + 6) & 0x8000))
+	if (k->ver == 4 && ((get16(p + 6) & 0x8000) || csum_fold(csum_add(p, 20, 0)) != 0xffff))
 		return 0;
 	if (k->proto == PKT_TCP) {
 		if (!m->tcp || k->l4 + 20u > k->total)
@@ -315,7 +315,7 @@ static bool may_join(const struct mflow *f, const uint8_t *p, const struct pkt *
 	if (k->proto == PKT_UDP)
 		return true;
 	return get32(l4 + 4) == f->next_seq && !memcmp(l4 + 8, was + 8, 4) && l4[12] == was[12] &&
-	       !memcmp(l4 + 14, was + 14, 2) && !memcmp(l4 + 20, was + 20, head - k->l4 - 20u);
+	       !memcmp(l4 + 14, was + 14, 2) && !memcmp(l4 + 18, was + 18, head - k->l4 - 18u);
 }
 
 static bool hold(struct merge *m, struct tunw *w, struct buf *b)

@@ -350,6 +350,41 @@ static void merge_joins_only_what_the_kernel_would(void **state)
 	}
 }
 
+/* What the kernel makes anew, or takes from the first packet, has to be as it would make it. */
+static void merge_hides_no_ip_checksum_and_no_urgent_pointer(void **state)
+{
+	(void)state;
+	for (int what = 0; what < 3; what++) {
+		uint8_t *mem = malloc(4096), *q = mem + 2048;
+		struct sink *s = malloc(sizeof(*s));
+		struct made a = kinds[0], b;
+		struct buf buf = { 0 };
+		struct merge m;
+		size_t la, lb;
+
+		a.flags = 0x10;
+		b = a;
+		b.seq += 1000;
+		b.id++;
+		sink_init(&m, s);
+		la = make_packet(&a, mem + 16, 1000);
+		lb = make_packet(&b, q, 1000);
+		if (what == 1)
+			q[11] ^= 1;
+		if (what == 2) {
+			put16(q + 38, 7);
+			made_csum(&b, q, lb);
+		}
+		add(&m, mem + 16, la, &buf);
+		add(&m, q, lb, &buf);
+		merge_flush(&m);
+		assert_int_equal(s->writes, what ? 2 : 1);
+		sink_clear(s);
+		free(s);
+		free(mem);
+	}
+}
+
 static void merge_never_reorders_a_flow(void **state)
 {
 	enum { N = 40 };
@@ -418,6 +453,7 @@ int main(void)
 		cmocka_unit_test(split_refuses_what_the_header_does_not_fit),
 		cmocka_unit_test(split_finishes_partial_checksums),
 		cmocka_unit_test(merge_joins_only_what_the_kernel_would),
+		cmocka_unit_test(merge_hides_no_ip_checksum_and_no_urgent_pointer),
 		cmocka_unit_test(merge_never_reorders_a_flow),
 		cmocka_unit_test(merge_writes_more_flows_than_it_keeps),
 	};
