@@ -129,8 +129,8 @@ static void wake(struct fq *s, uint64_t now_us)
 		if (!due && f->until_us < s->wake_us)
 			s->wake_us = f->until_us;
 		if (due)
-			f->on = FQ_OLD;
-		list_add(due ? &s->old : &s->parked, f);
+			f->on = f->from;
+		list_add(!due ? &s->parked : f->on == FQ_NEW ? &s->fresh : &s->old, f);
 	}
 }
 
@@ -139,6 +139,7 @@ void fq_park(struct fq *s, struct fq_unit *u, uint64_t until_us)
 	struct fq_flow *f = &s->flow[u->flow];
 
 	list_take(f->on == FQ_NEW ? &s->fresh : &s->old);
+	f->from = f->on;
 	f->on = FQ_PARKED;
 	f->until_us = until_us;
 	list_add(&s->parked, f);

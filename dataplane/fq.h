@@ -17,7 +17,7 @@
  *	                    |                     ^    |
  *	                    +--- empty -----------+    +-- used up: to its tail
  *
- * A flow whose peer may send no more for now is parked, with all it has, until a time.
+ * A flow whose peer may send no more for now is parked, with all it has, until a time. Then it is where it was.
  *
  * One worker uses it. Nothing is allocated; units are their owner's memory. Times are microseconds, an argument.
  */
@@ -44,7 +44,7 @@ struct fq_flow {
 	struct fq_flow *next;
 	uint32_t bytes;
 	int32_t deficit;
-	enum { FQ_IDLE, FQ_NEW, FQ_OLD, FQ_PARKED } on;
+	enum { FQ_IDLE, FQ_NEW, FQ_OLD, FQ_PARKED } on, from; /* and where it is parked from */
 	uint64_t until_us; /* parked */
 	/* CoDel */
 	bool dropping;

@@ -47,6 +47,24 @@ static int serve(uint64_t now, bool *mark)
 	return u->flow;
 }
 
+/* Where all wait for the same rate, who has little would else wait for everybody's turn. */
+static void one_that_had_just_come_when_it_was_parked_goes_first_after_it(void **state)
+{
+	bool m;
+
+	(void)state;
+	for (int i = 0; i < 20; i++)
+		add(1, 65000, 0), add(2, 65000, 0);
+	for (int i = 0; i < 4; i++)
+		serve(0, NULL);
+	for (int i = 0; i < 2; i++)
+		fq_park(&s, fq_next(&s, 5, &m), 500);
+	add(9, 100, 5);
+	fq_park(&s, fq_next(&s, 10, &m), 500);
+	assert_null(fq_next(&s, 499, &m));
+	assert_int_equal(9, serve(500, NULL));
+}
+
 static void one_that_has_just_come_goes_first(void **state)
 {
 	(void)state;
@@ -291,6 +309,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(one_that_has_just_come_goes_first, fresh),
+		cmocka_unit_test_setup(one_that_had_just_come_when_it_was_parked_goes_first_after_it, fresh),
 		cmocka_unit_test_setup(flows_get_as_many_bytes_whatever_their_units, fresh),
 		cmocka_unit_test_setup(a_short_queue_is_never_marked_and_a_standing_one_is, fresh),
 		cmocka_unit_test_setup(one_unit_alone_is_no_queue, fresh),
