@@ -32,7 +32,7 @@ struct io_ops {
 	void (*send)(struct worker *w, struct txbatch *b);
 	/** write() - Takes @t; answers by tun_on_written(), perhaps before it returns. */
 	void (*write)(struct worker *w, struct tunw *t);
-	/** blocked() - @s took no more: stop reading the TUN, call udp_on_writable() when it does. */
+	/** blocked() - @s took no more: call udp_on_writable() when it does. */
 	void (*blocked)(struct worker *w, struct sock *s);
 	/** close() - Cancel, release. No callbacks. Also after a failed open(). */
 	void (*close)(struct worker *w);

@@ -453,8 +453,11 @@ static void ur_send(struct worker *w, struct txbatch *b)
 	struct uring *u = w->io_state;
 	struct io_uring_sqe *sqe = NULL;
 
-	/* With the last batch in hand its completion could not be waited for: send it directly. */
-	if (w->tx_free)
+	/*
+	 * With the last batch in hand its completion could not be waited for; on a slow line it is to be known whether
+	 * it went before the next is sealed. Those are sent directly.
+	 */
+	if (w->tx_free && !b->sock->line_bytes)
 		sqe = sqe_for(w, DATA(TAG_SEND, b - w->tx_pool));
 	if (!sqe) {
 		io_uring_submit(&u->r.u); /* those before it go first */

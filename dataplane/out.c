@@ -176,24 +176,35 @@ static enum dp_verdict prepare(struct worker *w, struct unit *u, const struct sp
 /* What a unit may do in this turn of its flow. */
 struct leave {
 	bool mark;	  /* it has waited too long */
-	bool wait;	  /* it can wait for its peer's rate; else what is above is lost */
-	size_t room;	  /* bytes; SIZE_MAX: all */
+	bool wait;	  /* it can wait for its peer's rate and the line; else what is above is lost */
 	size_t sent;	  /* out: inner bytes that left */
 	uint64_t wait_us; /* out: none may, for so long; 0: some did */
 };
 
+/* What a slow line still takes in this moment; SIZE_MAX: it is not known to be slow. */
+static size_t line_room(const struct worker *w, const struct ep *ep)
+{
+	const struct sock *s = ep->stream ? NULL : w->tx_sock[ep->path.sock];
+	const struct txbatch *b = w->tx;
+	bool open = b && b->pkts && !b->stream && b->sock == s;
+
+	if (!s || !s->line_bytes)
+		return SIZE_MAX;
+	return open && b->bytes < s->line_bytes ? s->line_bytes - b->bytes : s->line_bytes;
+}
+
 /* Up to which of its pieces it may leave now; one at least, where the rate lets it. */
-static unsigned until(struct worker *w, struct peer *p, const struct unit *u, struct leave *l)
+static unsigned until(struct worker *w, struct peer *p, const struct ep *ep, const struct unit *u, struct leave *l)
 {
 	const struct split *s = &u->s;
 	unsigned left = s->take - s->i, n;
-	size_t each = s->head + s->gso;
+	size_t each = s->head + s->gso, room = line_room(w, ep);
 
 	if (!s->gso || s->frag || s->whole) {
 		n = limit_pass(&p->out_limit, w->now_ms, 1, split_bytes(s, s->i, s->take), !u->held, &l->wait_us);
 		return n ? s->take : s->i;
 	}
-	n = l->room / each < left ? (unsigned)(l->room / each) : left;
+	n = room / each < left ? (unsigned)(room / each) : left;
 	n = n ? n : 1;
 	return s->i + limit_pass(&p->out_limit, w->now_ms, n, split_bytes(s, s->i, s->i + n), !u->held,
 				 &l->wait_us);
@@ -225,7 +236,7 @@ static enum dp_verdict send_unit(struct worker *w, struct unit *u, struct leave 
 	if (!ep)
 		return DP_DROP_NO_ENDPOINT;
 	h = &hit.sa->key.shape;
-	to = l->wait ? until(w, hit.peer, u, l) : s->take;
+	to = l->wait ? until(w, hit.peer, ep, u, l) : s->take;
 	n = to - s->i;
 	if (!n) {
 		worker_count(w, DP_OUT_RATE_HELD);
@@ -280,7 +291,7 @@ static bool take_in(struct worker *w, struct unit *u, uint8_t *p, size_t len)
 void tun_out(struct worker *w, uint8_t *p, size_t len)
 {
 	struct unit u;
-	struct leave l = { .room = SIZE_MAX };
+	struct leave l = { 0 };
 	enum dp_verdict v;
 
 	if (!take_in(w, &u, p, len))
@@ -324,6 +335,15 @@ bool out_room(struct worker *w)
 	return true;
 }
 
+/* A slow line has what it takes in a moment: does it take more? */
+static void flush_slow(struct worker *w)
+{
+	const struct txbatch *b = w->tx;
+
+	if (b && b->pkts && !b->stream && b->sock->line_bytes && b->bytes >= b->sock->line_bytes)
+		udp_flush(w);
+}
+
 void out_serve(struct worker *w)
 {
 	size_t left = SERVE_BYTES;
@@ -332,7 +352,7 @@ void out_serve(struct worker *w)
 		return;
 	w->now_us = worker_clock_us();
 	for (int n = 0; n < SERVE_UNITS && left && !w->tx_blocked; n++) {
-		struct leave l = { .wait = true, .room = w->line_bytes ? w->line_bytes : SIZE_MAX };
+		struct leave l = { .wait = true };
 		struct fq_unit *q = fq_next(&w->fq, w->now_us, &l.mark);
 		struct unit *u = (struct unit *)q;
 		enum dp_verdict v;
@@ -352,7 +372,6 @@ void out_serve(struct worker *w)
 		left -= l.sent < left ? l.sent : left;
 		if (done)
 			buf_put(u->b);
-		if (w->line_bytes)
-			udp_flush(w); /* a slow line: is it still writable? */
+		flush_slow(w);
 	}
 }

@@ -48,6 +48,7 @@ int udp_setup(struct sock *s, unsigned without)
 	 * ours to make; whoever opened the socket may have raised it already. */
 	if (setsockopt(s->fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)))
 		(void)setsockopt(s->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	line_open(s);
 	if (!(without & DP_F_UDP_GSO) &&
 	    !setsockopt(s->fd, IPPROTO_UDP, UDP_SEGMENT, &off, sizeof(off)))
 		found |= DP_F_UDP_GSO;
@@ -233,6 +234,7 @@ static void wait_for(struct worker *w, struct sock *s, struct txbatch *b, bool f
 		return;
 	s->blocked = true;
 	w->tx_blocked = true;
+	line_blocked(w, s);
 	worker_count(w, DP_SEND_BLOCKED);
 	w->io->blocked(w, s);
 }
@@ -296,6 +298,12 @@ void udp_flush(struct worker *w)
 		w->io->send(w, b);
 }
 
+static void took(struct worker *w, struct txbatch *b, size_t bytes)
+{
+	worker_count(w, DP_OUT_SENDS);
+	line_took(&b->sock->line, bytes, bytes + LINE_SEND_COST, w->now_us);
+}
+
 /* One after the other, by system call: what remains when the kernel refuses a batch. */
 static void send_singles(struct worker *w, struct txbatch *b)
 {
@@ -313,7 +321,7 @@ static void send_singles(struct worker *w, struct txbatch *b)
 		b->iov.iov_len = len;
 		n = sendmsg(b->sock->fd, &b->msg, MSG_DONTWAIT);
 		if (n >= 0)
-			worker_count(w, DP_OUT_SENDS);
+			took(w, b, len);
 		else
 			worker_count(w, errno == EMSGSIZE ? DP_DROP_TOO_BIG : DP_DROP_SEND);
 		at += len;
@@ -346,7 +354,7 @@ void udp_on_sent(struct worker *w, struct txbatch *b, int res)
 	if (icmp_word(res) && send_now(b) >= 0)
 		res = 0;
 	if (res >= 0) {
-		worker_count(w, DP_OUT_SENDS);
+		took(w, b, b->bytes);
 	} else if (res == -EAGAIN) {
 		wait_for(w, b->sock, b, false);
 		return;

@@ -353,4 +353,5 @@ void worker_end_turn(struct worker *w)
 	merge_flush(&w->merge);
 	out_serve(w);
 	udp_flush(w);
+	line_settle(w);
 }

@@ -20,6 +20,7 @@
 #include "buf.h"
 #include "evq.h"
 #include "io.h"
+#include "line.h"
 #include "offload.h"
 #include "rtab.h"
 #include "sad.h"
@@ -47,6 +48,9 @@ struct sock {
 	bool gso;      /* UDP_SEGMENT works */
 	bool blocked;  /* took no more; batches wait */
 	uint8_t index; /* in worker.socks */
+	size_t line_bytes; /* what its line takes in a moment; 0: it is not known to be slow */
+	size_t buffer;	   /* for sending, as the kernel counts */
+	struct line line;
 	struct txbatch *waiting, **waiting_end;
 };
 
@@ -150,7 +154,7 @@ struct worker {
 	uint64_t now_ms, now_us;
 	struct fq fq; /* what waits to be sent */
 	struct unit unit[TUN_BUFS];
-	size_t line_bytes; /* what a slow line takes in a moment; 0: it is not known to be slow */
+	uint64_t full_us; /* when a socket was last found full; 0: long ago */
 	uint64_t icmp_since_ms; /* the second in which icmp_seen errors were looked at */
 	unsigned icmp_seen;
 	uint64_t unknown_since_ms; /* the second in which unknown_seen SPIs were looked at */
@@ -281,6 +285,14 @@ static inline uint64_t out_wait_us(const struct worker *w)
 }
 /** out_expired() - An SA has come to its hard end: said once. */
 void out_expired(struct worker *w, struct sa_out *sa);
+
+/* line.c */
+/** line_open() - A new socket's send buffer. */
+void line_open(struct sock *s);
+/** line_blocked() - @s takes no more. */
+void line_blocked(struct worker *w, struct sock *s);
+/** line_settle() - At the end of a turn: what was not full, and how long not. */
+void line_settle(struct worker *w);
 
 /* udp.c */
 /** udp_setup() - Socket options; features found on it (DP_F_UDP_*), or -errno. */

@@ -11,7 +11,7 @@
 
 #include "log.h"
 
-#define BUFFER_BYTES (8 << 20) /* of receiving; sending is bounded by the data plane (SO_SNDBUF) */
+#define BUFFER_BYTES (8 << 20) /* of receiving; that of sending is the data plane's, after the line it finds */
 #define BUSY_TRIES   40
 #define BUSY_MS	     50
 
@@ -28,8 +28,6 @@ static int options(int fd, sa_family_t family, uint32_t mark)
 		return rc;
 	if (set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES))
 		(void)set_int(fd, SOL_SOCKET, SO_RCVBUF, BUFFER_BYTES);
-	if (set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, BUFFER_BYTES))
-		(void)set_int(fd, SOL_SOCKET, SO_SNDBUF, BUFFER_BYTES);
 	/* DF on everything, and no belief in ICMP: path MTU is found by authenticated probes. */
 	rc = set_int(fd, SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
 	if (!rc && family == AF_INET6) {
