@@ -20,6 +20,7 @@ static const struct aead_ops *const backends[] = {
 
 static const struct aead_ops *chosen[AEAD_COUNT];
 static uint64_t chosen_ns[AEAD_COUNT]; /* of TRIAL_SEALS; 0: not measured */
+static bool refused[AEAD_COUNT];       /* no library is to be trusted with it */
 static char described[128];
 
 static uint64_t now_ns(void)
@@ -44,14 +45,38 @@ static uint64_t trial_round(const struct aead_ops *ops, struct aead *a)
 	return now_ns() - began;
 }
 
+/* It opens what it sealed, and not what somebody changed. A library that does not is worse than none. */
+static bool honest(const struct aead_ops *ops, struct aead *seal, struct aead *open)
+{
+	static const uint8_t nonce[AEAD_NONCE_LEN] = { 7 };
+	uint8_t aad[8] = { 1, 2, 3 }, clear[64] = { 4, 5, 6 }, text[64 + AEAD_ICV_LEN];
+
+	/* 0: as it was sealed; then a changed byte of text, ICV, associated data */
+	for (int turn = 0; turn < 4; turn++) {
+		if (ops->seal(seal, nonce, aad, sizeof(aad), clear, sizeof(clear), text))
+			return false;
+		text[9] ^= turn == 1;
+		text[64 + 15] ^= turn == 2;
+		aad[5] ^= turn == 3;
+		if (!ops->open(open, nonce, aad, sizeof(aad), text, sizeof(clear)) != !turn ||
+		    (!turn && memcmp(text, clear, sizeof(clear))))
+			return false;
+	}
+	return true;
+}
+
 /* The best of some short rounds: who else wants the CPU makes none faster. UINT64_MAX: not to be had. */
 static uint64_t trial(const struct aead_ops *ops, enum dp_cipher c)
 {
 	static const uint8_t key[32];
 	struct aead *a = ops->name() ? ops->new_ctx(c, key, 1) : NULL;
+	struct aead *open = a ? ops->new_ctx(c, key, 0) : NULL;
+	bool good = open && honest(ops, a, open);
 	uint64_t best = UINT64_MAX;
 
-	for (int r = 0; a && r < TRIAL_ROUNDS; r++) {
+	if (open)
+		ops->free_ctx(open);
+	for (int r = 0; good && r < TRIAL_ROUNDS; r++) {
 		uint64_t ns = trial_round(ops, a);
 
 		best = ns < best ? ns : best;
@@ -96,7 +121,8 @@ int aead_choose(enum dp_crypto wish)
 			best = ns;
 			chosen[c] = backends[i];
 		}
-		chosen_ns[c] = best == UINT64_MAX ? 0 : best;
+		refused[c] = best == UINT64_MAX;
+		chosen_ns[c] = refused[c] ? 0 : best;
 	}
 	describe();
 	return 0;
@@ -122,7 +148,7 @@ size_t aead_key_len(enum dp_cipher c)
 struct aead *aead_new(enum dp_cipher c, const uint8_t *key, int seal)
 {
 	const struct aead_ops *ops = c < AEAD_COUNT && chosen[c] ? chosen[c] : &aead_openssl;
-	struct aead *a = ops->new_ctx(c, key, seal);
+	struct aead *a = c < AEAD_COUNT && refused[c] ? NULL : ops->new_ctx(c, key, seal);
 
 	if (a)
 		a->ops = ops;

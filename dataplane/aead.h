@@ -6,7 +6,8 @@
  * Theory: one keyed context per SA and direction, made by the one thread that uses it (esp.h says
  * when); per packet only the nonce is set. Backends stand behind struct aead_ops (aead_int.h). Which one
  * serves a cipher is chosen once for the process, by aead_choose(), before any context is
- * made: what can be had is timed with packets of full size, the faster wins.
+ * made: what can be had is timed with packets of full size, the faster wins. One that opens what was forged is not
+ * had at all.
  */
 
 #include <stddef.h>
@@ -34,7 +35,10 @@ bool aead_prefers_aes(void);
 /** aead_backend() - For status: "ipsec-mb 1.3.0" or "ipsec-mb 1.3.0 for AES-128-GCM, OpenSSL ...". */
 const char *aead_backend(void);
 
-/** aead_new() - @key is borrowed, aead_key_len() bytes; @seal: 1 to seal, 0 to open. */
+/**
+ * aead_new() - @key is borrowed, aead_key_len() bytes; @seal: 1 to seal, 0 to open. NULL when there is no memory, or
+ * aead_choose() found no library that does @c as it should.
+ */
 struct aead *aead_new(enum dp_cipher c, const uint8_t *key, int seal);
 /** aead_free() - Wipes the key schedule. NULL is allowed. */
 void aead_free(struct aead *a);
