@@ -53,6 +53,7 @@ table inet watch {{
 		type filter hook prerouting priority -400
 		iifname != "inner" accept
 		ip daddr {net.VPS4} udp dport 4500 counter accept
+		ip daddr {net.VPS4} tcp dport {{ 4500, 443 }} accept
 		ip daddr {DNS} udp dport 53 counter accept
 		icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld2-listener-report }} accept
 		counter
@@ -75,7 +76,7 @@ net.dns.start([sys.executable, "-c", NAMES], log="names")
 
 
 def seen():
-    """Packets to the server, to the name server, and of other kinds."""
+    """Packets to the server by UDP, to the name server, and of other kinds; by TCP it is called when UDP is silent."""
     text = net.cgnat.run(["nft", "list", "table", "inet", "watch"]).stdout
     return [int(line.split("packets ")[1].split()[0]) for line in text.splitlines() if "counter" in line]
 
