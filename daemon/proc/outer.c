@@ -89,7 +89,7 @@ static int open_one(struct outer_socket *s, sa_family_t family, uint16_t port, b
 static int wait_free(sa_family_t family, uint16_t port, uint32_t mark)
 {
 	for (int i = 0;; i++) {
-		struct outer_socket probe;
+		struct outer_socket probe = { .fd = -1 };
 		int rc = open_one(&probe, family, port, false, mark);
 
 		if (!rc)
