@@ -61,6 +61,8 @@ int pkt_parse(const uint8_t *p, size_t len, struct pkt *k);
 
 /** csum_add() - One's complement sum of @len bytes, added to @sum; folds nothing. */
 uint64_t csum_add(const uint8_t *p, size_t len, uint64_t sum);
+/** csum_add_portable() - The same without vector instructions; csum_add() gives exactly this, unfolded. */
+uint64_t csum_add_portable(const uint8_t *p, size_t len, uint64_t sum);
 /** csum_fold() - To 16 bits, not complemented, in memory order as csum_add() read them. */
 static inline uint16_t csum_fold(uint64_t s)
 {

@@ -30,6 +30,34 @@ static void checksum_agrees_with_the_textbook(void **state)
 	}
 }
 
+/* Whatever instructions are used; with the largest sums there are, and none read before or behind. */
+static void checksum_is_the_same_by_every_instruction(void **state)
+{
+	enum { MOST = 1100 };
+	uint8_t *b = malloc(65536 + 64);
+
+	(void)state;
+	srand(2);
+	for (size_t i = 0; i < 65536 + 64; i++)
+		b[i] = (uint8_t)(i % 5 ? rand() : 0xff);
+	for (size_t off = 0; off < 64; off++) {
+		for (size_t n = 0; n <= MOST; n++)
+			assert_true(csum_add(b + off, n, n) == csum_add_portable(b + off, n, n));
+	}
+	for (size_t n = 65536; n > 65536 - 70; n--)
+		assert_true(csum_add(b + 1, n, 0) == csum_add_portable(b + 1, n, 0));
+	memset(b, 0xff, 65536);
+	assert_true(csum_add(b, 65536, 0) == 16384 * 0xffffffffull);
+	free(b);
+	for (size_t n = 0; n < 300; n++) {
+		uint8_t *exact = malloc(n + 1);
+
+		memset(exact, 0xff, n);
+		assert_true(csum_add(exact, n, 0) == csum_add_portable(exact, n, 0));
+		free(exact);
+	}
+}
+
 static void parse_survives_every_truncation(void **state)
 {
 	struct made m[] = { syn4, { 6, PKT_UDP, 1, 2, 3, 4, 0, 0, 0, 0, 0 } };
@@ -172,6 +200,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(checksum_agrees_with_the_textbook),
+		cmocka_unit_test(checksum_is_the_same_by_every_instruction),
 		cmocka_unit_test(parse_survives_every_truncation),
 		cmocka_unit_test(parse_walks_extension_headers),
 		cmocka_unit_test(ike_case_111_mss_is_clamped_and_the_checksum_follows),
