@@ -2,7 +2,7 @@
 /*
  * Always there. Of a packet's five calls EVP's own share is 100 to 200 ns, so the leanest are used that are
  * documented: EVP_Cipher() without EVP's buffering, and the tag by an OSSL_PARAM that is made once. The last call is the
- * one for the end: EVP_Cipher() without input ends GCM, but ChaCha20-Poly1305 only since August 2026 (3.0.22). Before that
+ * one for the end: EVP_Cipher() without input ends GCM, but not ChaCha20-Poly1305 in 3.0.20 (in 3.0.22 it does), where
  * it says yes and neither makes nor checks the tag.
  */
 #include <errno.h>
