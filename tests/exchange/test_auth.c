@@ -374,23 +374,46 @@ static void selectors_are_narrowed_with_protocol_and_port(void **s)
 	world_free(w);
 }
 
-static void esn_and_no_esn_are_both_agreed(void **s)
+static void only_esn(struct proposals *ps, unsigned id)
+{
+	for (unsigned i = 0; i < ps->count; i++) {
+		struct proposal *p = &ps->p[i];
+		uint8_t n = 0;
+
+		for (unsigned k = 0; k < p->count; k++)
+			if (p->t[k].type != TRANSFORM_ESN || p->t[k].id == id)
+				p->t[n++] = p->t[k];
+		p->count = n;
+	}
+}
+
+static void ike_case_104_esn_or_none_is_what_both_have(void **s)
 {
 	(void)s;
 	for (int esn = 0; esn < 2; esn++) {
 		struct world *w = world_new(20, STYLE_PSK);
 
-		for (unsigned i = 0; i < w->host[VPS].esp_ps.count; i++) {
-			struct proposal *p = &w->host[VPS].esp_ps.p[i];
-			uint8_t n = 0;
-
-			for (unsigned k = 0; k < p->count; k++)
-				if (p->t[k].type != TRANSFORM_ESN || p->t[k].id == (unsigned)esn)
-					p->t[n++] = p->t[k];
-			p->count = n;
-		}
+		only_esn(&w->host[VPS].esp_ps, (unsigned)esn);
 		world_up(w);
 		assert_int_equal(w->host[HOME].child[0].suite.esn, esn);
+		world_free(w);
+	}
+}
+
+static void ike_case_104_without_a_common_esn_there_is_no_child(void **s)
+{
+	(void)s;
+	for (unsigned esn = 0; esn < 2; esn++) {
+		struct world *w = world_new(22, STYLE_PSK);
+
+		only_esn(&w->host[HOME].esp_ps, esn);
+		only_esn(&w->host[VPS].esp_ps, !esn);
+		world_start(w);
+		world_call(w, HOME);
+		world_run(w, 0);
+		EACH_HOST(h)
+		assert_int_equal(paper_children(&w->host[h], false, false), 0);
+		assert_int_equal(w->host[HOME].last_failed.failed.why, ENGINE_WHY_NO_PROPOSAL);
 		world_free(w);
 	}
 }
@@ -560,7 +583,8 @@ int main(void)
 		cmocka_unit_test(an_address_that_cannot_be_given_fails_the_child_alone),
 		cmocka_unit_test(a_failed_install_turns_the_answer_into_a_notify),
 		cmocka_unit_test(selectors_are_narrowed_with_protocol_and_port),
-		cmocka_unit_test(esn_and_no_esn_are_both_agreed),
+		cmocka_unit_test(ike_case_104_esn_or_none_is_what_both_have),
+		cmocka_unit_test(ike_case_104_without_a_common_esn_there_is_no_child),
 		cmocka_unit_test(callers_from_elsewhere_get_no_answer),
 		cmocka_unit_test(a_dead_keys_process_ends_the_attempt),
 		cmocka_unit_test(a_restarted_start_side_replaces_its_old_sa),

@@ -209,6 +209,82 @@ static void ike_case_076_a_day_of_rekeys_under_loss_opens_every_packet(void **s)
 	world_free(w);
 }
 
+/* ---- keys ---- */
+
+#define KEYS_MAX 4096
+
+struct keyring {
+	struct {
+		uint32_t spi; /* inbound of @host */
+		int host;
+		size_t len;
+		uint8_t key[128];
+	} k[KEYS_MAX];
+	unsigned n;
+};
+
+/* The key of each SA that there is now; no other SA, before or beside, has it. */
+static void note_keys(struct world *w, struct keyring *r)
+{
+	EACH_HOST(h)
+	for (int i = 0; i < CHILDREN_MAX; i++) {
+		const struct paper_child *c = &w->host[h].child[i];
+		unsigned n = 0;
+
+		if (!c->used || !c->in)
+			continue;
+		while (n < r->n && (r->k[n].spi != c->spi_in || r->k[n].host != h ||
+				    memcmp(r->k[n].key, c->in_key, c->in_key_len) != 0)) {
+			assert_false(r->k[n].len == c->in_key_len &&
+				     !memcmp(r->k[n].key, c->in_key, c->in_key_len));
+			n++;
+		}
+		if (n < r->n)
+			continue;
+		assert_in_range(n, 0, KEYS_MAX - 1);
+		r->k[n].spi = c->spi_in;
+		r->k[n].host = h;
+		r->k[n].len = c->in_key_len;
+		memcpy(r->k[n].key, c->in_key, c->in_key_len);
+		r->n++;
+	}
+}
+
+/*
+ * The IV of a packet is its number, and numbers begin at 1 with each SA (test_spd.c, test_worker_cases.c). So none comes
+ * twice under a key as long as no two SAs share one: not after rekeys of the CHILD SA and of the IKE SA, nor after a
+ * restart of either side.
+ */
+static void ike_case_113_no_key_serves_two_sas(void **s)
+{
+	struct world *w = world_new(113, STYLE_PSK);
+	struct keyring *r = calloc(1, sizeof(*r));
+
+	(void)s;
+	EACH_HOST(h)
+	{
+		w->host[h].conf[0].lifetime_s = 10;
+		w->host[h].peer.lifetime.ike_s = 60;
+	}
+	world_up(w);
+	for (int restart = 0; restart < 3; restart++) {
+		for (int second = 0; second < 600; second++) {
+			world_run(w, 1000);
+			note_keys(w, r);
+		}
+		if (restart == 2)
+			break;
+		world_restart(w, restart ? VPS : HOME);
+		world_call(w, HOME);
+		world_run(w, 0);
+	}
+	assert_in_range(r->n, 300, KEYS_MAX);
+	EACH_HOST(h)
+	assert_true(w->host[h].ike_rekeyed > 10);
+	free(r);
+	world_free(w);
+}
+
 /* ---- both call ---- */
 
 /* The oldest packet that belongs to the call of @caller arrives: its SPI opens the header. */
@@ -352,6 +428,7 @@ int main(void)
 		cmocka_unit_test(temporary_failure_for_minutes_ends_the_ike_sa),
 		cmocka_unit_test(ike_case_075_a_peer_that_dies_before_its_delete_leaves_nothing),
 		cmocka_unit_test(ike_case_076_a_day_of_rekeys_under_loss_opens_every_packet),
+		cmocka_unit_test(ike_case_113_no_key_serves_two_sas),
 		cmocka_unit_test(ike_case_077_crossing_calls_leave_one_ike_sa_in_every_order),
 		cmocka_unit_test(ike_case_078_an_ike_spi_in_use_is_drawn_again),
 		cmocka_unit_test(ike_case_078_numbers_that_both_sides_draw_are_harmless),

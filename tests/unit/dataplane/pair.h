@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "dp.h"
+#include "esp.h"
 #include "loopback.h"
 #include "packets.h"
 
@@ -156,6 +157,31 @@ static inline bool nothing_through(struct world *w, int from, const struct made 
 
 	put_in(w, from, m, payload);
 	return !tun_read(w, &w->e[!from], got, 60);
+}
+
+/* One sealed packet from a stranger's socket, with an outer TOS. */
+static inline void inject_at(const struct endpoint *at, uint32_t spi, uint64_t seq, uint8_t nh,
+		      const uint8_t *text, size_t n, int tos)
+{
+	struct esp_key k;
+	struct sockaddr_storage to;
+	socklen_t len = endpoint_to_sockaddr(at, AF_INET, &to);
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	uint8_t in[2000], out[2000];
+
+	memcpy(in, text, n);
+	assert_int_equal(esp_key_init(&k, DP_AES_256_GCM_16, key[0], spi, true, true), 0);
+	assert_int_equal(esp_seal(&k, seq, nh, in, n, out), 0);
+	assert_int_equal(setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos)), 0);
+	assert_true(sendto(fd, out, esp_len(&k.shape, n), 0, (struct sockaddr *)&to, len) > 0);
+	close(fd);
+	esp_key_clear(&k);
+}
+
+static inline void inject(struct world *w, uint64_t seq, uint8_t nh, const uint8_t *text, size_t n,
+		   int tos)
+{
+	inject_at(&w->e[1].at, w->e[1].spi, seq, nh, text, n, tos);
 }
 
 #endif

@@ -301,6 +301,31 @@ static void esp_round_trips_every_length(void **state)
 	}
 }
 
+/* RFC 4303 s2.2.1: the high half is in the ICV or is not; who disagrees about it opens nothing, not even the first. */
+static void ike_case_104_who_disagrees_about_esn_opens_nothing(void **state)
+{
+	static uint8_t key[DP_CIPHER_KEY_LEN_MAX] = { 1, 2, 3 };
+	uint8_t in[64 + ESP_TRAILER_MAX] = { 0x45 }, out[200];
+	struct esp_inner got;
+
+	(void)state;
+	for (int c = 0; c < DP_CIPHER_COUNT; c++) {
+		for (int esn = 0; esn < 2; esn++) {
+			struct esp_key s, o;
+
+			set_key(&s, (enum dp_cipher)c, key, 0x01000000, esn, 1);
+			set_key(&o, (enum dp_cipher)c, key, 0x01000000, !esn, 0);
+			for (uint64_t seq = 1; seq < 50; seq++) {
+				assert_int_equal(esp_seal(&s, seq, ESP_NH_IPV4, in, 40, out), 0);
+				assert_int_equal(esp_open(&o, seq, out, esp_len(&s.shape, 40), &got),
+						 DP_DROP_ICV);
+			}
+			esp_key_clear(&s);
+			esp_key_clear(&o);
+		}
+	}
+}
+
 static void esp_unpad_refuses_wrong_padding(void **state)
 {
 	struct esp_inner in;
@@ -438,6 +463,7 @@ int main(void)
 		cmocka_unit_test(aead_matches_rfc_8439),
 		cmocka_unit_test(esp_rejects_every_truncation_and_every_flipped_bit),
 		cmocka_unit_test(esp_round_trips_every_length),
+		cmocka_unit_test(ike_case_104_who_disagrees_about_esn_opens_nothing),
 		cmocka_unit_test(esp_unpad_refuses_wrong_padding),
 		cmocka_unit_test(tun_mtu_is_the_largest_that_fits),
 		cmocka_unit_test(probe_content_round_trips_and_fills),

@@ -41,7 +41,7 @@ static void run(uint32_t window, const struct step *s, size_t n)
 }
 #define RUN(w, steps) run((w), (steps), sizeof(steps) / sizeof((steps)[0]))
 
-static void replay_numbered_boundary_cases(void **state)
+static void ike_case_100_the_window_at_its_boundaries(void **state)
 {
 	static const struct step steps[] = {
 		/*  1 */ { 0, REPLAY_STALE }, /* never a number */
@@ -158,7 +158,7 @@ static void replay_commit_tells_the_newest(void **state)
 }
 
 /* RFC 4303 App. A2.1: both cases, at their edges. */
-static void replay_infers_the_high_half(void **state)
+static void ike_case_103_the_high_half_is_inferred(void **state)
 {
 	static const struct {
 		uint64_t top;
@@ -216,7 +216,7 @@ static void replay_without_esn_infers_nothing(void **state)
 	replay_free(r);
 }
 
-static void replay_walks_through_the_wrap(void **state)
+static void ike_case_103_the_window_walks_through_the_wrap(void **state)
 {
 	struct replay *r = replay_new(64, true);
 
@@ -335,15 +335,15 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ike_case_112_four_queues_out_of_step_lose_nothing),
 		cmocka_unit_test(the_ring_grows_with_the_numbers),
-		cmocka_unit_test(replay_numbered_boundary_cases),
+		cmocka_unit_test(ike_case_100_the_window_at_its_boundaries),
 		cmocka_unit_test(replay_rejects_duplicate_over_a_whole_window),
 		cmocka_unit_test(replay_accepts_a_window_backwards),
 		cmocka_unit_test(replay_agrees_with_a_plain_list),
 		cmocka_unit_test(replay_check_moves_nothing),
 		cmocka_unit_test(replay_commit_tells_the_newest),
-		cmocka_unit_test(replay_infers_the_high_half),
+		cmocka_unit_test(ike_case_103_the_high_half_is_inferred),
 		cmocka_unit_test(replay_without_esn_infers_nothing),
-		cmocka_unit_test(replay_walks_through_the_wrap),
+		cmocka_unit_test(ike_case_103_the_window_walks_through_the_wrap),
 		cmocka_unit_test(replay_sizes_are_rounded_and_bounded),
 	};
 

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -183,7 +184,7 @@ static void ranges_that_are_no_prefix_match_exactly(void **state)
 	drop_sa(w, a);
 }
 
-static void a_later_fragment_matches_only_without_ports(void **state)
+static void ike_case_108_a_later_fragment_matches_only_without_ports(void **state)
 {
 	struct world *w = *state;
 	struct sa_out *smtp = add_sa(w, 0, 1, ANY4, ts("10.0.0.0/8", 6, 25, 25));
@@ -299,7 +300,7 @@ static void icmp_types_are_those_that_a_side_sends(void **state)
 }
 
 /* The rule of postern.conf(5): what shows no port passes where none is asked for, or by OPAQUE. */
-static void fragments_never_get_round_ports(void **state)
+static void ike_case_108_fragments_and_extension_headers_never_get_round_ports(void **state)
 {
 	struct world *w = *state;
 	struct sa_out *smtp = add_sa(w, 0, 1, ts("fd00::1", 6, 0, 65535), ts("fd00::2", 6, 0, 25));
@@ -405,7 +406,7 @@ static void malformed_selectors_are_refused(void **state)
 	assert_int_equal(ts_set(&out, &t), -EINVAL);
 }
 
-static void numbers_stop_before_they_wrap(void **state)
+static void ike_case_103_numbers_stop_before_they_wrap(void **state)
 {
 	struct world *w = *state;
 	struct sa_out *sa = add_sa(w, 0, 1, ANY4, ANY4);
@@ -428,6 +429,82 @@ static void numbers_stop_before_they_wrap(void **state)
 	count_set(&sa->pkts, 19);
 	assert_int_equal(sa_out_next_seq(sa, 1, 1, &first), DP_OUT_PKT);
 	assert_int_equal(sa_out_next_seq(sa, 1, 1, &first), DP_DROP_HARD_LIMIT);
+	drop_sa(w, sa);
+}
+
+/* RFC 4303 s3.3.3: a rekey is asked for long before the numbers end, with ESN and without. */
+static void ike_case_103_the_rekey_is_due_at_half_of_the_numbers(void **state)
+{
+	struct world *w = *state;
+	struct sa_out *sa = add_sa(w, 0, 1, ANY4, ANY4);
+	struct dp_ts t = ANY4;
+	struct sa_in *in = mirror(w, &t, &t);
+
+	assert_true(sa->soft_pkts == 1ull << 31 && sa->hard_seq == UINT32_MAX);
+	assert_true(in->soft_pkts == 1ull << 31);
+	sa_in_free(&in->rcu);
+	drop_sa(w, sa);
+}
+
+/* ---- several workers send by one SA ---- */
+
+#define TAKERS 4
+#define UNITS  100000
+
+struct taker {
+	struct sa_out *sa;
+	uint64_t first[UNITS];
+	uint8_t count[UNITS];
+	unsigned seed;
+	pthread_barrier_t *all;
+};
+
+static void *take_numbers(void *arg)
+{
+	struct taker *t = arg;
+
+	pthread_barrier_wait(t->all); /* else one is done before the next is there */
+	for (int i = 0; i < UNITS; i++) {
+		t->count[i] = (uint8_t)(1 + rand_r(&t->seed) % 45);
+		if (sa_out_next_seq(t->sa, t->count[i], 1, &t->first[i]) != DP_OUT_PKT)
+			return t;
+	}
+	return NULL;
+}
+
+/* The number is the IV (esp.h), so this is RFC 4106 s3: each worker's unit has numbers that nobody else has. */
+static void ike_case_113_workers_take_numbers_at_once_and_none_twice(void **state)
+{
+	struct world *w = *state;
+	struct sa_out *sa = add_sa(w, 0, 1, ANY4, ANY4);
+	struct taker *t = calloc(TAKERS, sizeof(*t));
+	uint8_t *taken = calloc(1, TAKERS * UNITS * 45 + 1);
+	pthread_t thread[TAKERS];
+	pthread_barrier_t all;
+	uint64_t sum = 0;
+
+	assert_int_equal(pthread_barrier_init(&all, NULL, TAKERS), 0);
+	for (unsigned i = 0; i < TAKERS; i++) {
+		t[i].sa = sa;
+		t[i].seed = i;
+		t[i].all = &all;
+		assert_int_equal(pthread_create(&thread[i], NULL, take_numbers, &t[i]), 0);
+	}
+	for (unsigned i = 0; i < TAKERS; i++) {
+		void *failed;
+
+		assert_int_equal(pthread_join(thread[i], &failed), 0);
+		assert_null(failed);
+		for (unsigned k = 0; k < UNITS; k++) {
+			for (unsigned n = 0; n < t[i].count[k]; n++, sum++)
+				assert_int_equal(taken[t[i].first[k] + n]++, 0);
+		}
+	}
+	assert_int_equal(taken[0], 0);
+	assert_true(sum == atomic_load(&sa->seq)); /* and none is left out */
+	pthread_barrier_destroy(&all);
+	free(taken);
+	free(t);
 	drop_sa(w, sa);
 }
 
@@ -499,13 +576,15 @@ int main(void)
 		T(lookup_checks_the_local_side),
 		T(a_trap_asks_for_its_peer_and_hides_wider_ones_of_others),
 		T(ranges_that_are_no_prefix_match_exactly),
-		T(a_later_fragment_matches_only_without_ports),
+		T(ike_case_108_a_later_fragment_matches_only_without_ports),
 		T(policies_by_port_take_their_own_sa),
 		T(icmp_types_are_those_that_a_side_sends),
-		T(fragments_never_get_round_ports),
+		T(ike_case_108_fragments_and_extension_headers_never_get_round_ports),
 		T(many_peers_are_found_and_forgotten),
 		T(malformed_selectors_are_refused),
-		T(numbers_stop_before_they_wrap),
+		T(ike_case_103_numbers_stop_before_they_wrap),
+		T(ike_case_103_the_rekey_is_due_at_half_of_the_numbers),
+		T(ike_case_113_workers_take_numbers_at_once_and_none_twice),
 		T(selector_check_needs_both_sides),
 		T(readers_delay_freeing),
 	};

@@ -99,21 +99,6 @@ static void what_no_selector_allows_goes_nowhere(void **state)
 	assert_true(counts(w->e[0].dp, DP_DROP_NO_POLICY, 1));
 }
 
-static void an_inner_packet_outside_the_selectors_is_dropped(void **state)
-{
-	struct world *w = *state;
-	struct dp_ts t = any(), narrow = any();
-	struct dp_sa in = sa_of(w, 0, &t);
-
-	dp_sa_remove_in(w->e[1].dp, w->e[1].spi);
-	assert_int_equal(dp_spi_reserve(w->e[1].dp, w->e[1].spi), 0);
-	addr_parse("10.0.0.9", &narrow.from);
-	in.local = &narrow;
-	assert_int_equal(dp_sa_install_in(w->e[1].dp, &in), 0);
-	assert_true(nothing_through(w, 0, &inner, 10));
-	assert_true(counts(w->e[1].dp, DP_DROP_SELECTOR, 1));
-}
-
 static void a_replayed_packet_is_dropped(void **state)
 {
 	struct world *w = *state;
@@ -151,31 +136,6 @@ static void a_replayed_packet_is_dropped(void **state)
 	esp_key_clear(&k);
 }
 
-/* One sealed packet from a stranger's socket, with an outer TOS. */
-static void inject_at(const struct endpoint *at, uint32_t spi, uint64_t seq, uint8_t nh,
-		      const uint8_t *text, size_t n, int tos)
-{
-	struct esp_key k;
-	struct sockaddr_storage to;
-	socklen_t len = endpoint_to_sockaddr(at, AF_INET, &to);
-	int fd = socket(AF_INET, SOCK_DGRAM, 0);
-	uint8_t in[2000], out[2000];
-
-	memcpy(in, text, n);
-	assert_int_equal(esp_key_init(&k, DP_AES_256_GCM_16, key[0], spi, true, true), 0);
-	assert_int_equal(esp_seal(&k, seq, nh, in, n, out), 0);
-	assert_int_equal(setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos)), 0);
-	assert_true(sendto(fd, out, esp_len(&k.shape, n), 0, (struct sockaddr *)&to, len) > 0);
-	close(fd);
-	esp_key_clear(&k);
-}
-
-static void inject(struct world *w, uint64_t seq, uint8_t nh, const uint8_t *text, size_t n,
-		   int tos)
-{
-	inject_at(&w->e[1].at, w->e[1].spi, seq, nh, text, n, tos);
-}
-
 /* The hop socket is read by worker 0; the SPI may be another's. */
 static void a_packet_on_a_socket_of_another_worker_arrives(void **state)
 {
@@ -204,61 +164,6 @@ static void a_packet_on_a_socket_of_another_worker_arrives(void **state)
 	assert_int_equal(count(w->e[1].dp, DP_HANDED_OVER), w->workers > 1 ? 39 : 0);
 }
 
-/* RFC 6040 s4.2, figure 4. */
-static void ecn_is_combined_as_the_table_says(void **state)
-{
-	static const int want[4][4] = {
-		/* outer:    Not, ECT1, ECT0, CE */
-		[0] = { 0, 0, 0, -1 },
-		[1] = { 1, 1, 1, 3 },
-		[2] = { 2, 1, 2, 3 },
-		[3] = { 3, 3, 3, 3 },
-	};
-	struct world *w = *state;
-	uint8_t p[200], got[65536];
-	uint64_t seq = 1;
-
-	for (uint8_t in = 0; in < 4; in++) {
-		for (int outer = 0; outer < 4; outer++) {
-			struct made m = inner;
-			struct pkt k;
-			size_t n;
-
-			m.ecn = in;
-			n = make_packet(&m, p, 10);
-			inject(w, seq++, ESP_NH_IPV4, p, n, outer);
-			n = tun_read(w, &w->e[1], got, want[in][outer] < 0 ? 60 : 2000);
-			assert_int_equal(n != 0, want[in][outer] >= 0);
-			if (!n)
-				continue;
-			assert_int_equal(pkt_ecn(got), want[in][outer]);
-			assert_int_equal(pkt_parse(got, n, &k), 0);
-			assert_int_equal(csum_fold(csum_add(got, 20, 0)), 0xffff);
-		}
-	}
-	assert_true(counts(w->e[1].dp, DP_DROP_ECN, 1));
-}
-
-static void odd_contents_behind_a_good_icv_are_dropped_or_trimmed(void **state)
-{
-	struct world *w = *state;
-	uint8_t p[400] = { 0 }, got[65536];
-	size_t n = make_packet(&inner, p, 10);
-
-	memset(p + n, 0xcc, 100);
-	inject(w, 1, ESP_NH_IPV4, p, n + 100, 0); /* TFC padding (RFC 4303 s2.7) */
-	assert_int_equal(tun_read(w, &w->e[1], got, 2000), n);
-	inject(w, 2, 6, p, n, 0); /* transport mode: not ours */
-	assert_true(counts(w->e[1].dp, DP_DROP_NEXT_HEADER, 1));
-	inject(w, 3, ESP_NH_IPV6, p, n, 0);
-	inject(w, 4, ESP_NH_IPV4, p, n - 1, 0);
-	inject(w, 5, ESP_NH_IPV4, p, 0, 0);
-	assert_true(counts(w->e[1].dp, DP_DROP_INNER, 3));
-	/* Authentic all the same: their numbers are used up. */
-	inject(w, 5, ESP_NH_IPV4, p, n, 0);
-	assert_true(counts(w->e[1].dp, DP_DROP_REPLAY, 1));
-}
-
 static void an_icmp_error_becomes_a_hint(void **state)
 {
 	struct world *w = *state;
@@ -283,19 +188,6 @@ static void an_icmp_error_becomes_a_hint(void **state)
 		assert_true(through(w, 0, &inner, 10, got) > 0);
 		assert_true(through(w, 1, &inner, 10, got) > 0);
 	}
-}
-
-static void a_dummy_is_consumed_and_counts_as_life(void **state)
-{
-	struct world *w = *state;
-	struct dp_activity a;
-
-	assert_int_equal(dp_send_dummy(w->e[0].dp, 1, NULL), 0);
-	assert_true(counts(w->e[1].dp, DP_IN_DUMMY, 1));
-	assert_int_equal(dp_peer_activity(w->e[1].dp, 1, &a), 0);
-	assert_true(a.rx_auth_ms && !a.rx_data_ms);
-	assert_false(readable(w->e[1].tun[0][0], 50));
-	assert_int_equal(dp_send_dummy(w->e[0].dp, 5, NULL), -ENOENT);
 }
 
 /* Of those that nothing came back for, the first one counts; what comes back ends it. */
@@ -547,13 +439,9 @@ int main(void)
 		T(packets_arrive_as_they_were_sent),
 		T(a_receive_is_read_as_it_was_armed),
 		T(what_no_selector_allows_goes_nowhere),
-		T(an_inner_packet_outside_the_selectors_is_dropped),
 		T(a_replayed_packet_is_dropped),
 		T(a_packet_on_a_socket_of_another_worker_arrives),
-		T(ecn_is_combined_as_the_table_says),
-		T(odd_contents_behind_a_good_icv_are_dropped_or_trimmed),
 		T(an_icmp_error_becomes_a_hint),
-		T(a_dummy_is_consumed_and_counts_as_life),
 		T(data_waits_for_an_answer_since_the_first_of_it),
 		T(a_probe_is_reported_and_moves_nothing),
 		T(ike_passes_on_every_kind_of_socket),
