@@ -319,6 +319,46 @@ struct dp_dummy {
  */
 int dp_send_dummy(struct dp *dp, uint32_t peer, const struct dp_dummy *d);
 
+/* ---- measuring a tunnel: see bench.h ---- */
+
+#define DP_BENCH_RTTS	  4096
+#define DP_BENCH_RATE_MAX 100000000000ull /* bit/s */
+
+struct dp_bench {
+	uint32_t peer;
+	uint64_t id;	      /* of the run, known to both sides; not 0 */
+	uint32_t load_ms;     /* for so long we load; 0: we are loaded, or nobody is */
+	uint64_t rate_bits_s; /* no more than that; 0: DP_BENCH_RATE_MAX */
+};
+
+struct dp_bench_counts {
+	uint64_t tx_pkts, tx_bytes; /* of the load; bytes as an inner packet would have them */
+	/* Since the rate has settled: */
+	uint64_t rx_pkts, rx_bytes, rx_lost;
+	uint64_t rx_us;			/* between the first and the last of these */
+	uint64_t rx_all_pkts;		/* from the first on */
+	uint64_t heard_ms;		/* when anything of the other side came last; 0: never */
+	bool loading;
+	/* All workers, since dp_bench_begin() */
+	uint64_t wall_us, cpu_us;
+	uint64_t crypto_us; /* of it, from samples: sealing the load, opening whatever came */
+	uint64_t send_us;   /* in the call that sends */
+};
+
+/**
+ * dp_bench_begin() - From now on what the peer sends under that id is counted and answered, and it is loaded.
+ * What was counted before is gone. 0, -EINVAL, -ENOENT (peer, or no outbound SA), -EBUSY (another id is on).
+ */
+int dp_bench_begin(struct dp *dp, const struct dp_bench *b);
+/** dp_bench_ping() - How long does a small packet take, there and back? */
+void dp_bench_ping(struct dp *dp);
+/** dp_bench_read() - At any time between begin and end. */
+void dp_bench_read(struct dp *dp, struct dp_bench_counts *c);
+/** dp_bench_rtts() - The last ones, in microseconds: @n of them at most, in no order. How many. */
+unsigned dp_bench_rtts(struct dp *dp, uint32_t *us, unsigned n);
+/** dp_bench_end() - The load stops at once. */
+void dp_bench_end(struct dp *dp);
+
 /* ---- streams: TCP encapsulation (RFC 9329) ---- */
 
 #define DP_STREAM_FIRST	   256u /* numbers of streams begin here, those of socket groups end below */

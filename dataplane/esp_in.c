@@ -125,6 +125,7 @@ static void dummy_in(struct worker *w, struct sa_in *sa, const struct rx *rx,
 	fill_event(&ev, DP_EV_PROBE, sa, rx, bytes);
 	ev.len = probe_parse(in->data, in->len, &token);
 	if (!ev.len) {
+		bench_in(w, sa, in->data, in->len);
 		peer_note_addr(w, sa, rx, bytes, newest, true);
 		return;
 	}
@@ -179,7 +180,7 @@ static enum dp_verdict open_packet(struct worker *w, const struct rx *rx, uint8_
 {
 	struct esp_inner in;
 	enum dp_verdict v;
-	uint64_t seq;
+	uint64_t seq, timed;
 	bool newest;
 
 	if (hard_limit(w, sa, rx))
@@ -196,7 +197,10 @@ static enum dp_verdict open_packet(struct worker *w, const struct rx *rx, uint8_
 		break;
 	}
 	esp_key_glance(&sa->key, w->now_ms);
+	timed = worker_timed(w);
 	v = esp_open(&sa->key, seq, pkt, len, &in);
+	if (timed)
+		bench_crypto(w, timed);
 	if (v == DP_IN_PKT && in.next_header != ESP_NH_DUMMY)
 		esp_key_use(&sa->key, w->now_ms);
 	esp_key_done(&sa->key);

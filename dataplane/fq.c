@@ -93,10 +93,8 @@ static bool codel(struct fq_flow *f, uint64_t now_us)
 
 /* ---- units ---- */
 
-void fq_add(struct fq *s, struct fq_unit *u, uint32_t hash, uint64_t now_us)
+static void add(struct fq *s, struct fq_unit *u, struct fq_flow *f, uint64_t now_us)
 {
-	struct fq_flow *f = &s->flow[hash % FQ_FLOWS];
-
 	u->next = NULL;
 	u->at_us = now_us;
 	u->flow = (uint16_t)(f - s->flow);
@@ -114,6 +112,16 @@ void fq_add(struct fq *s, struct fq_unit *u, uint32_t hash, uint64_t now_us)
 	f->on = FQ_NEW;
 	f->deficit = FQ_QUANTUM;
 	list_add(&s->fresh, f);
+}
+
+void fq_add(struct fq *s, struct fq_unit *u, uint32_t hash, uint64_t now_us)
+{
+	add(s, u, &s->flow[hash % FQ_FLOWS], now_us);
+}
+
+void fq_add_apart(struct fq *s, struct fq_unit *u, uint64_t now_us)
+{
+	add(s, u, &s->flow[FQ_FLOWS], now_us);
 }
 
 static void wake(struct fq *s, uint64_t now_us)

@@ -58,7 +58,7 @@ struct fq_list {
 };
 
 struct fq {
-	struct fq_flow flow[FQ_FLOWS];
+	struct fq_flow flow[FQ_FLOWS + 1]; /* the last one is fq_add_apart()'s */
 	struct fq_list fresh, old, parked;
 	uint64_t wake_us; /* the first of parked; UINT64_MAX: none */
 	uint32_t units, bytes;
@@ -69,6 +69,8 @@ struct fq {
 void fq_init(struct fq *s);
 /** fq_add() - @u, with @u->bytes, waits from now on; @hash: of its flow. */
 void fq_add(struct fq *s, struct fq_unit *u, uint32_t hash, uint64_t now_us);
+/** fq_add_apart() - A flow that shares its turn with nobody, of one unit, which is never evicted. */
+void fq_add_apart(struct fq *s, struct fq_unit *u, uint64_t now_us);
 /**
  * fq_next() - Whose turn it is; NULL: nobody waits. The unit stays where it is until fq_took().
  * @mark: set when it has waited too long; only on one of which nothing has left.

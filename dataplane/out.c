@@ -27,9 +27,6 @@ static void note_sent(struct worker *w, struct sa_out *sa, struct ep *ep, size_t
 		      size_t outer)
 {
 	struct peer *p = sa->peer;
-	struct dp_event ev = {
-		.peer = p->id, .spi = sa->key.spi, .generation = sa->generation, .outbound = true
-	};
 
 	peer_stamp(&p->tx_data_ms, w->now_ms);
 	if (count_get(&p->tx_first_ms) <= count_get(&p->rx_data_ms))
@@ -41,14 +38,23 @@ static void note_sent(struct worker *w, struct sa_out *sa, struct ep *ep, size_t
 	worker_add(w, &ep->tx_bytes, outer);
 	stats_add(&w->stats, DP_OUT_PKT, n);
 	stats_add(&w->stats, DP_OUT_BYTES, inner);
+	out_soft(w, sa);
+}
+
+void out_soft(struct worker *w, struct sa_out *sa)
+{
+	struct dp_event ev = { .kind = DP_EV_REKEY,
+			       .peer = sa->peer->id,
+			       .spi = sa->key.spi,
+			       .generation = sa->generation,
+			       .outbound = true };
+
 	if (atomic_load_explicit(&sa->soft_told, memory_order_relaxed))
 		return;
 	if (count_get(&sa->seq) < sa->soft_pkts && count_get(&sa->bytes) < sa->soft_bytes)
 		return;
-	if (!atomic_exchange(&sa->soft_told, true)) {
-		ev.kind = DP_EV_REKEY;
+	if (!atomic_exchange(&sa->soft_told, true))
 		worker_event(w, &ev);
-	}
 }
 
 void out_expired(struct worker *w, struct sa_out *sa)
@@ -181,8 +187,7 @@ struct leave {
 	uint64_t wait_us; /* out: none may, for so long; 0: some did */
 };
 
-/* What a slow line still takes in this moment; SIZE_MAX: it is not known to be slow. */
-static size_t line_room(const struct worker *w, const struct ep *ep)
+size_t out_line_room(const struct worker *w, const struct ep *ep)
 {
 	const struct sock *s = ep->stream ? NULL : w->tx_sock[ep->path.sock];
 	const struct txbatch *b = w->tx;
@@ -198,7 +203,7 @@ static unsigned until(struct worker *w, struct peer *p, const struct ep *ep, con
 {
 	const struct split *s = &u->s;
 	unsigned left = s->take - s->i, n;
-	size_t each = s->head + s->gso, room = line_room(w, ep);
+	size_t each = s->head + s->gso, room = out_line_room(w, ep);
 
 	if (!s->gso || s->frag || s->whole) {
 		n = limit_pass(&p->out_limit, w->now_ms, 1, split_bytes(s, s->i, s->take), !u->held, &l->wait_us);
@@ -360,6 +365,11 @@ void out_serve(struct worker *w)
 
 		if (!q)
 			break;
+		if (q == &w->bench.q) {
+			bench_serve(w, &left);
+			flush_slow(w);
+			continue;
+		}
 		v = send_unit(w, u, &l);
 		if (v != DP_OUT_PKT)
 			worker_count(w, v);

@@ -276,6 +276,15 @@ static int send_now(struct txbatch *b)
 	return res;
 }
 
+static void timed_send(struct worker *w, struct txbatch *b)
+{
+	uint64_t since = bench_on(&w->dp->bench) ? bench_clock_ns() : 0;
+
+	w->io->send(w, b);
+	if (since)
+		bench_sent(w, since);
+}
+
 void udp_flush(struct worker *w)
 {
 	struct txbatch *b = w->tx;
@@ -295,7 +304,7 @@ void udp_flush(struct worker *w)
 	else if (b->cut)
 		udp_on_sent(w, b, send_now(b));
 	else
-		w->io->send(w, b);
+		timed_send(w, b);
 }
 
 static void took(struct worker *w, struct txbatch *b, size_t bytes)

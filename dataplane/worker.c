@@ -219,6 +219,8 @@ static void take_inbox(struct worker *w)
 
 		if (c->shrunk)
 			fit_shrunk(w, c->peer);
+		else if (c->bench)
+			bench_wake(w);
 		else
 			tun_send_dummy(w, c);
 		atomic_store_explicit(&in->head, ++head, memory_order_release);
@@ -329,6 +331,8 @@ void worker_on_wake(struct worker *w)
 	/* Cleared before looking: what is told from here on wakes again. */
 	atomic_exchange_explicit(&w->wake_told, false, memory_order_seq_cst);
 	take_inbox(w);
+	if (bench_on(&w->dp->bench))
+		bench_wake(w); /* another worker may have a PING for us */
 }
 
 void worker_begin_turn(struct worker *w)

@@ -17,6 +17,7 @@
 
 #include <pthread.h>
 
+#include "bench.h"
 #include "buf.h"
 #include "evq.h"
 #include "io.h"
@@ -71,6 +72,7 @@ struct rx {
 struct cmd {
 	uint32_t peer;
 	bool shrunk; /* no dummy: its path takes less than before */
+	bool bench;  /* no dummy: see bench_wake() */
 	bool has_via;
 	struct dp_path via;
 	uint16_t udp_bytes;
@@ -174,6 +176,7 @@ struct worker {
 	unsigned told;
 	uint64_t big_ms; /* last DP_EV_TOO_BIG */
 	struct flow flow[WATCHED_FLOWS];
+	struct bench_tx bench;
 	struct inbox inbox;
 	struct hand *hand_in[DP_WORKERS_MAX]; /* from worker i; NULL: none */
 	struct buf hand_buf;		      /* stands for the slot that is being handled */
@@ -199,6 +202,8 @@ struct dp {
 	struct group group[DP_SOCKS_MAX];
 	struct rtab sad;
 	struct spd spd;
+	struct bench bench;
+	uint64_t bench_began_us, bench_cpu_us; /* control thread */
 	uint32_t peers_max;
 	_Atomic uint32_t peers_end; /* above every id that was ever in use */
 	_Atomic(struct peer *) *peers;
@@ -220,6 +225,14 @@ static inline void worker_count(struct worker *w, enum dp_verdict v)
 static inline uint64_t worker_counted(const struct worker *w, enum dp_verdict v)
 {
 	return count_get(&w->stats.n[v]);
+}
+
+/* While a tunnel is measured: for a sample of packets the time in ns; else 0. */
+static inline uint64_t worker_timed(struct worker *w)
+{
+	if (!bench_on(&w->dp->bench) || w->bench.tick++ % BENCH_SAMPLE)
+		return 0;
+	return bench_clock_ns();
 }
 
 /* A counter that several workers may add to: a locked add only where there are several. */
@@ -283,6 +296,10 @@ static inline uint64_t out_wait_us(const struct worker *w)
 		return 0;
 	return w->fq.wake_us == UINT64_MAX ? UINT64_MAX : w->fq.wake_us - w->now_us;
 }
+/** out_line_room() - What a slow line still takes in this moment; SIZE_MAX: it is not known to be slow. */
+size_t out_line_room(const struct worker *w, const struct ep *ep);
+/** out_soft() - Something was sent with it: is it time for new keys? */
+void out_soft(struct worker *w, struct sa_out *sa);
 /** out_expired() - An SA has come to its hard end: said once. */
 void out_expired(struct worker *w, struct sa_out *sa);
 
