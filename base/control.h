@@ -97,6 +97,8 @@ void control_fail(struct control_server *s, struct control_ref ref, const char *
     __attribute__((format(printf, 3, 4)));
 /** control_event() - To all subscribers; takes @event, to which "v":1 is added. */
 void control_event(struct control_server *s, json_t *event);
+/** control_here() - That client is still connected. */
+bool control_here(struct control_server *s, struct control_ref ref);
 /** control_event_to() - To one client. */
 void control_event_to(struct control_server *s, struct control_ref ref, json_t *event);
 size_t control_subscribers(const struct control_server *s);

@@ -355,6 +355,11 @@ void control_event(struct control_server *s, json_t *event)
 	free(text);
 }
 
+bool control_here(struct control_server *s, struct control_ref ref)
+{
+	return client_find(s, ref) != NULL;
+}
+
 void control_event_to(struct control_server *s, struct control_ref ref, json_t *event)
 {
 	struct client *c = client_find(s, ref);

@@ -237,8 +237,11 @@ static void a_late_answer_holds_back_the_next_line(void **state)
 			    "{\"v\":1,\"ok\":true,\"n\":7}\n{\"v\":1,\"ok\":true,\"args\":{}}\n");
 	/* gone meanwhile: the answer is dropped */
 	say(fd, "{\"v\":1,\"verb\":\"later\"}\n");
+	turn(1);
+	assert_true(control_here(server, later));
 	close(fd);
 	turn(3);
+	assert_false(control_here(server, later));
 	control_reply(server, later, NULL);
 }
 
