@@ -219,6 +219,7 @@ static int start_engine(struct child *c)
 			 i < PROC_HOPS_OWN ? 0 : (uint8_t)(1 + (i - PROC_HOPS_OWN) / PROC_MARK_SOCKS),
 			 &c->inv.hop[i]);
 	view_proposals(&c->ike, &c->esp, c->dp_info.aes_fast);
+	bench_init(c);
 	c->engine_timer = (struct timer){ .fire = on_engine_timer, .arg = c };
 	c->save_timer = (struct timer){ .fire = on_save_timer, .arg = c };
 	c->engine = engine_new(&cfg);

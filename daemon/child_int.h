@@ -21,6 +21,7 @@
 #include "engine.h"
 #include "loop.h"
 #include "mapping.h"
+#include "measure.h"
 #include "memory.h"
 #include "metrics.h"
 #include "mtu.h"
@@ -129,6 +130,10 @@ struct child {
 	uint32_t drain_next;	 /* peer to be told next */
 	uint64_t drain_told;
 	struct timer drain_timer;
+	struct measure measure; /* postern bench; see bench.c */
+	struct timer bench_timer;
+	struct control_ref bench_for; /* who asked for it here */
+	bool bench_answered;
 	struct pool **pool; /* as cfg->pools; NULL: cannot be used */
 	size_t pool_count;
 	uint32_t tun_mtu;
@@ -267,6 +272,17 @@ void drain_start(struct child *c);
 /** drain_reload() - redirect-to may be another. */
 void drain_reload(struct child *c);
 json_t *drain_json(const struct child *c);
+
+/* bench.c */
+void bench_init(struct child *c);
+/** bench_ask() - By the admin: measure what is between us and @p; answers @ref. */
+void bench_ask(struct child *c, struct control_ref ref, struct peer *p, const json_t *args);
+/** bench_on_private() - POSTERN_BENCH. */
+void bench_on_private(struct peer *p, const struct fx *fx);
+/** bench_reload() - What `bench` allows may be another. */
+void bench_reload(struct child *c);
+/** bench_forget() - The peer is about to be removed. */
+void bench_forget(struct peer *p);
 
 /* pools.c: addresses that we give to peers */
 /** pools_make() - Those of @cfg in place of the old ones; peers keep theirs where they can. */

@@ -381,6 +381,7 @@ static int take_peer(struct config *cfg, struct config_peer *p, const struct con
 	p->retry_max_ms = conf_uint(s, "retry-max");
 	p->inactivity_ms = conf_uint(s, "inactivity");
 	p->keepalive_ms = conf_uint(s, "keepalive");
+	p->bench_allowed = conf_uint(s, "bench") != 0;
 	p->leak_never = conf_uint(s, "leak") != 0;
 	p->rate_in = conf_uint(s, conf_is_set(s, "rate-limit-in") ? "rate-limit-in" : "rate-limit");
 	p->rate_out = conf_uint(s, conf_is_set(s, "rate-limit-out") ? "rate-limit-out" : "rate-limit");

@@ -179,6 +179,7 @@ struct config_peer {
 	uint64_t retry_max_ms; /* longest pause between attempts in the first day */
 	uint64_t keepalive_ms;
 	uint64_t inactivity_ms; /* 0: it stays up */
+	bool bench_allowed; /* it may measure the tunnel with us */
 	uint64_t rate_in, rate_out; /* bit/s of inner packets from and to it; 0: no limit */
 
 	enum config_tcp tcp;

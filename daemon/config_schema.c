@@ -20,6 +20,7 @@ static const char *const start_words[] = { "always", "on-demand", "no", NULL };
 /* In the order of enum config_auth. */
 static const char *const auth_words[] = { "psk", "key", "certificate", NULL };
 static const char *const childless_words[] = { "allow", "prefer", "force", "never", NULL };
+static const char *const bench_words[] = { "deny", "allow", NULL };
 static const char *const leak_words[] = { "allow", "never", NULL };
 static const char *const firewall_words[] = { "auto", "none", NULL };
 /* In the order of enum config_tcp. */
@@ -419,6 +420,11 @@ static const struct conf_key peer_keys[] = {
 	  .words = leak_words,
 	  .dflt = "allow",
 	  .help = "never: what lies there is unreachable outside of the tunnel, from boot on" },
+	{ .name = "bench",
+	  .type = CONF_ENUM,
+	  .words = bench_words,
+	  .dflt = "deny",
+	  .help = "whether it may load and measure the tunnel by postern bench" },
 	RATE("rate-limit", "of its traffic, each direction for itself; no such limit"),
 	RATE("rate-limit-in", "of what comes from it, if not rate-limit"),
 	RATE("rate-limit-out", "of what goes to it, if not rate-limit"),

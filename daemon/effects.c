@@ -254,6 +254,8 @@ static void do_one(struct child *c, struct fx *fx)
 		sup_on_fx(&p->sup, fx, child_now(c));
 		path_mtu_fx(p, fx);
 		on_wan_fx(p, fx);
+		if (fx->kind == FX_PRIVATE)
+			bench_on_private(p, fx);
 		peer_arm(p);
 	}
 }

@@ -299,6 +299,7 @@ static void peer_remove(struct peer *p)
 	struct child *c = p->child;
 	json_t *gone = telling_peer_event(p);
 
+	bench_forget(p);
 	sup_remove(&p->sup);
 	engine_peer_remove(c->engine, child_now(c), p->id, &c->fx);
 	effects_apply(c);
@@ -558,6 +559,7 @@ void peers_reload(struct child *c, struct config *cfg)
 	path_mtu_reload(c);
 	wans_configure(c);
 	drain_reload(c);
+	bench_reload(c);
 	if (servers_make(c))
 		log_err(NULL, "out of memory: not all servers of peers are looked after");
 	for (p = NULL; (p = child_peer_next(c, p));)

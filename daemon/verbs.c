@@ -99,6 +99,14 @@ static void do_drain(struct control_server *s, struct control_ref ref, const jso
 	control_reply(s, ref, drain_json(c));
 }
 
+static void do_bench(struct control_server *s, struct control_ref ref, const json_t *args, void *arg)
+{
+	struct peer *p = named(s, ref, args, arg);
+
+	if (p)
+		bench_ask(arg, ref, p, args);
+}
+
 struct reload_request {
 	struct child *child;
 	struct control_ref ref;
@@ -139,6 +147,7 @@ const struct control_verb child_verbs[] = {
 	{ "up", CONTROL_CHANGE, do_up, "call a peer, or let it call, after down" },
 	{ "down", CONTROL_CHANGE, do_down, "close what there is with a peer and stay down" },
 	{ "rekey", CONTROL_CHANGE, do_rekey, "make new keys with a peer now" },
+	{ "bench", CONTROL_CHANGE, do_bench, "measure the tunnel to a peer that allows it" },
 	{ "drain", CONTROL_CHANGE, do_drain, "take nobody in any more, and send callers elsewhere" },
 	{ "reload", CONTROL_CHANGE, do_reload, "read the configuration again" },
 	{ NULL, 0, NULL, NULL },

@@ -9,6 +9,7 @@ const struct cli_verb daemon_cli_verbs[] = {
 	{ "up", "PEER", "undo down: call it, or let it call", cli_up, NULL },
 	{ "down", "PEER", "close the tunnel and stay down", cli_down, NULL },
 	{ "rekey", "[--ike] PEER", "make new keys with a peer now", cli_rekey, NULL },
+	{ "bench", "[--seconds N] [--rate RATE] PEER", "measure the tunnel to a peer that allows it", cli_bench, NULL },
 	{ "drain", "[--off]", "take nobody in any more", cli_drain, NULL },
 	{ "reload", NULL, "read postern.conf again", cli_reload, NULL },
 	{ "check", "[--keys] [FILE]", "judge postern.conf and what it names", cli_check, NULL },

@@ -12,6 +12,7 @@ int cli_watch(struct cli *cli, int argc, char **argv);
 int cli_up(struct cli *cli, int argc, char **argv);
 int cli_down(struct cli *cli, int argc, char **argv);
 int cli_rekey(struct cli *cli, int argc, char **argv);
+int cli_bench(struct cli *cli, int argc, char **argv);
 int cli_drain(struct cli *cli, int argc, char **argv);
 int cli_reload(struct cli *cli, int argc, char **argv);
 int cli_check(struct cli *cli, int argc, char **argv);

@@ -181,6 +181,7 @@ enum notify_type {
 	POSTERN_PROBE_MTU = 51203,     /* INFORMATIONAL: be16 largest packet that its
 					* path to us takes; 0: not known, look yourself */
 	POSTERN_CHILD_LABEL = 51204,   /* with SA: be16 worker number of a per-worker CHILD */
+	POSTERN_BENCH = 51206,	       /* INFORMATIONAL: a tunnel is measured; see measure.h */
 	POSTERN_IDENTITY_BUSY = 51205  /* IKE_AUTH answer, with AUTHENTICATION_FAILED: another
 					  instance of this identity is up at u8 length, address,
 					  be16 port */

@@ -326,6 +326,8 @@ static void apply_one(struct world *w, int i, struct fx *f)
 	case FX_PRIVATE:
 		h->private_count++;
 		h->last_private = *f;
+		if (f->private_notify.len <= sizeof(h->private_bytes))
+			memcpy(h->private_bytes, f->private_notify.bytes, f->private_notify.len);
 		break;
 	}
 }

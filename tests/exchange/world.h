@@ -71,6 +71,7 @@ struct host {
 	struct fx last_down, last_failed, last_up, last_addresses, last_private, last_from;
 	struct fx last_update, last_updated, last_others, last_reply, last_hint;
 	struct fx last_redirect;
+	uint8_t private_bytes[128]; /* of last_private, when it has no more */
 	unsigned redirects;
 	unsigned from_other_path, updates, updated, nat_changed;
 };

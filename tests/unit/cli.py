@@ -111,6 +111,13 @@ EVENTS = [{"ok": True},
           {"event": "rekey", "peer": "home", "what": "child"},
           {"event": "later", "some": "thing"}]
 
+WAY = {"bits_s": 941e6, "seconds": 4.5, "packets": 90, "lost": 10, "loss": 0.1, "packet_bytes": 1418,
+       "rtt_ms": {"sent": 250, "answered": 249, "least": 0.5, "median": 1.25, "p99": 4.0, "most": 9.0},
+       "sender": {"cores": 0.5, "crypto": 0.25, "send": 0.5, "rest": 0.25},
+       "receiver": {"cores": 0.75, "crypto": 0.5, "send": 0.0, "rest": 0.5}}
+BENCH = [{"ok": True}, {"event": "bench", "phase": "out", "ms": 500, "bytes": 1000},
+         {"event": "bench-done", "result": {"peer": "home", "idle_rtt_ms": {"sent": 50, "answered": 0}, "out": WAY, "in": WAY}}]
+
 
 def help_and_mistakes():
     rc, out, err = run(POSTERN, "help")
@@ -128,6 +135,11 @@ def help_and_mistakes():
     says("an option without its value too", [POSTERN, "--run-dir"], USAGE, "--run-dir needs a folder")
     says("too few arguments", [POSTERN, "up"], USAGE, 'which peer?; see "postern up --help"')
     says("too many", [POSTERN, "down", "a", "b"], USAGE, 'unexpected "b"')
+    for args, text in ((["--seconds", "0", "home"], '--seconds is 1 to 60, not "0"'), (["home", "--seconds"], 'not ""'),
+                       (["--seconds", "61", "home"], 'not "61"'), (["--rate", "1K", "home"], "--rate is 256K to 100G"),
+                       (["--rate", "101G", "home"], 'not "101G"'), (["--rate", "5X", "home"], 'not "5X"'),
+                       ([], "which peer?"), (["a", "b"], 'unexpected "b"')):
+        says("bench " + " ".join(args), [POSTERN, "bench", *args], USAGE, text)
     for program in (POSTERND, MTA, DELIVER):
         name = os.path.basename(program)
         says(f"{name} refuses an unknown option", [program, "--frobnicate"], USAGE, f"usage: {name}")
@@ -157,7 +169,8 @@ def no_daemon(tmp):
 def answers(tmp):
     d = Daemon(os.path.join(tmp, "control.sock"),
                {"status": STATUS, "subscribe": EVENTS, "up": {"ok": False, "error": 'no peer "x" in the configuration'},
-                "down": {"ok": True}, "reload": {"ok": True}, "rekey": None})
+                "down": {"ok": True}, "reload": {"ok": True}, "rekey": None,
+                "bench": BENCH})
     p = [POSTERN, "--run-dir", tmp]
     text = says("status", p + ["status", "--counters"], 0, "home (home.example.net): up since ", "out")
     narrow("status", text)
@@ -182,6 +195,15 @@ def answers(tmp):
     says("what the daemon refuses is told with its words", p + ["up", "x"], 1, 'postern up: no peer "x" in the configuration')
     says("what was done is told", p + ["down", "home"], 0, "home: goes down and stays down", "out")
     says("reload too", p + ["reload"], 0, "in force", "out")
+    text = says("bench", p + ["bench", "--rate", "5M", "home"], 0, "to home\n", "out")
+    for want in ("941 Mbit/s in packets of 1418 bytes, over 4.5 s", "10.00 % (10 of 100)", "no answer; 50 of 50 lost",
+                 "median 1.25 ms, 99 % below 4.00, 0.50 to 9.00; 1 of 250 lost", "0.50 cores: crypto 25 %, send 50 %, the rest 25 %"):
+        check(f"bench says \"{want}\"", want in text, text)
+    check("and asks for what was wished", d.asked[-1]["args"] == {"peer": "home", "ms": 5000, "rate": 5000000}, d.asked[-1])
+    d.answers["bench"] = BENCH[:2] + [{"event": "bench-failed", "peer": "home", "error": "it is gone"}]
+    says("a measurement that fails on the way", p + ["bench", "home"], 1, 'postern bench: peer "home": it is gone')
+    d.answers["bench"] = BENCH[:2]
+    says("one whose daemon goes away", p + ["bench", "home"], NO_DAEMON, "closed the connection")
     says("a daemon that goes away in the middle", p + ["rekey", "home"], NO_DAEMON, "closed the connection")
     check("the daemon was asked for the peer", d.asked[-1]["args"] == {"peer": "home", "ike": False}, d.asked[-1])
 
