@@ -136,10 +136,12 @@ static void add_gso(uint8_t ver, uint8_t proto, bool joins, const char *row)
 	struct made made = {
 		ver, proto, 1, 2, 4000, 25, 1000, 0x10, 1, 0, proto == PKT_TCP ? 12 : 0
 	};
-	struct gso_bench *s = bench_alloc(sizeof(*s)), *m = bench_alloc(sizeof(*m));
+	struct gso_bench *m = bench_alloc(sizeof(*m));
 	size_t head = made_head(&made);
 
 	if (joins) {
+		struct gso_bench *s = bench_alloc(sizeof(*s));
+
 		s->p = bench_alloc(65536 + SPLIT_SPARE);
 		s->len = make_packet(&made, s->p, SEGS * MSS);
 		s->was = bench_alloc(80);
