@@ -31,7 +31,7 @@ static uint32_t some(struct world *w, uint32_t n)
 /* ---- the supervisor of paper: home calls, and calls again when the VPS seems to have lost it ---- */
 
 struct keeper {
-	unsigned hints, unanswered, replies;
+	unsigned hints, unanswered, replies, nat_port, vps_unanswered;
 };
 
 static void keep(struct world *w, struct keeper *k)
@@ -53,6 +53,12 @@ static void keep(struct world *w, struct keeper *k)
 	if (!calling && (!up || h->hints != k->hints || h->unanswered - k->unanswered > 8))
 		world_call(w, HOME);
 	k->hints = h->hints;
+	/* RFC 4555 s3.8: a responder does not move for a request alone; who notices another mapping says so. */
+	if (up && (w->nat_port != k->nat_port || w->host[VPS].unanswered - k->vps_unanswered > 8)) {
+		k->nat_port = w->nat_port;
+		k->vps_unanswered = w->host[VPS].unanswered;
+		DO(w, HOME, engine_update_addresses(e, now, h->ike, &h->path, fx));
+	}
 }
 
 /* ---- what goes wrong ---- */
