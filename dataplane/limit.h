@@ -30,6 +30,14 @@ static inline void limit_set(struct limit *l, uint64_t bits_s)
 	atomic_store_explicit(&l->sent_ns, 0, memory_order_relaxed);
 }
 
+/* How far what has passed may be ahead of a line of @rate bits a second. */
+static inline uint64_t limit_burst_ns(uint64_t rate, uint64_t least_ns, uint64_t least_bytes)
+{
+	uint64_t ns = least_bytes * 8000000000ull / rate;
+
+	return ns < least_ns ? least_ns : ns;
+}
+
 /*
  * How many of @n packets, of @bytes in all, may pass now, when what has passed may be @least_ns of the rate ahead
  * of the line, or @least_bytes. @one: if any may, then one in spite of its size, for which those after it wait.
@@ -44,9 +52,7 @@ static inline unsigned limit_some(struct limit *l, uint64_t now_ns, uint64_t lea
 	if (!rate)
 		return n;
 	cost = bytes * 8000000000ull / rate;
-	burst = least_bytes * 8000000000ull / rate;
-	if (burst < least_ns)
-		burst = least_ns;
+	burst = limit_burst_ns(rate, least_ns, least_bytes);
 	was = atomic_load_explicit(&l->sent_ns, memory_order_relaxed);
 	do {
 		from = was > now_ns ? was : now_ns;
@@ -93,9 +99,7 @@ static inline unsigned limit_pass(struct limit *l, uint64_t now_ms, unsigned n, 
 		atomic_fetch_add_explicit(&l->held_pkts, n - take, memory_order_relaxed);
 	if (take || !rate)
 		return take;
-	burst = LIMIT_SHAPE_BYTES * 8000000000ull / rate;
-	if (burst < LIMIT_SHAPE_NS)
-		burst = LIMIT_SHAPE_NS;
+	burst = limit_burst_ns(rate, LIMIT_SHAPE_NS, LIMIT_SHAPE_BYTES);
 	*wait_us = sent > now_ns + burst ? (sent - now_ns - burst) / 1000 + 1 : 1;
 	return 0;
 }
