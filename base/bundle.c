@@ -12,6 +12,7 @@
 #include "hash.h"
 #include "names.h"
 #include "secret.h"
+#include "whole.h"
 #include "wire.h"
 
 #define ENTRIES_MAX  16384
@@ -40,22 +41,8 @@ struct maker {
 
 static int put(struct maker *m, const void *p, size_t len)
 {
-	const char *at = p;
-
 	m->total += len;
-	if (m->total > BUNDLE_SIZE_MAX)
-		return -EFBIG;
-	while (len) {
-		ssize_t n = write(m->fd, at, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		at += n;
-		len -= (size_t)n;
-	}
-	return 0;
+	return m->total > BUNDLE_SIZE_MAX ? -EFBIG : whole_write(m->fd, p, len);
 }
 
 static int put_entry(struct maker *m, const char *path, const char *text, size_t len)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "whole.h"
 
 #define IN_FIRST 4096
 
@@ -242,21 +243,6 @@ static int explain(int rc, const char *path, char *why, size_t cap)
 	return rc;
 }
 
-static int send_all(int fd, const char *p, size_t len)
-{
-	while (len) {
-		ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* Connect and send one verb; the descriptor or -errno. */
 static int ask(const char *path, const char *verb, json_t *args)
 {
@@ -268,9 +254,9 @@ static int ask(const char *path, const char *verb, json_t *args)
 	if (!text)
 		return -ENOMEM;
 	fd = dial(path, 0);
-	rc = fd < 0 ? fd : send_all(fd, text, strlen(text));
+	rc = fd < 0 ? fd : whole_send(fd, text, strlen(text));
 	if (!rc)
-		rc = send_all(fd, "\n", 1);
+		rc = whole_send(fd, "\n", 1);
 	free(text);
 	if (rc < 0 && fd >= 0)
 		close(fd);

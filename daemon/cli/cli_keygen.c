@@ -9,6 +9,7 @@
 #include "daemon_cli.h"
 #include "secret.h"
 #include "sign.h"
+#include "whole.h"
 
 #define PSK_BYTES 32
 #define PATH_CAP  4096
@@ -17,23 +18,14 @@
 static int write_new(const char *path, const void *data, size_t len, mode_t mode)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-	const char *p = data;
 	int rc = 0;
 
 	if (fd < 0)
 		return -errno;
 	if (fchmod(fd, mode))
 		rc = -errno;
-	while (!rc && len) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno != EINTR)
-			rc = -errno;
-		if (n > 0) {
-			p += n;
-			len -= (size_t)n;
-		}
-	}
+	if (!rc)
+		rc = whole_write(fd, data, len);
 	if (!rc && fsync(fd))
 		rc = -errno;
 	close(fd);
