@@ -82,9 +82,12 @@ static int put_path(const struct conf_section *s, const struct conf_key *k,
 	struct maker *m = arg;
 	char *text, why[CONF_WHY_MAX];
 	size_t len;
-	int rc = names_add(&m->seen, v->text);
+	int rc;
 
 	(void)s;
+	if (k->flags & CONF_SECRET_FILE && m->secrets && !m->secrets->take)
+		return 0;
+	rc = names_add(&m->seen, v->text);
 	if (rc <= 0)
 		return rc;
 	rc = conf_file_read(v->text, k->flags, &text, &len, why, sizeof(why));

@@ -24,7 +24,7 @@ struct bundle; /* parsed, borrows nothing */
 
 /* Who takes the secrets, each file once, as it was read for its mark; what it refuses it says by conf_error(). */
 struct bundle_secrets {
-	/* Borrows @data. 0, or -errno, which ends it all. */
+	/* Borrows @data. 0, or -errno, which ends it all. NULL: secrets are not even opened. */
 	int (*take)(void *arg, const struct conf_key *k, const struct conf_value *v,
 		    const char *data, size_t len);
 	void *arg;
