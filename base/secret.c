@@ -2,13 +2,16 @@
 #include "secret.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 
-#include <openssl/crypto.h>
-#include <openssl/rand.h>
+/*
+ * Nothing here is the crypto library's: processes that only hand secrets on, or want a random number, need not
+ * load it, which costs each of them a megabyte.
+ */
 
 int secret_alloc(struct secret *s, size_t len)
 {
@@ -16,7 +19,7 @@ int secret_alloc(struct secret *s, size_t len)
 
 	if (len > SECRET_MAX)
 		return -EINVAL;
-	p = OPENSSL_zalloc(len ? len : 1);
+	p = calloc(1, len ? len : 1);
 	if (!p)
 		return -ENOMEM;
 	secret_clear(s);
@@ -41,7 +44,8 @@ int secret_set(struct secret *s, const void *data, size_t len)
 void secret_clear(struct secret *s)
 {
 	if (s->data)
-		OPENSSL_clear_free(s->data, s->len ? s->len : 1);
+		secret_wipe(s->data, s->len);
+	free(s->data);
 	s->data = NULL;
 	s->len = 0;
 }
@@ -58,22 +62,26 @@ void secret_move(struct secret *to, struct secret *from)
 
 bool secret_equal(const void *a, size_t alen, const void *b, size_t blen)
 {
-	return alen == blen && (!alen || CRYPTO_memcmp(a, b, alen) == 0);
+	const volatile uint8_t *x = a, *y = b;
+	uint8_t differs = 0;
+
+	if (alen != blen)
+		return false;
+	for (size_t i = 0; i < alen; i++)
+		differs |= x[i] ^ y[i];
+	return !differs;
 }
 
 void secret_wipe(void *p, size_t len)
 {
 	if (len)
-		OPENSSL_cleanse(p, len);
+		explicit_bzero(p, len);
 }
 
 int secret_random(void *p, size_t len)
 {
 	size_t at = 0;
 
-	if (RAND_bytes(p, (int)len) == 1)
-		return 0;
-	/* The library wants memory for it; the kernel's generator does not. */
 	while (at < len) {
 		ssize_t n = getrandom((uint8_t *)p + at, len - at, 0);
 

@@ -31,7 +31,7 @@ void secret_move(struct secret *to, struct secret *from);
 bool secret_equal(const void *a, size_t alen, const void *b, size_t blen);
 /** secret_wipe() - Overwrite @len bytes in a way that the compiler keeps. */
 void secret_wipe(void *p, size_t len);
-/** secret_random() - Fill with bytes from the library's CSPRNG; 0 or -EIO. */
+/** secret_random() - Fill with bytes from the kernel's generator, which wants no memory; 0 or -EIO. */
 int secret_random(void *p, size_t len);
 /** secret_process_harden() - No core dump, not traceable (PR_SET_DUMPABLE 0, RLIMIT_CORE 0). */
 void secret_process_harden(void);
