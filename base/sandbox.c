@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lean.h"
 #include "log.h"
 #include "secret.h"
 
@@ -330,6 +331,7 @@ int sandbox_run(const struct sandbox_role *role)
 #if SANITIZED
 	confined = !(role->calls & (SANDBOX_DENY_ONLY | SANDBOX_FORK));
 #endif
+	lean_settle();
 	return rc;
 }
 

@@ -101,7 +101,7 @@ int sandbox_opened(const struct sandbox_role *role, const struct sandbox_path *p
  * Drops, for all threads of the process: every system call outside @role. A role with SANDBOX_RING
  * loses io_uring_setup and all io_uring_register opcodes but its own; what its rings may do
  * was settled by their restrictions (ring.h), which seccomp cannot see.
- * Still held: the role's calls, caps_run, @paths of sandbox_opened.
+ * Still held: the role's calls, caps_run, @paths of sandbox_opened. The start is over: lean_settle().
  */
 int sandbox_run(const struct sandbox_role *role);
 
