@@ -452,6 +452,10 @@ struct path_attr {
 	int32_t parent_fd;
 } __attribute__((packed));
 
+struct port_attr {
+	uint64_t allowed, port;
+};
+
 #ifndef SYS_landlock_create_ruleset
 #define SYS_landlock_create_ruleset 444
 #define SYS_landlock_add_rule	    445
@@ -460,6 +464,7 @@ struct path_attr {
 
 #define RULESET_VERSION	  1u
 #define RULE_PATH_BENEATH 1
+#define RULE_NET_PORT	  2
 #define FS_EXECUTE	  (1ULL << 0)
 #define FS_WRITE_FILE	  (1ULL << 1)
 #define FS_READ_FILE	  (1ULL << 2)
@@ -525,21 +530,46 @@ static int add_path(int ruleset, const struct sandbox_path *p, uint64_t handled)
 	return rc;
 }
 
+static int add_ports(int ruleset, const uint16_t *ports)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < SANDBOX_PORTS_MAX && ports[i]; i++) {
+		struct port_attr attr = { .allowed = NET_CONNECT_TCP, .port = ports[i] };
+
+		if (syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &attr, 0) < 0)
+			rc = -errno;
+	}
+	return rc;
+}
+
+bool sandbox_landlock_fits(int abi, const struct sandbox_path *paths, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (paths[i].access & SANDBOX_PATH_WRITE && abi < 2)
+			return false;
+	return abi > 0;
+}
+
 static int landlock(const struct sandbox_role *role, const struct sandbox_path *paths, size_t count)
 {
 	int abi = sandbox_landlock_abi(), fd, rc = 0;
 	struct ruleset_attr attr = { .handled_fs = handled_fs(abi) };
 	size_t size = abi >= 6 ? sizeof(attr) : abi >= 4 ? 2 * sizeof(uint64_t) : sizeof(uint64_t);
 
-	if (!abi) {
+	if (!sandbox_landlock_fits(abi, paths, count)) {
 		log_info(NULL,
-			 "role %s: this kernel has no Landlock; files are held by user, mode "
-			 "and seccomp alone",
-			 role->name);
+			 "role %s: this kernel has %s; files are held by user, mode and seccomp "
+			 "alone",
+			 role->name,
+			 abi ? "a Landlock under which no file moves to another directory"
+			     : "no Landlock");
 		return 0;
 	}
-	if (!(role->calls & SANDBOX_INET) && abi >= 4)
+	if (abi >= 4 && !(role->calls & SANDBOX_INET))
 		attr.handled_net = NET_BIND_TCP | NET_CONNECT_TCP;
+	else if (abi >= 4 && role->tcp_ports[0])
+		attr.handled_net = NET_CONNECT_TCP;
 	if (abi >= 6) {
 		attr.scoped = role->calls & SANDBOX_UNIX ? 0 : SCOPE_ABSTRACT;
 		attr.scoped |= role->calls & SANDBOX_FORK ? 0 : SCOPE_SIGNAL;
@@ -549,6 +579,8 @@ static int landlock(const struct sandbox_role *role, const struct sandbox_path *
 		return -errno;
 	for (size_t i = 0; !rc && i < count; i++)
 		rc = add_path(fd, &paths[i], attr.handled_fs);
+	if (!rc && attr.handled_net)
+		rc = add_ports(fd, role->tcp_ports);
 	if (!rc && syscall(SYS_landlock_restrict_self, fd, 0) < 0)
 		rc = -errno;
 	close(fd);

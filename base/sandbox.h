@@ -41,7 +41,8 @@ enum sandbox_calls {
 	SANDBOX_DENY_ONLY = 1 << 13,
 };
 
-#define SANDBOX_LIST_MAX 24
+#define SANDBOX_LIST_MAX  24
+#define SANDBOX_PORTS_MAX 8
 
 struct sandbox_role {
 	const char *name;    /* in the log */
@@ -49,6 +50,11 @@ struct sandbox_role {
 	uint64_t caps_start; /* capabilities (1ULL << CAP_x) kept by sandbox_start */
 	uint64_t caps_run;   /* kept for life, a subset of them */
 	uint64_t caps_wish;  /* as caps_start, but a unit may have taken them away */
+	/*
+	 * With SANDBOX_INET: the ports that TCP may go to, ended by 0; none: all. Landlock ABI 4; an older kernel
+	 * lets it go everywhere.
+	 */
+	uint16_t tcp_ports[SANDBOX_PORTS_MAX];
 	/* More system calls by name, ended by NULL; a name that this machine lacks is skipped. */
 	const char *extra[SANDBOX_LIST_MAX];
 	/* io_uring_register opcodes allowed while running, ended by -1 (SANDBOX_RING only; none: { -1 }). */
@@ -91,7 +97,7 @@ int sandbox_start(const struct sandbox_role *role, uid_t uid, gid_t gid, int kee
  * without SANDBOX_UNIX) and signals (roles without SANDBOX_FORK) to the outside.
  * Still held: every system call, because rings and threads are made after this.
  *
- * Returns 0 also when the kernel has no Landlock (logged once, at info).
+ * Returns 0 also when the kernel has no Landlock, or one that does not fit (logged once, at info).
  */
 int sandbox_opened(const struct sandbox_role *role, const struct sandbox_path *paths, size_t count);
 
@@ -105,6 +111,13 @@ int sandbox_opened(const struct sandbox_role *role, const struct sandbox_path *p
  */
 int sandbox_run(const struct sandbox_role *role);
 
+/**
+ * sandbox_landlock_fits() - Does Landlock of this version (0: none) allow all that @paths ask for?
+ *
+ * Version 1 (Linux 5.13 to 5.18) answers EXDEV to each rename from one directory to another, whatever
+ * was granted: where files are written it cannot be used.
+ */
+bool sandbox_landlock_fits(int abi, const struct sandbox_path *paths, size_t count);
 /** sandbox_landlock_abi() - 0 when the kernel has none; for status and tests. */
 int sandbox_landlock_abi(void);
 
