@@ -85,28 +85,94 @@ const char *log_quote(char *out, size_t cap, const char *s, size_t len)
 	return out;
 }
 
+/* Does @fmt have nothing but key=value, the value one word or in quotes? */
+static bool is_fields(const char *fmt)
+{
+	while (*fmt) {
+		size_t n = strspn(fmt, "abcdefghijklmnopqrstuvwxyz_");
+
+		if (!n || fmt[n] != '=')
+			return false;
+		fmt += n + 1;
+		if (*fmt == '"') {
+			fmt = strchr(fmt + 1, '"');
+			if (!fmt)
+				return false;
+			fmt++;
+		} else {
+			fmt += strcspn(fmt, " \"");
+		}
+		if (*fmt && (*fmt != ' ' || !*++fmt))
+			return false;
+	}
+	return true;
+}
+
+/* As log_quote(), but quotes and backslashes stay: who wrote the format has put them. */
+static void put_fields(char *out, size_t cap, const char *s)
+{
+	size_t n = 0;
+
+	for (; *s && n + 5 < cap; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		n +=
+		    (size_t)snprintf(out + n, cap - n, c < 0x20 || c == 0x7f ? "\\x%02x" : "%c", c);
+	}
+	out[n] = '\0';
+}
+
+#define MSG_MAX 1400 /* the longest has an identity of 255 bytes three times */
+
+/* Shows that there was more: no half an escape at the end, and no open quotes in what stands as it is. */
+static void end_cut(char msg[static MSG_MAX], bool fields)
+{
+	size_t n = MSG_MAX - sizeof("...\""), more;
+	bool open = false;
+
+	for (size_t i = 0; i < n; i++) {
+		if (msg[i] == '"')
+			open = !open;
+		if (msg[i] != '\\')
+			continue;
+		more = msg[i + 1] == 'x' ? 3 : 1;
+		if (i + more >= n)
+			n = i;
+		i += more;
+	}
+	snprintf(msg + n, MSG_MAX - n, "...%s", fields && open ? "\"" : "");
+}
+
 __attribute__((format(printf, 3, 0))) static void
 vwrite_line(const struct log *log, enum log_level level, const char *fmt, va_list ap)
 {
-	char msg[LOG_LINE_MAX / 2], quoted[LOG_LINE_MAX], line[LOG_LINE_MAX + LOG_CTX_MAX + 128];
-	int saved = errno, n;
+	char msg[MSG_MAX], line[LOG_LINE_MAX];
+	bool fields = *fmt && is_fields(fmt);
+	size_t n, cap = sizeof(line) - 2; /* the last quote and the end of the line */
+	int saved = errno;
 	struct timespec ts;
 	struct tm tm;
 	char when[32];
 
-	vsnprintf(msg, sizeof(msg), fmt, ap);
+	if (vsnprintf(msg, sizeof(msg), fmt, ap) >= (int)sizeof(msg))
+		end_cut(msg, fields);
 	clock_gettime(CLOCK_REALTIME, &ts);
 	gmtime_r(&ts.tv_sec, &tm);
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
-	log_quote(quoted, sizeof(quoted), msg, strlen(msg));
-	n = snprintf(line, sizeof(line), "%s.%03ldZ %s %s%s%s msg=\"%s\"\n", when,
-		     ts.tv_nsec / 1000000, level_word[level], program_name,
-		     log && log->ctx ? " " : "", log && log->ctx ? log->ctx : "", quoted);
-	if (n > (int)sizeof(line) - 1)
-		n = (int)sizeof(line) - 1;
+	n = (size_t)snprintf(line, cap, "%s.%03ldZ %s %s%s%s %s", when, ts.tv_nsec / 1000000,
+			     level_word[level], program_name, log && log->ctx ? " " : "",
+			     log && log->ctx ? log->ctx : "", fields ? "" : "msg=\"");
+	if (fields)
+		put_fields(line + n, cap - n, msg);
+	else
+		log_quote(line + n, cap - n, msg, strlen(msg));
+	n += strlen(line + n);
+	if (!fields)
+		line[n++] = '"';
+	line[n++] = '\n';
 	/* One write, so that lines of several processes never mix; a full pipe loses the line, */
 	/* never the daemon. */
-	if (write(out_fd, line, (size_t)n) < 0)
+	if (write(out_fd, line, n) < 0)
 		errno = saved;
 	errno = saved;
 }

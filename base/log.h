@@ -19,8 +19,8 @@
 
 enum log_level { LOG_LVL_ERR, LOG_LVL_WARN, LOG_LVL_INFO, LOG_LVL_DEBUG };
 
-#define LOG_CTX_MAX  192
-#define LOG_LINE_MAX 1400
+#define LOG_CTX_MAX  288
+#define LOG_LINE_MAX 3400 /* less than PIPE_BUF; of a message 1400 bytes, and room for their escapes */
 
 struct log {
 	char *ctx; /* owned: "peer=home spi_i=.."; NULL: none, or no memory for them */
@@ -36,7 +36,11 @@ void log_set(struct log *log, const char *fmt, ...) __attribute__((format(printf
 /** log_clear() - Free them. */
 void log_clear(struct log *log);
 
-/* @log may be NULL. The message has no newline. */
+/*
+ * @log may be NULL. The message has no newline. It becomes msg="...", with what is in it escaped; but a
+ * format of nothing but key=value, words or "quoted", stands in the line as it is: then what came from outside
+ * needs quotes round it and log_quote(). One of 1400 bytes and more ends in "...".
+ */
 void log_write(const struct log *log, enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 #define log_err(log, ...)   log_write((log), LOG_LVL_ERR, __VA_ARGS__)
