@@ -20,26 +20,26 @@
 #define PAUSE_FIRST_MS 100
 #define PAUSE_MAX_MS   10000
 #define SETTLED_MS     60000
+#define KEPT_COUNT     3
 
 static void exec_child(const struct proc_table *t, const struct proc_spec *spec, int fd)
 {
 	char program[64], name[64], flag[] = "--proc";
 	char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", tz[] = "TZ=UTC";
 	char *argv[] = { program, flag, name, NULL };
-	/* The sanitizers' options are the one thing of the environment that a test needs inside. */
-	const char *asan = getenv("ASAN_OPTIONS"), *ubsan = getenv("UBSAN_OPTIONS");
-	char asan_env[512], ubsan_env[512];
-	char *envp[] = { path, tz, NULL, NULL, NULL };
+	/* Of the environment: what a test needs inside, and what the admin says of this CPU (OPENSSL_ia32cap(3)). */
+	static const char *const kept[KEPT_COUNT] = { "ASAN_OPTIONS", "UBSAN_OPTIONS", "OPENSSL_ia32cap" };
+	char text[KEPT_COUNT][512], *envp[2 + KEPT_COUNT + 1] = { path, tz };
 	int n = 2;
 	sigset_t none;
 
-	if (asan) {
-		snprintf(asan_env, sizeof(asan_env), "ASAN_OPTIONS=%s", asan);
-		envp[n++] = asan_env;
-	}
-	if (ubsan) {
-		snprintf(ubsan_env, sizeof(ubsan_env), "UBSAN_OPTIONS=%s", ubsan);
-		envp[n++] = ubsan_env;
+	for (int i = 0; i < KEPT_COUNT; i++) {
+		const char *value = getenv(kept[i]);
+
+		if (!value)
+			continue;
+		snprintf(text[i], sizeof(text[i]), "%s=%s", kept[i], value);
+		envp[n++] = text[i];
 	}
 	snprintf(program, sizeof(program), "%s", t->program);
 	snprintf(name, sizeof(name), "%s", spec->name);

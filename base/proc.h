@@ -6,7 +6,8 @@
  * Theory: a daemon is a parent and a const table of children. A child is forked and re-executed
  * from /proc/self/exe (fresh address space layout, nothing of the parent's memory) with
  *
- *	argv = { program, "--proc", NAME }		environment: PATH and TZ only
+ *	argv = { program, "--proc", NAME }
+ *	environment: PATH, TZ; as they are, if they are: OPENSSL_ia32cap and the sanitizers' options
  *	fd 3 = SOCK_SEQPACKET to the parent (struct ipc), other descriptors close-on-exec
  *
  * and gets all else (configuration, keys, sockets, a socketpair to a sibling) as messages on fd 3. The
