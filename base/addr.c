@@ -100,6 +100,20 @@ int endpoint_parse(const char *s, uint16_t dflt, struct endpoint *e)
 	return 0;
 }
 
+const char *addr_family_word(int family)
+{
+	switch (family) {
+	case AF_INET:
+		return "ipv4";
+	case AF_INET6:
+		return "ipv6";
+	case AF_UNIX:
+		return "unix";
+	default:
+		return "";
+	}
+}
+
 const char *addr_str(const struct addr *a, char out[static ADDR_STR_MAX])
 {
 	if (!addr_len(a) || !inet_ntop(a->family, a->b, out, ADDR_STR_MAX))

@@ -40,6 +40,9 @@ const char *addr_str(const struct addr *a, char out[static ADDR_STR_MAX]);
 const char *prefix_str(const struct prefix *p, char out[static PREFIX_STR_MAX]);
 const char *endpoint_str(const struct endpoint *e, char out[static ENDPOINT_STR_MAX]);
 
+/** addr_family_word() - "ipv4", "ipv6", "unix", or "" of anything else: as logs and metrics have it. */
+const char *addr_family_word(int family);
+
 size_t addr_len(const struct addr *a);	/* bytes: 4, 16 or 0 */
 unsigned addr_bits(const struct addr *a); /* 32, 128 or 0 */
 bool addr_eq(const struct addr *a, const struct addr *b);
