@@ -238,6 +238,8 @@ int conf_file_check(const struct stat *st, unsigned flags, char *why, size_t why
 /** conf_file_read() - Open, conf_file_check() on the descriptor, read at most CONF_SIZE_MAX. */
 int conf_file_read(const char *path, unsigned flags, char **data, size_t *len, char *why,
 		   size_t why_cap);
+/** conf_file_mark() - What stat(2) tells of a file: another mark, another content. 0: it is missing, or NULL. */
+uint64_t conf_file_mark(const char *path);
 
 /**
  * conf_paths() - Calls @fn for each CONF_PATH value that has CONF_PUBLIC_FILE or CONF_SECRET_FILE.

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hash.h"
 #include "secret.h"
 
 int conf_file_check(const struct stat *st, unsigned flags, char *why, size_t cap)
@@ -153,4 +154,20 @@ int conf_paths(const struct conf *c,
 		}
 	}
 	return rc;
+}
+
+uint64_t conf_file_mark(const char *path)
+{
+	struct stat st;
+	uint64_t v[6];
+
+	if (!path || stat(path, &st))
+		return 0;
+	v[0] = st.st_ino;
+	v[1] = (uint64_t)st.st_size;
+	v[2] = (uint64_t)st.st_mtim.tv_sec;
+	v[3] = (uint64_t)st.st_mtim.tv_nsec;
+	v[4] = (uint64_t)st.st_ctim.tv_sec;
+	v[5] = (uint64_t)st.st_ctim.tv_nsec;
+	return hash_bytes(v, sizeof(v)) | 1;
 }

@@ -26,15 +26,12 @@ static void sip_round(uint64_t v[4])
 	v[2] = rotl(v[2], 32);
 }
 
-uint64_t hash_bytes(const void *p, size_t len)
+uint64_t hash_keyed(const uint64_t key[static 2], const void *p, size_t len)
 {
-	static uint64_t key[2];
 	const uint8_t *in = p;
 	uint64_t v[4], m;
 	size_t left = len;
 
-	if (!key[0] && !key[1] && secret_random(key, sizeof(key)))
-		abort();
 	v[0] = key[0] ^ 0x736f6d6570736575u;
 	v[1] = key[1] ^ 0x646f72616e646f6du;
 	v[2] = key[0] ^ 0x6c7967656e657261u;
@@ -58,6 +55,15 @@ uint64_t hash_bytes(const void *p, size_t len)
 	for (int i = 0; i < 4; i++)
 		sip_round(v);
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+uint64_t hash_bytes(const void *p, size_t len)
+{
+	static uint64_t key[2];
+
+	if (!key[0] && !key[1] && secret_random(key, sizeof(key)))
+		abort();
+	return hash_keyed(key, p, len);
 }
 
 static int grow(struct hash_table *t)

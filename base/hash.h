@@ -24,6 +24,8 @@ struct hash_table {
 
 /** hash_bytes() - SipHash-2-4 under the process's key. */
 uint64_t hash_bytes(const void *p, size_t len);
+/** hash_keyed() - The same under a key of the caller's, for a sum that outlives the process. */
+uint64_t hash_keyed(const uint64_t key[static 2], const void *p, size_t len);
 /** hash_insert() - @n is linked under @h; the caller has looked for an equal one. 0 or -ENOMEM. */
 int hash_insert(struct hash_table *t, struct hash_node *n, uint64_t h);
 void hash_remove(struct hash_table *t, struct hash_node *n);
