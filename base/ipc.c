@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -203,7 +204,7 @@ out:
 
 struct ipc *ipc_new(struct loop *l, int fd, const struct ipc_ops *ops, void *arg)
 {
-	struct ipc *ipc = calloc(1, sizeof(*ipc));
+	struct ipc *ipc = malloc(sizeof(*ipc));
 	int rc;
 
 	if (!ipc) {
@@ -211,6 +212,8 @@ struct ipc *ipc_new(struct loop *l, int fd, const struct ipc_ops *ops, void *arg
 		errno = ENOMEM;
 		return NULL;
 	}
+	/* Pages of @in that no message is long enough for need not be there. */
+	memset(ipc, 0, offsetof(struct ipc, in));
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	ipc->loop = l;
 	ipc->ops = ops;
@@ -313,6 +316,11 @@ int ipc_send(struct ipc *ipc, uint32_t type, uint32_t id, const void *data, size
 size_t ipc_queued(const struct ipc *ipc)
 {
 	return ipc->queued;
+}
+
+void ipc_tell_drained(struct ipc *ipc)
+{
+	ipc->starved = ipc->head != NULL;
 }
 
 int ipc_flush(struct ipc *ipc)

@@ -40,8 +40,9 @@ struct ipc;
 
 struct ipc_ops {
 	void (*message)(struct ipc *ipc, struct ipc_msg *m, void *arg);
-	void (*closed)(struct ipc *ipc, void *arg);  /* peer gone or protocol fault; once */
-	void (*drained)(struct ipc *ipc, void *arg); /* queue fell to zero after -EAGAIN; may be NULL */
+	void (*closed)(struct ipc *ipc, void *arg); /* peer gone or protocol fault; once */
+	/* Queue fell to zero after -EAGAIN or ipc_tell_drained(); may be NULL. */
+	void (*drained)(struct ipc *ipc, void *arg);
 };
 
 /** ipc_pair() - A connected pair, both close-on-exec; 0 or -errno. */
@@ -55,6 +56,8 @@ int ipc_send_fds(struct ipc *ipc, uint32_t type, uint32_t id, const void *data, 
 		 const int *fds, int fd_count);
 /** ipc_queued() - Bytes that wait to be sent. */
 size_t ipc_queued(const struct ipc *ipc);
+/** ipc_tell_drained() - Call drained() when all that waits now was sent; only while something waits. */
+void ipc_tell_drained(struct ipc *ipc);
 /** ipc_flush() - Block until the queue is written or the peer is gone; for orderly exits only. */
 int ipc_flush(struct ipc *ipc);
 
