@@ -139,6 +139,18 @@ struct metrics_server {
 	struct asker asker[CLIENTS_MAX];
 };
 
+int metrics_check(const char *where, char *why, size_t cap)
+{
+	struct endpoint e;
+
+	if (*where == '/')
+		return 0;
+	if (!endpoint_parse(where, 0, &e) && e.port && addr_is_loopback(&e.addr))
+		return 0;
+	snprintf(why, cap, "neither a loopback address with a port nor an absolute path");
+	return -1;
+}
+
 int metrics_listen(const char *where)
 {
 	struct sockaddr_storage ss;

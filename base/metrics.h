@@ -35,6 +35,9 @@ void metrics_free(struct metrics *m);
 
 struct metrics_server;
 
+/** metrics_check() - May metrics_listen() be asked for @where? 0, or -1 with @why (struct conf_key.check). */
+int metrics_check(const char *where, char *why, size_t cap);
+
 /**
  * metrics_listen() - "127.0.0.1:9400", "[::1]:9400" or "/run/postern/metrics.sock". An address that is
  * not loopback is -EPERM. Returns a descriptor or -errno.

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "metrics.h"
+
 #define ASSIGNED_DEFAULT "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fd00::/8"
 
 static const char *const crypto_words[] = { "auto", "openssl", "ipsec-mb", NULL };
@@ -55,15 +57,7 @@ static int check_netns(const struct conf_value *v, char *why, size_t cap)
 
 static int check_metrics(const struct conf_value *v, char *why, size_t cap)
 {
-	struct endpoint e;
-
-	if (*v->text == '/')
-		return 0;
-	if (endpoint_parse(v->text, 0, &e) || !e.port || !addr_is_loopback(&e.addr)) {
-		snprintf(why, cap, "neither a loopback address with a port nor an absolute path");
-		return -1;
-	}
-	return 0;
+	return metrics_check(v->text, why, cap);
 }
 
 static int check_hook(const struct conf_value *v, char *why, size_t cap)
