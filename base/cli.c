@@ -19,7 +19,7 @@ static void list(FILE *to, const struct cli_verb *const *tables, const char *abo
 {
 	for (; *tables; tables++) {
 		for (const struct cli_verb *v = *tables; v->name; v++) {
-			char words[128];
+			char words[192];
 
 			snprintf(words, sizeof(words), "%s%s%s", above, *above ? " " : "", v->name);
 			if (v->sub) {

@@ -183,7 +183,7 @@ static void the_loop_sleeps_until_a_timer_and_stops(void **state)
 	assert_int_equal(loop_run(loop), 0);
 	took = clock_boot_ms() - began;
 	assert_int_equal(fired, 1);
-	assert_in_range(took, 29, 2000);
+	assert_in_range(took, 29, 60000);
 	loop_free(loop);
 }
 
