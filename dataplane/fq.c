@@ -157,7 +157,8 @@ void fq_park(struct fq *s, struct fq_unit *u, uint64_t until_us)
 
 bool fq_ready(const struct fq *s, uint64_t now_us)
 {
-	return s->fresh.head || s->old.head || s->wake_us <= now_us;
+	/* A flow whose last unit has left stays in its list until it is looked at. */
+	return s->units && (s->fresh.head || s->old.head || s->wake_us <= now_us);
 }
 
 struct fq_unit *fq_next(struct fq *s, uint64_t now_us, bool *mark)

@@ -208,6 +208,22 @@ static void a_parked_flow_waits_and_nobody_else(void **state)
  * Sources that go as TCP does (a window that grows by one packet a round trip and is halved at a mark) share a
  * line that takes 100 MB a second: their queue stays short, the line full, and a ping waits for no queue.
  */
+/* Else who asks would come back at once, again and again, until there is something to send. */
+static void with_the_last_unit_gone_it_is_not_ready(void **state)
+{
+	(void)state;
+	add(1, 65000, 0);
+	assert_true(fq_ready(&s, 0));
+	serve(0, NULL);
+	assert_int_equal(s.units, 0);
+	assert_false(fq_ready(&s, 0));
+	add(2, 100, 1);
+	assert_true(fq_ready(&s, 1));
+	assert_int_equal(serve(1, NULL), 2);
+	assert_int_equal(serve(1, NULL), -1);
+	assert_false(fq_ready(&s, 1));
+}
+
 static void sources_that_listen_leave_a_short_queue(void **state)
 {
 	enum { SOURCES = 4, RTT_US = 20000, UNIT = 15000, LINE = 150 }; /* us for a unit */
@@ -315,6 +331,7 @@ int main(void)
 		cmocka_unit_test_setup(one_unit_alone_is_no_queue, fresh),
 		cmocka_unit_test_setup(a_parked_flow_waits_and_nobody_else, fresh),
 		cmocka_unit_test_setup(the_fattest_flow_loses_its_oldest_unit, fresh),
+		cmocka_unit_test_setup(with_the_last_unit_gone_it_is_not_ready, fresh),
 		cmocka_unit_test_setup(sources_that_listen_leave_a_short_queue, fresh),
 		cmocka_unit_test_setup(nothing_is_lost_and_each_flow_keeps_its_order, fresh),
 	};
