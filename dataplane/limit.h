@@ -13,7 +13,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LIMIT_BURST_NS	  100000000ull /* what may come at once: a tenth of a second of the rate, */
+/*
+ * What may come in at once. A TCP that lost a whole window here is silent for its RTO, 200 ms at the least: a burst
+ * shorter than that would lose what the rate had meant for the silence, a third of it and more.
+ */
+#define LIMIT_BURST_NS	  300000000ull
 #define LIMIT_BURST_BYTES 6000	       /* and never less than a few full packets */
 #define LIMIT_SHAPE_NS	  5000000ull   /* what waits is let go in smaller portions */
 #define LIMIT_SHAPE_BYTES 1500
