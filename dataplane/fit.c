@@ -32,6 +32,11 @@ uint16_t fit_inner(const struct peer *p, const struct ep *ep, const struct esp_s
 
 /* ---- cutting ---- */
 
+static bool header_holds(const struct split *s)
+{
+	return s->k.ver != 4 || csum_fold(csum_add(s->p, s->k.l4, 0)) == 0xffff;
+}
+
 bool split_recut(struct split *s, size_t max)
 {
 	const uint8_t *tcp = s->p + s->k.l4;
@@ -40,37 +45,34 @@ bool split_recut(struct split *s, size_t max)
 	if (s->k.proto != PKT_TCP || s->k.fragment || s->k.l4 + 20u > s->k.total)
 		return false;
 	head = s->k.l4 + (tcp[12] >> 4) * 4u;
-	if (head < s->k.l4 + 20u || head >= s->k.total || head > SPLIT_HEAD_MAX ||
+	if (head < s->k.l4 + 20u || head >= s->k.total ||
 	    (tcp[13] & (TCP_SYN | TCP_RST | TCP_URG)) || max < head + SEGMENT_MIN)
 		return false;
 	if (!s->gso) {
 		size_t len = s->k.total - s->k.l4;
 
-		/* Each piece gets a checksum made anew: one that is wrong must not become right. */
-		if (csum_fold(csum_add(tcp, len, csum_pseudo(s->p, PKT_TCP, len))) != 0xffff)
+		/* Each piece gets checksums made anew: one that is wrong must not become right. */
+		if (!header_holds(s) ||
+		    csum_fold(csum_add(tcp, len, csum_pseudo(s->p, PKT_TCP, len))) != 0xffff)
 			return false;
 		s->tcp = true;
 		s->head = head;
-		s->payload = s->k.total - head;
-		memcpy(s->saved, s->p, head);
 	}
 	s->gso = (uint16_t)(max - head);
-	s->take = s->count = (unsigned)((s->payload + s->gso - 1) / s->gso);
+	split_begin(s);
 	return true;
 }
 
 bool split_fragment(struct split *s, size_t max)
 {
-	size_t head = (s->p[0] & 15) * 4u;
+	size_t head = s->k.l4;
 
-	if (s->k.ver != 4 || s->gso || (s->p[6] & 0x40) || head > SPLIT_HEAD_MAX || max < head + 8)
+	if (s->k.ver != 4 || s->gso || (s->p[6] & 0x40) || max < head + 8 || !header_holds(s))
 		return false;
 	s->frag = true;
 	s->head = head;
-	s->payload = s->k.total - head;
 	s->gso = (uint16_t)((max - head) & ~(size_t)7);
-	s->take = s->count = (unsigned)((s->payload + s->gso - 1) / s->gso);
-	memcpy(s->saved, s->p, head);
+	split_begin(s);
 	return true;
 }
 

@@ -13,11 +13,13 @@ static enum dp_verdict finish_csum(struct split *s, const struct virtio_net_hdr 
 {
 	size_t start = v->csum_start, at = start + v->csum_offset;
 
-	if (at + 2 > len || start > len)
+	/* In the IP header it would change what was read from that. */
+	if (at + 2 > len || start > len || start < s->k.l4)
 		return DP_DROP_VNET;
 	/* The field holds the pseudo header's sum, so it is part of what is summed. */
 	csum_put(s->p + at, csum_add(s->p + start, len - start, 0));
-	if (s->k.proto == PKT_UDP && v->csum_offset == 6 && !s->p[at] && !s->p[at + 1])
+	/* UDP's, which may also be that of a packet in the packet: no checksum is something else. */
+	if (v->csum_offset == 6 && !s->p[at] && !s->p[at + 1])
 		s->p[at] = s->p[at + 1] = 0xff;
 	return DP_OUT_PKT;
 }
@@ -49,13 +51,24 @@ static enum dp_verdict gso_init(struct split *s, const struct virtio_net_hdr *v)
 	default:
 		return DP_DROP_VNET;
 	}
-	if (s->head > SPLIT_HEAD_MAX || s->head >= s->k.total)
+	if (s->head >= s->k.total)
 		return DP_DROP_VNET;
-	s->payload = s->k.total - s->head;
-	s->count = (unsigned)((s->payload + s->gso - 1) / s->gso);
-	memcpy(s->saved, s->p, s->head);
-	s->take = s->count;
+	split_begin(s);
 	return DP_OUT_PKT;
+}
+
+void split_begin(struct split *s)
+{
+	s->payload = s->k.total - s->head;
+	s->take = s->count = (unsigned)((s->payload + s->gso - 1) / s->gso);
+	if (s->k.ver == 4) {
+		s->id = get16(s->p + 4);
+		s->frag_field = get16(s->p + 6);
+	}
+	if (s->tcp) {
+		s->seq = get32(s->p + s->k.l4 + 4);
+		s->flags = s->p[s->k.l4 + 13];
+	}
 }
 
 enum dp_verdict split_parse(struct split *s, uint8_t *p, size_t len)
@@ -86,7 +99,8 @@ static void fix_tcp(struct split *s, uint8_t *ip, size_t slice)
 	uint8_t *tcp = ip + s->k.l4;
 	size_t len = s->head - s->k.l4 + slice;
 
-	put32(tcp + 4, get32(tcp + 4) + s->i * s->gso);
+	put32(tcp + 4, s->seq + s->i * s->gso);
+	tcp[13] = s->flags;
 	if (s->i)
 		tcp[13] &= (uint8_t)~TCP_CWR; /* RFC 3168 s6.1.2: said once */
 	if (s->i + 1 < s->count)
@@ -110,10 +124,10 @@ static void fix_udp(struct split *s, uint8_t *ip, size_t slice)
 /* RFC 791 s3.2; an option that is not to be copied becomes No Operation in all but the first. */
 static void fix_fragment(const struct split *s, uint8_t *ip)
 {
-	uint16_t field = get16(ip + 6), off = (uint16_t)((field & 0x1fff) + s->i * (s->gso / 8));
-	bool more = field & 0x2000 || s->i + 1 < s->count;
+	uint16_t off = (uint16_t)((s->frag_field & 0x1fff) + s->i * (s->gso / 8));
+	bool more = s->frag_field & 0x2000 || s->i + 1 < s->count;
 
-	put16(ip + 6, (uint16_t)((field & 0xc000) | (more ? 0x2000 : 0) | off));
+	put16(ip + 6, (uint16_t)((s->frag_field & 0xc000) | (more ? 0x2000 : 0) | off));
 	for (size_t at = 20, n; s->i && at < s->head && ip[at]; at += n) {
 		n = ip[at] == 1 ? 1 : at + 1 < s->head ? ip[at + 1] : 0;
 		if (!n || (n == 1 && ip[at] != 1) || at + n > s->head)
@@ -139,13 +153,14 @@ bool split_next(struct split *s, struct piece *piece)
 	at = (size_t)s->i * s->gso;
 	slice = s->payload - at < s->gso ? s->payload - at : s->gso;
 	ip = s->p + at;
-	memcpy(ip, s->saved, s->head);
+	if (s->i)
+		memmove(ip, ip - s->gso, s->head);
 	if (s->k.ver == 4) {
 		put16(ip + 2, (uint16_t)(s->head + slice));
 		if (s->frag)
 			fix_fragment(s, ip);
 		else
-			put16(ip + 4, (uint16_t)(get16(ip + 4) + s->i));
+			put16(ip + 4, (uint16_t)(s->id + s->i));
 		csum_ipv4_header(ip);
 	} else {
 		put16(ip + 4, (uint16_t)(s->head + slice - 40));

@@ -5,7 +5,8 @@
 /*
  * Theory: out, a super-packet from the TUN is cut at its gso_size; each piece gets its own IP and
  * TCP or UDP header, written in the TUN buffer directly before its slice of payload (over the tail
- * of the piece before, which is sealed already), so that it is sealed from one contiguous place:
+ * of the piece before, which is sealed already), so that it is sealed from one contiguous place. It is
+ * taken from the piece before, so it may be of any length, also longer than the slices:
  *
  *	[vnet][IP|TCP][ slice 0 ][ slice 1 ][ slice 2 ] spare
  *	      <--- piece 0 ---->
@@ -28,7 +29,6 @@
 #endif
 
 #define VNET_LEN       10
-#define SPLIT_HEAD_MAX 256
 /* Writeable bytes behind the packet that splitting and sealing may use. */
 #define SPLIT_SPARE    24
 
@@ -43,7 +43,10 @@ struct split {
 	bool whole; /* the outer datagram may be fragmented */
 	unsigned count, i;
 	unsigned take; /* how many of count leave; the others are dropped */
-	uint8_t saved[SPLIT_HEAD_MAX];
+	/* Of the header what pieces change; the rest each takes from the one before it. */
+	uint32_t seq;
+	uint16_t id, frag_field;
+	uint8_t flags;
 };
 
 struct piece {
@@ -64,6 +67,8 @@ enum dp_verdict split_parse(struct split *s, uint8_t *p, size_t len);
  */
 enum dp_verdict split_init(struct split *s, const struct virtio_net_hdr *v, uint16_t mtu,
 			   bool *clamped);
+/** split_begin() - The fields are set that say how to cut: keep of the header what the pieces change. */
+void split_begin(struct split *s);
 /** split_bytes() - What the pieces from @from to before @to have together. */
 static inline size_t split_bytes(const struct split *s, unsigned from, unsigned to)
 {

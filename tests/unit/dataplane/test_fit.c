@@ -84,6 +84,23 @@ static void tcp_with_a_wrong_checksum_is_not_made_right(void **state)
 	free(p);
 }
 
+static void an_ipv4_header_with_a_wrong_checksum_is_not_made_right(void **state)
+{
+	uint8_t *p = malloc(ROOM);
+	struct split s;
+
+	(void)state;
+	begin(&s, p, &tcp4, 1400);
+	p[10] ^= 1;
+	assert_false(split_recut(&s, 600));
+	begin(&s, p, &udp4, 1400);
+	p[6] = 0; /* DF was there: now the checksum is wrong */
+	assert_false(split_fragment(&s, 600));
+	csum_ipv4_header(p);
+	assert_true(split_fragment(&s, 600));
+	free(p);
+}
+
 static void what_cannot_be_cut_stays_whole(void **state)
 {
 	uint8_t *p = malloc(ROOM);
@@ -370,6 +387,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tcp_is_cut_into_segments_as_if_sent_so),
 		cmocka_unit_test(tcp_with_a_wrong_checksum_is_not_made_right),
+		cmocka_unit_test(an_ipv4_header_with_a_wrong_checksum_is_not_made_right),
 		cmocka_unit_test(what_cannot_be_cut_stays_whole),
 		cmocka_unit_test(ipv4_without_df_is_fragmented),
 		cmocka_unit_test(a_fragment_is_cut_again),
