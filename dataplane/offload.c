@@ -5,7 +5,9 @@
 #define TCP_SYN 0x02
 #define TCP_PSH 0x08
 #define TCP_ACK 0x10
+#define TCP_ECE 0x40
 #define TCP_CWR 0x80
+#define TCP_AE	0x01 /* in the byte before the flags (RFC 9768 s3.1.1) */
 
 /* ---- out: one super-packet into pieces ---- */
 
@@ -293,8 +295,9 @@ static uint16_t eligible(const struct merge *m, const uint8_t *p, const struct p
 		if (!m->tcp || k->l4 + 20u > k->total)
 			return 0;
 		head = k->l4 + (l4[12] >> 4) * 4u;
-		if (head < k->l4 + 20u || head >= k->total || (l4[13] & ~TCP_PSH) != TCP_ACK ||
-		    (l4[12] & 0x0f))
+		/* What CE marks were seen (ECE, AE) is said by many in a row; CWR would be by the first alone. */
+		if (head < k->l4 + 20u || head >= k->total ||
+		    (l4[13] & ~(TCP_PSH | TCP_ECE)) != TCP_ACK || (l4[12] & 0x0f & ~TCP_AE))
 			return 0;
 	} else if (k->proto == PKT_UDP) {
 		head = k->l4 + 8u;
@@ -330,7 +333,8 @@ static bool may_join(const struct mflow *f, const uint8_t *p, const struct pkt *
 	if (k->proto == PKT_UDP)
 		return true;
 	return get32(l4 + 4) == f->next_seq && !memcmp(l4 + 8, was + 8, 4) && l4[12] == was[12] &&
-	       !memcmp(l4 + 14, was + 14, 2) && !memcmp(l4 + 18, was + 18, head - k->l4 - 18u);
+	       !((l4[13] ^ was[13]) & TCP_ECE) && !memcmp(l4 + 14, was + 14, 2) &&
+	       !memcmp(l4 + 18, was + 18, head - k->l4 - 18u);
 }
 
 static bool hold(struct merge *m, struct tunw *w, struct buf *b)

@@ -10,6 +10,9 @@
 
 #include "dp.h"
 
+/* How long what is to come may take: much longer than a machine ever stands still, as no test waits for its end. */
+#define PATIENCE_MS 30000
+
 /* A socket on @at's port, 0: any; *at becomes where it is bound. */
 static inline int bound(struct endpoint *at, int reuse)
 {
@@ -34,7 +37,7 @@ static inline bool readable(int fd, int ms)
 
 static inline bool wait_event(struct dp *dp, enum dp_event_kind kind, struct dp_event *ev)
 {
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < PATIENCE_MS / 100; i++) {
 		while (dp_event_next(dp, ev)) {
 			if (ev->kind == kind)
 				return true;
@@ -54,7 +57,7 @@ static inline uint64_t count(struct dp *dp, enum dp_verdict v)
 
 static inline bool counts(struct dp *dp, enum dp_verdict v, uint64_t want)
 {
-	for (int i = 0; i < 200 && count(dp, v) < want; i++)
+	for (int i = 0; i < 6000 && count(dp, v) < want; i++)
 		usleep(5000);
 	return count(dp, v) == want;
 }

@@ -99,13 +99,13 @@ static void draw_ext(struct run *r, struct flow *f)
 	}
 	for (unsigned i = 0, n = 1 + below(r, 3); i < n; i++) {
 		uint8_t *h = f->ext + f->ext_len;
-		unsigned more = below(r, 2);
+		unsigned more = below(r, one_in(r, 8) ? 40 : 2);
 
 		*link = !i && one_in(r, 2) ? 0 : kinds[i];
 		memset(h, 0, 8 * (more + 1));
 		h[1] = (uint8_t)more;
-		h[2] = 1; /* PadN to the end; of a Routing header: its type */
-		h[3] = (uint8_t)(8 * (more + 1) - 4);
+		h[2] = 1; /* PadN to the end, or almost; of a Routing header: its type */
+		h[3] = (uint8_t)(more < 31 ? 8 * (more + 1) - 4 : 255);
 		link = h;
 		f->ext_len += 8 * (more + 1);
 	}
@@ -149,6 +149,8 @@ static void draw_flow(struct run *r, struct flow *f)
 		f->df = !one_in(r, 3);
 		f->ids = (uint8_t)below(r, 3);
 		f->window = (uint16_t)below(r, 65536);
+		f->ece = one_in(r, 5) ? 0x40 : 0;
+		f->ae = one_in(r, 5);
 		f->opt_len = one_in(r, 3) ? 0 : 4 * (1 + below(r, 9));
 		memset(f->opt, 1, f->opt_len);
 		draw_ext(r, f);
@@ -248,12 +250,13 @@ static size_t put_tcp(struct run *r, struct flow *f, uint8_t *p, size_t l4, uint
 	put32(t + 4, f->seq);
 	put32(t + 8, f->ack);
 	t[12] = (uint8_t)((20 + f->opt_len) / 4 << 4);
-	t[13] = flags;
+	t[12] |= f->ae;
+	t[13] = flags | f->ece;
 	put16(t + 14, f->window);
 	if (flags & 0x20 || one_in(r, 50))
 		put16(t + 18, (uint16_t)below(r, 65536));
 	if (one_in(r, 100))
-		t[12] |= 1; /* RFC 9768 */
+		t[12] ^= 1; /* RFC 9768 */
 	memcpy(t + 20, f->opt, f->opt_len);
 	if (f->opt_len && one_in(r, 30))
 		t[20] = 0; /* End of Option List */

@@ -12,6 +12,7 @@
 #define MIX_MTU	  1400 /* to which MSS is clamped */
 #define MIX_TFC	  40
 #define FLOWS_MAX 12
+#define EXT_MAX	  1024
 #define WIRES_MAX 3000
 
 struct wire {
@@ -35,10 +36,11 @@ struct flow {
 	uint8_t ids; /* 0: run on, 1: stand still, 2: any */
 	uint16_t id;
 	uint32_t seq, ack;
+	uint8_t ece, ae;       /* of TCP: bits that all its packets have, as those do that tell of marks */
 	uint16_t window, size; /* payload that it likes */
 	uint8_t opt[40];       /* of TCP */
 	size_t opt_len;
-	uint8_t ext[64]; /* options of IPv4, extension headers of IPv6 */
+	uint8_t ext[EXT_MAX]; /* options of IPv4, extension headers of IPv6 */
 	size_t ext_len;
 	uint8_t ext_first; /* IPv6: what the header names */
 	struct wire *head, **tail;

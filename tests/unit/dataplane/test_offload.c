@@ -163,6 +163,60 @@ static void split_gives_packets_as_if_never_joined(void **state)
 	free(p);
 }
 
+/* Extension headers stand in every piece, however long they are, and be they longer than the slices. */
+static void split_repeats_headers_of_any_length(void **state)
+{
+	static const size_t chains[] = { 8, 200, 512, 2048, 6144 };
+	uint8_t *p = malloc(ROOM), *want = malloc(ROOM), exts[6144];
+
+	(void)state;
+	for (size_t c = 1; c < 4; c += 2) {
+		for (size_t i = 0; i < 5 * 2; i++) {
+			struct made m = kinds[c];
+			size_t chain = chains[i / 2], head = made_head(&m), at = 0, len;
+			uint16_t gso = i & 1 ? 1300 : 90;
+			struct virtio_net_hdr v;
+			struct piece piece;
+			struct split s;
+			bool clamped;
+
+			len = make_super(&m, p, 20000, gso, &v);
+			memmove(p + 40 + chain, p + 40, len - 40);
+			for (size_t h = 0; h < chain; h += 2048) {
+				size_t n = chain - h < 2048 ? chain - h : 2048;
+
+				memset(p + 40 + h, 0, n);
+				p[40 + h] = h + n < chain ? 60 : m.proto;
+				p[41 + h] = (uint8_t)(n / 8 - 1);
+			}
+			memcpy(exts, p + 40, chain);
+			p[6] = 60;
+			put16(p + 4, (uint16_t)(len - 40 + chain));
+			v.csum_start = (uint16_t)(40 + chain);
+			assert_int_equal(split_parse(&s, p, len + chain), DP_OUT_PKT);
+			assert_int_equal(split_init(&s, &v, 1400, &clamped), DP_OUT_PKT);
+			for (; split_next(&s, &piece); at += gso) {
+				size_t slice = 20000 - at < gso ? 20000 - at : gso;
+				struct made n = m;
+
+				n.seq += (uint32_t)at;
+				n.flags &= at + slice < 20000 ? 0xf6 : 0xff;
+				make_packet(&n, want, slice);
+				put16(want + 4, (uint16_t)(head - 40 + slice + chain));
+				assert_int_equal(piece.len, head + slice + chain);
+				assert_int_equal(piece.data[6], 60);
+				assert_memory_equal(piece.data, want, 6);
+				assert_memory_equal(piece.data + 40, exts, chain);
+				assert_memory_equal(piece.data + 40 + chain, want + 40,
+						    head - 40 + slice);
+			}
+			assert_in_range(at, 20000, 20000 + gso - 1);
+		}
+	}
+	free(p);
+	free(want);
+}
+
 static void split_then_merge_is_identity(void **state)
 {
 	uint8_t *p = malloc(ROOM), *was = malloc(ROOM), *recv = malloc(2 * ROOM);
@@ -219,7 +273,7 @@ static void split_refuses_what_the_header_does_not_fit(void **state)
 
 	(void)state;
 	len = make_super(&kinds[0], p, 5000, 1000, &good);
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < 10; i++) {
 		v = good;
 		split_parse(&s, p, len);
 		switch (i) {
@@ -249,6 +303,14 @@ static void split_refuses_what_the_header_does_not_fit(void **state)
 		case 7:
 			s.k.fragment = true;
 			break;
+		case 8: /* a checksum into the IP header, where its length is, say */
+			v.gso_type = 0;
+			v.csum_start = v.csum_offset = 0;
+			break;
+		case 9:
+			v.gso_type = 0;
+			v.csum_start = 19;
+			break;
 		}
 		assert_int_equal(split_init(&s, &v, 1400, &clamped), DP_DROP_VNET);
 	}
@@ -258,6 +320,34 @@ static void split_refuses_what_the_header_does_not_fit(void **state)
 	for (size_t n = 0; n < 20; n++)
 		assert_int_equal(split_parse(&s, p, n), DP_DROP_TUN_SHORT);
 	free(p);
+}
+
+/* A checksum that comes out as zero means none, in the packet and in one that it carries. */
+static void split_leaves_no_udp_checksum_out(void **state)
+{
+	struct virtio_net_hdr v = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_offset = 6 };
+	struct made m = kinds[3];
+	uint8_t p[300];
+	struct split s;
+	bool clamped;
+
+	(void)state;
+	for (int carried = 0; carried < 2; carried++) {
+		size_t len = make_packet(&m, p, 100), at = carried ? 84 : 40;
+
+		if (carried) {
+			p[6] = 47; /* GRE with IPv6 in it */
+			memset(p + 40, 0, 100);
+		}
+		v.csum_start = (uint16_t)at;
+		memset(p + at + 8, 0, len - at - 8);
+		put16(p + at + 6, 0);
+		/* The sum of all is 0xffff now. */
+		csum_put(p + at + 8, csum_add(p + at, len - at, 0));
+		assert_int_equal(split_parse(&s, p, len), DP_OUT_PKT);
+		assert_int_equal(split_init(&s, &v, 1400, &clamped), DP_OUT_PKT);
+		assert_int_equal(get16(p + at + 6), 0xffff);
+	}
 }
 
 static void split_finishes_partial_checksums(void **state)
@@ -337,7 +427,13 @@ static void merge_joins_only_what_the_kernel_would(void **state)
 		b.seq = a.seq + 1000;
 		b.flags = 0x11; /* FIN */
 		assert_int_equal(writes_for(&a, 1000, &b, 1000, -1), 2);
-		b.flags = 0x10;
+		b.flags = 0x50; /* ECE in the second alone, in both; CWR is for the first alone to say */
+		assert_int_equal(writes_for(&a, 1000, &b, 1000, -1), 2);
+		a.flags = 0x50;
+		assert_int_equal(writes_for(&a, 1000, &b, 1000, -1), 1);
+		a.flags = b.flags = 0x90;
+		assert_int_equal(writes_for(&a, 1000, &b, 1000, -1), 2);
+		a.flags = b.flags = 0x10;
 		b.ecn = a.ecn ^ 1;
 		assert_int_equal(writes_for(&a, 1000, &b, 1000, -1), 2);
 		b.ecn = a.ecn;
@@ -450,6 +546,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(split_gives_packets_as_if_never_joined),
 		cmocka_unit_test(split_then_merge_is_identity),
+		cmocka_unit_test(split_repeats_headers_of_any_length),
+		cmocka_unit_test(split_leaves_no_udp_checksum_out),
 		cmocka_unit_test(split_refuses_what_the_header_does_not_fit),
 		cmocka_unit_test(split_finishes_partial_checksums),
 		cmocka_unit_test(merge_joins_only_what_the_kernel_would),
