@@ -10,6 +10,8 @@
 #include "child_int.h"
 #include "secret.h"
 
+#define FIGURE_MAX ((json_int_t)1 << 53) /* what every reader of JSON takes, and so does a sum of two */
+
 /* ---- what the rules ask for ---- */
 
 static bool o_consents(void *arg, uint32_t peer)
@@ -69,6 +71,7 @@ static void o_read(void *arg, struct measure_figures *f)
 				       .cpu_us = n.cpu_us,
 				       .crypto_us = n.crypto_us,
 				       .send_us = n.send_us,
+				       .read_us = n.read_us,
 				       .heard_ms = n.heard_ms };
 }
 
@@ -119,24 +122,31 @@ static json_t *rtt_json(const struct measure_rtt *r)
 static json_t *work_json(const struct measure_figures *f)
 {
 	uint64_t crypto = f->crypto_us < f->cpu_us ? f->crypto_us : f->cpu_us, left = f->cpu_us - crypto,
-		 send = f->send_us < left ? f->send_us : left;
+		 send = f->send_us < left ? f->send_us : left, read = f->read_us < left - send ? f->read_us : left - send;
 	double all = f->cpu_us ? (double)f->cpu_us : 1, wall = f->wall_us ? (double)f->wall_us : 1;
 
-	return json_pack("{s:f, s:f, s:f, s:f}", "cores", (double)f->cpu_us / wall, "crypto", (double)crypto / all,
-			 "send", (double)send / all, "rest", (double)(left - send) / all);
+	return json_pack("{s:f, s:f, s:f, s:f, s:f}", "cores", (double)f->cpu_us / wall, "read", (double)read / all,
+			 "crypto", (double)crypto / all, "send", (double)send / all, "rest",
+			 (double)(left - send - read) / all);
+}
+
+/* Half of these are what the peer says, and numbers of packets are what it wrote on them. */
+static json_int_t figure(uint64_t v)
+{
+	return v < FIGURE_MAX ? (json_int_t)v : FIGURE_MAX;
 }
 
 static json_t *way_json(const struct measure_result *r, enum measure_phase phase)
 {
 	const struct measure_figures *tx = phase == MEASURE_OUT ? &r->own[phase] : &r->far[phase],
 				     *rx = phase == MEASURE_OUT ? &r->far[phase] : &r->own[phase];
-	double packets = (double)(rx->rx_pkts + rx->rx_lost);
+	double packets = (double)rx->rx_pkts + (double)rx->rx_lost;
 
-	return json_pack("{s:f, s:f, s:I, s:I, s:f, s:i, s:o, s:o, s:o}", "bits_s",
+	return json_pack("{s:f, s:f, s:I, s:I, s:f, s:I, s:o, s:o, s:o}", "bits_s",
 			 rx->rx_us ? (double)rx->rx_bytes * 8e6 / (double)rx->rx_us : 0.0, "seconds",
-			 (double)rx->rx_us / 1e6, "packets", (json_int_t)rx->rx_pkts, "lost", (json_int_t)rx->rx_lost,
+			 (double)rx->rx_us / 1e6, "packets", figure(rx->rx_pkts), "lost", figure(rx->rx_lost),
 			 "loss", packets > 0 ? (double)rx->rx_lost / packets : 0.0, "packet_bytes",
-			 tx->tx_pkts ? (int)(tx->tx_bytes / tx->tx_pkts) : 0, "rtt_ms", rtt_json(&r->rtt[phase]),
+			 figure(tx->tx_pkts ? tx->tx_bytes / tx->tx_pkts : 0), "rtt_ms", rtt_json(&r->rtt[phase]),
 			 "sender", work_json(tx), "receiver", work_json(rx));
 }
 

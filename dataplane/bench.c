@@ -9,8 +9,8 @@
 #include "worker.h"
 
 #define CRYPTO_LONG_NS 200000	/* a packet takes no such time: somebody else was running */
-#define SEND_LONG_NS   5000000
 #define SERVE_PKTS     64
+#define CLOCKS_APART   (1ull << 62)
 
 uint64_t bench_clock_ns(void)
 {
@@ -28,12 +28,29 @@ void bench_crypto(struct worker *w, uint64_t since_ns)
 		peer_add(&w->dp->bench.crypto_ns, took * BENCH_SAMPLE);
 }
 
+static uint64_t own_cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+uint64_t bench_call(const struct worker *w)
+{
+	return bench_on(&w->dp->bench) ? own_cpu_ns() : 0;
+}
+
 void bench_sent(struct worker *w, uint64_t since_ns)
 {
-	uint64_t took = bench_clock_ns() - since_ns;
+	if (since_ns)
+		peer_add(&w->dp->bench.send_ns, own_cpu_ns() - since_ns);
+}
 
-	if (took < SEND_LONG_NS)
-		peer_add(&w->dp->bench.send_ns, took);
+void bench_read(struct worker *w, uint64_t since_ns)
+{
+	if (since_ns)
+		peer_add(&w->dp->bench.read_ns, own_cpu_ns() - since_ns);
 }
 
 /* ---- in ---- */
@@ -44,6 +61,18 @@ static void raise_to(_Atomic uint64_t *c, uint64_t v)
 
 	while (was < v && !atomic_compare_exchange_weak_explicit(c, &was, v, memory_order_relaxed, memory_order_relaxed))
 		;
+}
+
+/* The clocks are two, so the sum has an origin of its own: above 0 in any case. */
+static void note_wait(struct bench *b, uint64_t sent_us, uint64_t now_us)
+{
+	uint64_t took = now_us - sent_us + CLOCKS_APART, least = count_get(&b->took_least),
+		 last = count_get(&b->took_last);
+
+	if (!least || took < least)
+		count_set(&b->took_least, took);
+	if (!last || took < last)
+		count_set(&b->took_last, took);
 }
 
 static void on_load(struct worker *w, struct bench *b, const struct bench_head *h, size_t len)
@@ -58,7 +87,9 @@ static void on_load(struct worker *w, struct bench *b, const struct bench_head *
 	peer_add(&b->rx_bytes, len);
 	raise_to(&b->rx_top, h->number);
 	count_set(&b->rx_last_us, w->now_us);
-	if (count_get(&b->warm_us) || w->now_us - first < BENCH_WARM_US)
+	note_wait(b, h->stamp_us, w->now_us);
+	if (count_get(&b->warm_us) ||
+	    !(h->flags & BENCH_TELLS ? h->flags & BENCH_SETTLED : w->now_us - first >= BENCH_WARM_US))
 		return;
 	count_set(&b->warm_pkts, count_get(&b->rx_pkts));
 	count_set(&b->warm_bytes, count_get(&b->rx_bytes));
@@ -70,6 +101,8 @@ static void on_far(struct bench *b, const struct bench_head *h)
 {
 	count_set(&b->far_rx, h->rx_pkts);
 	count_set(&b->far_top, h->rx_top);
+	count_set(&b->far_us, h->number);
+	count_set(&b->far_waited, h->waited_us);
 	atomic_fetch_add_explicit(&b->far_serial, 1, memory_order_release);
 }
 
@@ -171,10 +204,17 @@ static unsigned seal(struct worker *w, struct sa_out *sa, struct ep *ep, struct 
 	return done;
 }
 
-static struct bench_head head_of(const struct bench *b, enum bench_kind kind)
+/* What was counted until now; how long was waited is told once. */
+static struct bench_head head_of(struct bench *b, enum bench_kind kind)
 {
+	uint64_t least = count_get(&b->took_least),
+		 last = atomic_exchange_explicit(&b->took_last, 0, memory_order_relaxed),
+		 waited = last > least ? last - least : 0;
+
 	return (struct bench_head){ .id = count_get(&b->id),
 				    .kind = kind,
+				    .number = worker_clock_us(),
+				    .waited_us = waited < UINT32_MAX ? (uint32_t)waited : UINT32_MAX,
 				    .rx_pkts = count_get(&b->rx_pkts),
 				    .rx_top = count_get(&b->rx_top) };
 }
@@ -198,7 +238,7 @@ void bench_wake(struct worker *w)
 {
 	struct bench *b = &w->dp->bench;
 	uint64_t ping = atomic_load_explicit(&b->ping_serial, memory_order_acquire),
-		 ask = atomic_load_explicit(&b->ask_serial, memory_order_acquire);
+		 ask = atomic_load_explicit(&b->ask_serial, memory_order_acquire), until;
 	struct sa_out *sa;
 	struct ep *ep;
 
@@ -217,7 +257,9 @@ void bench_wake(struct worker *w)
 	w->bench.begun = count_get(&b->begun);
 	w->bench.number = 0;
 	w->bench.far_serial = 0;
-	bench_pace_init(&w->bench.pace, count_get(&b->rate), w->now_us);
+	until = count_get(&b->until_ms);
+	bench_pace_init(&w->bench.pace, count_get(&b->rate), until > w->now_ms ? (until - w->now_ms) * 1000 : 0,
+			w->now_us);
 	w->bench.q.bytes = 0;
 	if (!w->bench.queued)
 		fq_add_apart(&w->fq, &w->bench.q, w->now_us);
@@ -236,17 +278,21 @@ static void hear(struct worker *w, size_t len)
 {
 	struct bench *b = &w->dp->bench;
 	uint64_t serial = atomic_load_explicit(&b->far_serial, memory_order_acquire);
+	struct bench_word word;
 
 	if (serial == w->bench.far_serial)
 		return;
 	w->bench.far_serial = serial;
-	bench_pace_heard(&w->bench.pace, count_get(&b->far_rx), count_get(&b->far_top), w->bench.number + 1, len,
-			 w->now_us);
+	word = (struct bench_word){ .rx = count_get(&b->far_rx),
+				    .top = count_get(&b->far_top),
+				    .far_us = count_get(&b->far_us),
+				    .waited_us = (uint32_t)count_get(&b->far_waited) };
+	bench_pace_heard(&w->bench.pace, &word, w->bench.number + 1, len, w->now_us);
 }
 
 void bench_serve(struct worker *w, size_t *left)
 {
-	struct bench_head h = head_of(&w->dp->bench, BENCH_LOAD);
+	struct bench_head h = { .id = count_get(&w->dp->bench.id), .kind = BENCH_LOAD };
 	uint64_t until_us = w->now_us + 10000, wait_us = 0;
 	uint16_t tun = atomic_load_explicit(&w->dp->tun_mtu, memory_order_relaxed), len;
 	struct bench_tx *t = &w->bench;
@@ -281,6 +327,8 @@ void bench_serve(struct worker *w, size_t *left)
 	}
 	memset(w->scratch, 0, len);
 	h.number = t->number;
+	h.stamp_us = worker_clock_us();
+	h.flags = BENCH_TELLS | (bench_pace_settled(&t->pace, w->now_us) ? BENCH_SETTLED : 0);
 	n = seal(w, sa, ep, &h, len, n);
 	t->number = h.number;
 	count_add(&w->dp->bench.tx_pkts, n);
@@ -319,6 +367,7 @@ static void forget(struct bench *b)
 {
 	_Atomic uint64_t *const all[] = { &b->rx_pkts, &b->rx_bytes, &b->rx_top, &b->rx_first_us, &b->rx_last_us,
 					  &b->warm_us, &b->warm_pkts, &b->warm_bytes, &b->warm_top, &b->crypto_ns,
+					  &b->read_ns, &b->took_least, &b->took_last, &b->far_us, &b->far_waited,
 					  &b->far_rx, &b->far_top, &b->tx_pkts, &b->tx_bytes, &b->send_ns };
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
@@ -380,7 +429,8 @@ void dp_bench_read(struct dp *dp, struct dp_bench_counts *c)
 				       .wall_us = worker_clock_us() - dp->bench_began_us,
 				       .cpu_us = cpu_us(dp) - dp->bench_cpu_us,
 				       .crypto_us = count_get(&b->crypto_ns) / 1000,
-				       .send_us = count_get(&b->send_ns) / 1000 };
+				       .send_us = count_get(&b->send_ns) / 1000,
+				       .read_us = count_get(&b->read_ns) / 1000 };
 	c->rx_lost = top > c->rx_pkts ? top - c->rx_pkts : 0;
 }
 

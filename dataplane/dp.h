@@ -343,6 +343,7 @@ struct dp_bench_counts {
 	uint64_t wall_us, cpu_us;
 	uint64_t crypto_us; /* of it, from samples: sealing the load, opening whatever came */
 	uint64_t send_us;   /* in the call that sends */
+	uint64_t read_us;   /* in the calls that receive: datagrams, and with io_uring TUN reads */
 };
 
 /**

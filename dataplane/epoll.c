@@ -117,6 +117,7 @@ static bool receive(struct worker *w, struct sock *s)
 			      .msg_iovlen = 1,
 			      .msg_control = control,
 			      .msg_controllen = sizeof(control) };
+	uint64_t since = bench_call(w);
 	ssize_t n;
 
 	if (!e->rx_free)
@@ -125,6 +126,7 @@ static bool receive(struct worker *w, struct sock *s)
 	iov.iov_base = b->mem;
 	iov.iov_len = BUF_BYTES;
 	n = recvmsg(s->fd, &msg, MSG_DONTWAIT);
+	bench_read(w, since);
 	if (n < 0) {
 		if (errno == EAGAIN || errno == EINTR)
 			return false;

@@ -424,6 +424,7 @@ static int ur_turn(struct worker *w)
 	struct uring *u = w->io_state;
 	uint64_t us = out_wait_us(w);
 	struct __kernel_timespec ts = { .tv_sec = (long long)(us / 1000000), .tv_nsec = (long long)(us % 1000000) * 1000 };
+	uint64_t since = bench_call(w);
 	struct io_uring_cqe *cqe;
 	int rc;
 
@@ -434,6 +435,7 @@ static int ur_turn(struct worker *w)
 		rc = io_uring_submit_and_get_events(&u->r.u);
 	else
 		rc = io_uring_submit_and_wait_timeout(&u->r.u, &cqe, 1, &ts, NULL);
+	bench_read(w, since); /* what was received was copied within the call */
 	worker_begin_turn(w);
 	if (rc < 0 && rc != -EINTR && rc != -EBUSY && rc != -EAGAIN && rc != -ETIME)
 		return rc;

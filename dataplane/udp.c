@@ -278,11 +278,10 @@ static int send_now(struct txbatch *b)
 
 static void timed_send(struct worker *w, struct txbatch *b)
 {
-	uint64_t since = bench_on(&w->dp->bench) ? bench_clock_ns() : 0;
+	uint64_t since = bench_call(w);
 
 	w->io->send(w, b);
-	if (since)
-		bench_sent(w, since);
+	bench_sent(w, since);
 }
 
 void udp_flush(struct worker *w)

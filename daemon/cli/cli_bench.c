@@ -54,10 +54,10 @@ static void print_rtt(const char *what, const json_t *r)
 	putchar('\n');
 }
 
-static void print_work(const char *what, const char *rest, const json_t *w)
+static void print_work(const char *what, const json_t *w)
 {
-	printf("  %-12s%.2f cores: crypto %.0f %%, send %.0f %%, %s %.0f %%\n", what, num(w, "cores"),
-	       100 * num(w, "crypto"), 100 * num(w, "send"), rest, 100 * num(w, "rest"));
+	printf("  %-12s%.2f cores: read %.0f %%, crypto %.0f %%, send %.0f %%, the rest %.0f %%\n", what, num(w, "cores"),
+	       100 * num(w, "read"), 100 * num(w, "crypto"), 100 * num(w, "send"), 100 * num(w, "rest"));
 }
 
 static void print_way(const char *title, const char *from, const char *to, const json_t *w)
@@ -71,8 +71,8 @@ static void print_way(const char *title, const char *from, const char *to, const
 	       (long long)(json_integer_value(json_object_get(w, "lost")) +
 			   json_integer_value(json_object_get(w, "packets"))));
 	print_rtt("latency", json_object_get(w, "rtt_ms"));
-	print_work(from, "the rest", json_object_get(w, "sender"));
-	print_work(to, "receive and the rest", json_object_get(w, "receiver"));
+	print_work(from, json_object_get(w, "sender"));
+	print_work(to, json_object_get(w, "receiver"));
 }
 
 static void print_result(const json_t *r)

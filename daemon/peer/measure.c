@@ -8,7 +8,7 @@
 #include "wire.h"
 
 #define VERSION 1
-#define SAY_MAX 96
+#define SAY_MAX 112
 
 enum word { ASK = 1, YES, NO, STOP, REPORT, DONE };
 enum refusal { NO_CONSENT = 1, NO_BUSY, NO_CANNOT, NO_LONGER };
@@ -62,7 +62,7 @@ static bool say_ask(struct measure *m)
 static bool say_report(struct measure *m, const struct measure_figures *f)
 {
 	const uint64_t v[] = { f->rx_pkts,  f->rx_bytes, f->rx_lost, f->rx_us,	   f->tx_pkts,
-			       f->tx_bytes, f->wall_us,	 f->cpu_us,  f->crypto_us, f->send_us };
+			       f->tx_bytes, f->wall_us,	 f->cpu_us,  f->crypto_us, f->send_us, f->read_us };
 	uint8_t raw[SAY_MAX];
 	struct wr w = begin_word(raw, REPORT, m->id);
 
@@ -78,6 +78,7 @@ static bool read_report(struct rd *r, struct measure_figures *f)
 
 	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++)
 		*v[i] = rd_be64(r);
+	f->read_us = rd_left(r) ? rd_be64(r) : 0; /* an older one does not time it */
 	return !r->bad;
 }
 

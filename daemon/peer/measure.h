@@ -44,7 +44,7 @@ enum measure_phase { MEASURE_IDLE, MEASURE_OUT, MEASURE_IN, MEASURE_PHASES };
 struct measure_figures {
 	uint64_t rx_pkts, rx_bytes, rx_lost, rx_us;
 	uint64_t tx_pkts, tx_bytes;
-	uint64_t wall_us, cpu_us, crypto_us, send_us;
+	uint64_t wall_us, cpu_us, crypto_us, send_us, read_us;
 	uint64_t heard_ms; /* not told to the peer */
 };
 
