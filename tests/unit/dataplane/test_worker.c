@@ -82,7 +82,7 @@ static void a_burst_arrives_in_order(void **state)
 		if (i % 8 != 7)
 			continue;
 		for (int k = 0; k < 8; k++) {
-			assert_true(tun_read(w, &w->e[1], got, 2000));
+			assert_true(tun_read(w, &w->e[1], got, PATIENCE_MS));
 			assert_int_equal(get16(got + 4), i - 7 + k);
 		}
 	}
@@ -115,7 +115,7 @@ static void a_replayed_packet_is_dropped(void **state)
 	n = esp_len(&k.shape, n);
 	fd = socket(AF_INET, SOCK_DGRAM, 0);
 	sendto(fd, pkt, n, 0, (struct sockaddr *)&to, len);
-	assert_int_equal(tun_read(w, &w->e[1], got, 2000), 38);
+	assert_int_equal(tun_read(w, &w->e[1], got, PATIENCE_MS), 38);
 	/* It came from another tuple than the peer's: told, once, and the peer has not moved. */
 	assert_true(wait_event(w->e[1].dp, DP_EV_ENDPOINT, &ev));
 	assert_true(ev.newest && !ev.dummy && !endpoint_eq(&ev.path.remote, &w->e[0].at));
@@ -130,7 +130,7 @@ static void a_replayed_packet_is_dropped(void **state)
 	assert_int_equal(esp_seal(&k, 4, ESP_NH_IPV4, text, n, pkt), 0);
 	usleep(100000);
 	sendto(fd, pkt, esp_len(&k.shape, n), 0, (struct sockaddr *)&to, len);
-	assert_int_equal(tun_read(w, &w->e[1], got, 2000), 38);
+	assert_int_equal(tun_read(w, &w->e[1], got, PATIENCE_MS), 38);
 	assert_false(dp_event_next(w->e[1].dp, &ev) && ev.kind == DP_EV_ENDPOINT);
 	close(fd);
 	esp_key_clear(&k);
@@ -153,7 +153,7 @@ static void a_packet_on_a_socket_of_another_worker_arrives(void **state)
 		assert_int_equal(dp_sa_install_in(w->e[1].dp, &in), 0);
 		for (uint64_t seq = 1; seq < 40; seq++) {
 			inject_at(&w->e[1].hop, in.spi, seq, ESP_NH_IPV4, p, n, 0);
-			assert_int_equal(tun_read(w, &w->e[1], got, 2000), n);
+			assert_int_equal(tun_read(w, &w->e[1], got, PATIENCE_MS), n);
 			assert_memory_equal(got, p, n);
 		}
 		do /* each came from another port: some of the SPI before are still told */
@@ -324,7 +324,7 @@ static void each_line_of_sas_tells_where_the_peer_is(void **state)
 		    esp_key_init(&k, DP_AES_256_GCM_16, key[0], w->e[1].spi, true, true), 0);
 		assert_int_equal(esp_seal(&k, 5 + (uint64_t)round, ESP_NH_IPV4, text, n, pkt), 0);
 		sendto(fd, pkt, esp_len(&k.shape, n), 0, (struct sockaddr *)&to, len);
-		assert_int_equal(tun_read(w, &w->e[1], got, 2000), 38);
+		assert_int_equal(tun_read(w, &w->e[1], got, PATIENCE_MS), 38);
 		assert_true(wait_event(w->e[1].dp, DP_EV_ENDPOINT, &ev));
 		assert_int_equal(ev.newest, !round);
 		close(fd);
@@ -424,7 +424,7 @@ static void sas_come_and_go_under_traffic(void **state)
 		}
 		for (int i = 0; i < 2; i++) {
 			for (unsigned q = 0; q < w->workers; q++)
-				assert_true(tun_read(w, &w->e[i], got, 2000) > 0);
+				assert_true(tun_read(w, &w->e[i], got, PATIENCE_MS) > 0);
 			dp_sa_remove_out(w->e[i].dp, 1, old[!i]);
 			dp_sa_remove_in(w->e[i].dp, old[i]);
 		}

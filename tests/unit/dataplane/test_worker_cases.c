@@ -26,7 +26,7 @@ static bool arrives(struct world *w, uint64_t seq)
 	size_t n = make_packet(&inner, p, 10);
 
 	inject(w, seq, ESP_NH_IPV4, p, n, 0);
-	return tun_read(w, &w->e[1], got, 2000) == n;
+	return tun_read(w, &w->e[1], got, PATIENCE_MS) == n;
 }
 
 static void lost(struct world *w, uint64_t seq)
@@ -68,7 +68,7 @@ static void ike_case_100_copies_and_what_is_left_of_the_window_are_dropped_and_c
 	assert_int_equal(dp_sa_install_in(w->e[1].dp, &in), 0);
 	for (int i = 0; i < 3; i++) {
 		inject_short(w, fresh[i]);
-		assert_true(tun_read(w, &w->e[1], got, 2000) > 0);
+		assert_true(tun_read(w, &w->e[1], got, PATIENCE_MS) > 0);
 	}
 	for (int i = 0; i < 3; i++)
 		inject_short(w, fresh[i]);
@@ -77,7 +77,7 @@ static void ike_case_100_copies_and_what_is_left_of_the_window_are_dropped_and_c
 	inject_short(w, 1);
 	assert_true(counts(w->e[1].dp, DP_DROP_STALE, 2));
 	inject_short(w, fresh[3]);
-	assert_true(tun_read(w, &w->e[1], got, 2000) > 0);
+	assert_true(tun_read(w, &w->e[1], got, PATIENCE_MS) > 0);
 	assert_int_equal(count(w->e[1].dp, DP_IN_PKT), 4);
 }
 
@@ -109,7 +109,7 @@ static void ike_case_102_the_first_number_is_one_and_zero_is_dropped(void **stat
 	assert_true(arrives(w, 1));
 	assert_int_equal(dp_peer_set(w->e[0].dp, 1, &path, false, 0), 0);
 	put_in(w, 0, &inner, 10);
-	assert_true(readable(fd, 2000));
+	assert_true(readable(fd, PATIENCE_MS));
 	assert_true(recv(fd, got, sizeof(got), 0) > ESP_HEAD_LEN);
 	assert_int_equal(get32(got + 4), 1);
 	assert_int_equal(get32(got + 8), 0);
@@ -247,7 +247,7 @@ static void ike_case_107_tfc_padding_is_trimmed(void **state)
 		n = make_packet(&m, p, 100);
 		memset(p + n, 0xcc, tfc);
 		inject(w, tfc, ESP_NH_IPV4, p, n + tfc, 0);
-		assert_int_equal(tun_read(w, &w->e[1], got, 2000), n);
+		assert_int_equal(tun_read(w, &w->e[1], got, PATIENCE_MS), n);
 		assert_memory_equal(got, p, n);
 	}
 }
@@ -324,7 +324,7 @@ static void ike_case_109_ecn_is_combined_as_the_table_says(void **state)
 			m.ecn = in;
 			n = make_packet(&m, p, 10);
 			inject(w, seq++, ESP_NH_IPV4, p, n, outer);
-			n = tun_read(w, &w->e[1], got, want[in][outer] < 0 ? 60 : 2000);
+			n = tun_read(w, &w->e[1], got, want[in][outer] < 0 ? 60 : PATIENCE_MS);
 			assert_int_equal(n != 0, want[in][outer] >= 0);
 			if (!n)
 				continue;
@@ -371,7 +371,7 @@ static void ike_case_113_no_iv_comes_twice_whatever_queue_a_packet_took(void **s
 			if (i % 8 != 7)
 				continue;
 			for (int k = 0; k < 8; k++) {
-				assert_true(readable(fd, 2000));
+				assert_true(readable(fd, PATIENCE_MS));
 				assert_true(recv(fd, got, sizeof(got), 0) > ESP_HEAD_LEN);
 				iv = (uint64_t)get32(got + 8) << 32 | get32(got + 12);
 				assert_in_range(iv, 1, MANY);
