@@ -145,6 +145,11 @@ void ring_buf_return(struct ring_bufs *b, unsigned id)
 	__atomic_store_n(&b->br->tail, (uint16_t)(b->br->tail + 1), __ATOMIC_RELEASE);
 }
 
+void ring_bufs_rest(struct ring_bufs *b)
+{
+	(void)madvise(b->mem, b->mem_bytes, MADV_DONTNEED);
+}
+
 void ring_bufs_free(struct ring_bufs *b)
 {
 	if (b->br)

@@ -65,6 +65,8 @@ struct ring_bufs {
 /** ring_bufs_new() - @count (a power of two) buffers of @size bytes as group @group, the first @given handed in. */
 int ring_bufs_new(struct ring *r, struct ring_bufs *b, uint16_t group, unsigned count, unsigned given,
 		  size_t size);
+/** ring_bufs_rest() - Give back the memory, until it is written again; what any buffer holds is gone. */
+void ring_bufs_rest(struct ring_bufs *b);
 /** ring_bufs_free() - After ring_close(). */
 void ring_bufs_free(struct ring_bufs *b);
 static inline uint8_t *ring_buf(const struct ring_bufs *b, unsigned id)

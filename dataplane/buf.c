@@ -41,6 +41,16 @@ void buf_pool_free(struct buf *pool, unsigned count)
 	free(pool);
 }
 
+void buf_pool_rest(struct buf *pool, const struct buf *free, unsigned count)
+{
+	unsigned n = 0;
+
+	for (; free; free = free->next)
+		n++;
+	if (n == count)
+		(void)madvise(pool[0].mem, (size_t)count * BUF_BYTES, MADV_DONTNEED);
+}
+
 struct txbatch *txbatch_pool(unsigned count)
 {
 	struct txbatch *pool = calloc(count, sizeof(*pool));
@@ -65,4 +75,14 @@ void txbatch_pool_free(struct txbatch *pool, unsigned count)
 		return;
 	munmap(pool[0].mem, (size_t)count * BUF_BYTES);
 	free(pool);
+}
+
+void txbatch_pool_rest(struct txbatch *pool, const struct txbatch *free, unsigned count)
+{
+	unsigned n = 0;
+
+	for (; free; free = free->next)
+		n++;
+	if (n == count)
+		(void)madvise(pool[0].mem, (size_t)count * BUF_BYTES, MADV_DONTNEED);
 }

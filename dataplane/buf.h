@@ -71,8 +71,12 @@ struct txbatch {
 /** buf_pool() - @count bufs in one mapping, linked by next; NULL: no memory. */
 struct buf *buf_pool(struct worker *w, unsigned count, void (*done)(struct worker *, struct buf *));
 void buf_pool_free(struct buf *pool, unsigned count);
+/** buf_pool_rest() - Its memory is given back, until it is used again, when all @count are in the list @free. */
+void buf_pool_rest(struct buf *pool, const struct buf *free, unsigned count);
 /** txbatch_pool() - @count batches, linked by next. */
 struct txbatch *txbatch_pool(unsigned count);
 void txbatch_pool_free(struct txbatch *pool, unsigned count);
+/** txbatch_pool_rest() - As buf_pool_rest(). */
+void txbatch_pool_rest(struct txbatch *pool, const struct txbatch *free, unsigned count);
 
 #endif

@@ -205,6 +205,14 @@ static void ep_blocked(struct worker *w, struct sock *s)
 	watch(w, EPOLL_CTL_MOD, s->fd, EPOLLOUT | (s->mine ? EPOLLIN : 0), s->index);
 }
 
+static void ep_rest(struct worker *w)
+{
+	struct ep_state *e = w->io_state;
+
+	buf_pool_rest(e->tun_pool, e->tun_free, TUN_BUFS);
+	buf_pool_rest(e->rx_pool, e->rx_free, RX_BUFS);
+}
+
 static void ep_close(struct worker *w)
 {
 	struct ep_state *e = w->io_state;
@@ -227,5 +235,6 @@ const struct io_ops io_epoll = {
 	.send = ep_send,
 	.write = ep_write,
 	.blocked = ep_blocked,
+	.rest = ep_rest,
 	.close = ep_close,
 };

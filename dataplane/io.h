@@ -3,7 +3,7 @@
 #define DATAPLANE_IO_H
 
 /*
- * Theory: what a worker needs of the kernel, in seven functions, so that io_uring and epoll stand
+ * Theory: what a worker needs of the kernel, in eight functions, so that io_uring and epoll stand
  * side by side and can be measured against each other. A backend calls back into the worker:
  *
  *	tun_on_read(w, buf, len)	a TUN read; the buf is the worker's until buf_put()
@@ -34,6 +34,8 @@ struct io_ops {
 	void (*write)(struct worker *w, struct tunw *t);
 	/** blocked() - @s took no more: call udp_on_writable() when it does. */
 	void (*blocked)(struct worker *w, struct sock *s);
+	/** rest() - Nothing has moved for a while: give back the memory of buffers that hold nothing. */
+	void (*rest)(struct worker *w);
 	/** close() - Cancel, release. No callbacks. Also after a failed open(). */
 	void (*close)(struct worker *w);
 };

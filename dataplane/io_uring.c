@@ -504,6 +504,26 @@ static void ur_blocked(struct worker *w, struct sock *s)
 	arm_poll(w, s->index);
 }
 
+/*
+ * The kernel's buffers are among them: it writes into one while it makes its completion, which with deferred task work
+ * is within our calls alone, and with multishot reads by nobody else. Where it could be at any time, nothing rests.
+ */
+static void ur_rest(struct worker *w)
+{
+	const unsigned alone = DP_F_DEFER | DP_F_READ_MULTI | DP_F_RECV_MULTI;
+	struct uring *u = w->io_state;
+	unsigned spare = 0;
+
+	if ((w->features & alone) != alone || io_uring_cq_ready(&u->r.u))
+		return;
+	for (const struct buf *b = u->spare; b; b = b->next)
+		spare++;
+	if (spare + u->at_kernel[GROUP_TUN] == BUFS_MAX)
+		ring_bufs_rest(&u->bufs[GROUP_TUN]);
+	if (u->at_kernel[GROUP_RX] == BUFS)
+		ring_bufs_rest(&u->bufs[GROUP_RX]);
+}
+
 /* Requests are cancelled and seen off here: else the TUN and the port are let go of late. */
 static void cancel_all(struct worker *w)
 {
@@ -548,5 +568,6 @@ const struct io_ops io_uring_ops = {
 	.send = ur_send,
 	.write = ur_write,
 	.blocked = ur_blocked,
+	.rest = ur_rest,
 	.close = ur_close,
 };

@@ -16,6 +16,8 @@
 #include "log.h"
 #include "stream.h"
 
+#define REST_PKTS      256
+#define REST_US	       300000
 #define TURN_PAUSE_MS  10
 #define TURN_FAILS_MAX 100
 
@@ -77,6 +79,7 @@ struct worker *worker_new(struct dp *dp, unsigned index)
 		w->tunw_pool[i].next = &w->tunw_pool[i + 1];
 	w->tunw_free = w->tunw_pool;
 	fq_init(&w->fq);
+	w->rest.due_us = UINT64_MAX;
 	w->merge.ops = &tun_merge_ops;
 	w->merge.arg = w;
 	w->hand_buf.done = hand_done;
@@ -350,12 +353,33 @@ uint64_t worker_clock_us(void)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+/*
+ * Bulk traffic touches all pools, 3 MB. Some time after it they are given back; a packet now and then uses the few
+ * buffers that are at the front again.
+ */
+static void rest(struct worker *w)
+{
+	uint64_t moved = worker_counted(w, DP_IN_PKT) + worker_counted(w, DP_OUT_PKT);
+
+	if (moved != w->rest.moved) {
+		w->rest.moved = moved;
+		if (moved - w->rest.rested > REST_PKTS)
+			w->rest.due_us = w->now_us + REST_US;
+	} else if (w->now_us >= w->rest.due_us) {
+		w->rest.rested = moved;
+		w->rest.due_us = UINT64_MAX;
+		w->io->rest(w);
+		txbatch_pool_rest(w->tx_pool, w->tx_free, TX_POOL);
+	}
+}
+
 void worker_end_turn(struct worker *w)
 {
 	if (w->dp->workers > 1)
 		take_hands(w);
 	merge_flush(&w->merge);
 	out_serve(w);
+	rest(w); /* before it is asked when the next turn begins, which this changes */
 	udp_flush(w);
 	line_settle(w);
 }

@@ -156,6 +156,11 @@ struct worker {
 	uint64_t now_ms, now_us;
 	struct fq fq; /* what waits to be sent */
 	struct unit unit[TUN_BUFS];
+	struct {
+		uint64_t moved;	 /* packets in and out, when last looked */
+		uint64_t rested; /* of these, before the pools rested last */
+		uint64_t due_us; /* they rest then, if nothing moves; UINT64_MAX: not used since */
+	} rest;
 	uint64_t full_us; /* when a socket was last found full; 0: long ago */
 	uint64_t icmp_since_ms; /* the second in which icmp_seen errors were looked at */
 	unsigned icmp_seen;
@@ -287,14 +292,19 @@ void tun_out(struct worker *w, uint8_t *p, size_t len);
 bool out_room(struct worker *w);
 /** out_serve() - Send what waits, for a turn. */
 void out_serve(struct worker *w);
-/** out_wait_us() - When there is something to send again without anybody's doing; UINT64_MAX: never. */
+/** out_wait_us() - When there is something to do again without anybody's doing; UINT64_MAX: never. */
 static inline uint64_t out_wait_us(const struct worker *w)
 {
+	/* A time that is past without anything to be sent is of what was parked and then lost. */
+	uint64_t at_us = w->fq.wake_us > w->now_us ? w->fq.wake_us : UINT64_MAX;
+
 	if (w->tx_blocked)
 		return UINT64_MAX;
-	if (fq_ready(&w->fq, w->now_us))
+	if (fq_ready(&w->fq, w->now_us) || w->rest.due_us <= w->now_us)
 		return 0;
-	return w->fq.wake_us == UINT64_MAX ? UINT64_MAX : w->fq.wake_us - w->now_us;
+	if (w->rest.due_us < at_us)
+		at_us = w->rest.due_us;
+	return at_us == UINT64_MAX ? UINT64_MAX : at_us - w->now_us;
 }
 /** out_line_room() - What a slow line still takes in this moment; SIZE_MAX: it is not known to be slow. */
 size_t out_line_room(const struct worker *w, const struct ep *ep);
