@@ -57,8 +57,9 @@ struct txbatch {
 	uint16_t seg; /* size of each packet but the last, which may be shorter */
 	unsigned pkts;
 	uint8_t ecn;
-	bool cut; /* may be fragmented on its way: sent without DF */
-	const struct ep *ep; /* identity only, and only while it grows within one turn */
+	bool cut;  /* may be fragmented on its way: sent without DF */
+	bool kept; /* from the turn before */
+	const struct ep *ep; /* identity only, and only while it grows; of a kept one its path counts too */
 	struct sock *sock;
 	struct stream *stream; /* frames for it, each with its length; NULL: datagrams */
 	struct sockaddr_storage to;

@@ -144,9 +144,15 @@ void udp_prepare(struct txbatch *b)
 	b->iov.iov_len = b->bytes;
 }
 
+/* Between two turns an endpoint may have gone, and another come where it was. */
+static bool same_way(const struct txbatch *b, const struct ep *ep)
+{
+	return b->ep == ep && (!b->kept || (!ep->stream && !memcmp(b->control, &ep->path, sizeof(ep->path))));
+}
+
 static bool fits(const struct txbatch *b, const struct ep *ep, uint8_t ecn, size_t len)
 {
-	return b->ep == ep && !b->cut && b->ecn == ecn && len <= b->seg && b->sock->gso &&
+	return same_way(b, ep) && !b->cut && b->ecn == ecn && len <= b->seg && b->sock->gso &&
 	       b->bytes == (size_t)b->pkts * b->seg && b->bytes + len <= TX_BYTES_MAX &&
 	       b->pkts < TX_SEGS_MAX;
 }
@@ -154,7 +160,7 @@ static bool fits(const struct txbatch *b, const struct ep *ep, uint8_t ecn, size
 /* No sizes to keep: each has its own length. */
 static bool fits_stream(const struct txbatch *b, const struct ep *ep, size_t len)
 {
-	return b->ep == ep && b->bytes + FRAME_HEAD + len <= TX_BYTES_MAX;
+	return same_way(b, ep) && b->bytes + FRAME_HEAD + len <= TX_BYTES_MAX;
 }
 
 uint8_t *udp_room(struct worker *w, struct ep *ep, uint8_t ecn, size_t len)
@@ -174,7 +180,7 @@ uint8_t *udp_room(struct worker *w, struct ep *ep, uint8_t ecn, size_t len)
 		w->tx_free = b->next;
 		b->bytes = 0;
 		b->pkts = 0;
-		b->cut = false;
+		b->cut = b->kept = false;
 		w->tx = b;
 	}
 	if (ep->stream) {
@@ -282,6 +288,17 @@ static void timed_send(struct worker *w, struct txbatch *b)
 
 	w->io->send(w, b);
 	bench_sent(w, since);
+}
+
+bool udp_keep(struct worker *w)
+{
+	struct txbatch *b = w->tx;
+
+	if (!b || b->kept || b->pkts < 2 || b->stream || b->cut || b->sock->line_bytes ||
+	    b->bytes != (size_t)b->pkts * b->seg || b->bytes + b->seg > TX_BYTES_MAX)
+		return false;
+	b->kept = true;
+	return true;
 }
 
 void udp_flush(struct worker *w)

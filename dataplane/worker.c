@@ -380,6 +380,7 @@ void worker_end_turn(struct worker *w)
 	merge_flush(&w->merge);
 	out_serve(w);
 	rest(w); /* before it is asked when the next turn begins, which this changes */
-	udp_flush(w);
+	if (out_wait_us(w) || !udp_keep(w))
+		udp_flush(w);
 	line_settle(w);
 }

@@ -342,6 +342,8 @@ uint8_t *udp_room(struct worker *w, struct ep *ep, uint8_t ecn, size_t len);
 /** udp_queue() - The packet at udp_room() is complete. */
 void udp_queue(struct worker *w, size_t len);
 void udp_flush(struct worker *w);
+/** udp_keep() - The open batch may wait for what the next turn adds, if that begins at once; not twice. */
+bool udp_keep(struct worker *w);
 void udp_on_sent(struct worker *w, struct txbatch *b, int res);
 void udp_on_writable(struct worker *w, struct sock *s);
 /** udp_prepare() - Make @b's msghdr; once it is complete. */
