@@ -139,8 +139,8 @@ static int open_io(struct dp *dp, struct worker *w, enum dp_io io)
 }
 
 /*
- * auto: io_uring. In bulk both measured alike, within the noise of the machine; for packets that
- * the kernel did not coalesce io_uring needs fewer system calls and less time.
+ * auto: io_uring. In bulk it carries more for less CPU; with small packets epoll does, and beside bulk it answers a little
+ * sooner (bench/results/io-ddc6325.md).
  */
 static int make_io(struct dp *dp, const struct dp_config *c)
 {

@@ -20,8 +20,9 @@
 #include "stream.h"
 
 #define ENTRIES	      256
-#define BUFS	      8 /* of 65 KiB each that the kernel has, per direction: few, so that they stay in the cache */
-#define BUFS_MAX      TUN_BUFS /* those included that wait to be sent */
+#define BUFS	      8 /* of 65 KiB each that the kernel has in bulk, per direction: few, so that they stay in the cache */
+#define BUFS_MAX      TUN_BUFS /* those included that wait to be sent; of small packets it has all */
+#define BULK_US	      1000     /* so long after a large read the next is believed to be one */
 #define CQES_PER_TURN 128
 #define LARGE	      16384 /* bytes of a unit after which we submit */
 #define TUNW_RESERVE  (MERGE_FLOWS + 2)
@@ -52,6 +53,7 @@ struct uring {
 	struct buf buf[2][BUFS_MAX];
 	struct buf *spare; /* of TUN reads, the one used last first */
 	unsigned at_kernel[2]; /* buffers that it may take */
+	uint64_t large_us;     /* when the last large read from the TUN came; 0: none */
 	bool tun_armed, wake_armed, stream_armed, poll_armed[SOCKS_MAX];
 	uint64_t wake_value;
 	struct recv_state recv[SOCKS_MAX];
@@ -97,9 +99,11 @@ static struct io_uring_sqe *sqe_for(struct worker *w, uint64_t data)
 static void arm_tun(struct worker *w)
 {
 	struct uring *u = w->io_state;
+	unsigned most = u->large_us && w->now_us - u->large_us < BULK_US ? BUFS : BUFS_MAX;
 	struct io_uring_sqe *sqe;
 
-	while (u->at_kernel[GROUP_TUN] < BUFS && u->spare && out_room(w)) {
+	/* Room is made first: where all buffers hold what waits there is no spare one before. */
+	while (u->at_kernel[GROUP_TUN] < most && out_room(w) && u->spare) {
 		struct buf *b = u->spare;
 
 		u->spare = b->next;
@@ -323,6 +327,8 @@ static void on_tun(struct worker *w, const struct io_uring_cqe *cqe)
 	}
 	if (!b)
 		return;
+	if (cqe->res >= LARGE)
+		u->large_us = w->now_us;
 	tun_on_read(w, b, (size_t)cqe->res);
 }
 
