@@ -211,7 +211,10 @@ static int build(struct dp *dp, const struct dp_config *c)
 	dp->peers_max = c->peers_max ? c->peers_max : PEERS_DEFAULT;
 	atomic_init(&dp->tun_mtu, c->tun_mtu);
 	dp->peers = calloc(dp->peers_max, sizeof(*dp->peers));
-	if (!dp->peers || rtab_init(&dp->sad) || rtab_init(&dp->spis) || spd_init(&dp->spd))
+	if (dp->workers > 1)
+		dp->flowq = calloc(1, sizeof(*dp->flowq));
+	if (!dp->peers || (dp->workers > 1 && !dp->flowq) || rtab_init(&dp->sad) ||
+	    rtab_init(&dp->spis) || spd_init(&dp->spd))
 		return -ENOMEM;
 	dp->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (dp->event_fd < 0)
@@ -305,6 +308,7 @@ void dp_free(struct dp *dp)
 	rtab_free(&dp->sad);
 	if (dp->event_fd >= 0)
 		close(dp->event_fd);
+	free(dp->flowq);
 	free(dp->peers);
 	free(dp);
 }

@@ -232,6 +232,9 @@ struct dp_ts {
 	uint16_t port_from, port_to;
 };
 
+/* A worker that took numbers may be kept from sending for a while: so many packets of the others may pass it. */
+#define DP_WINDOW_SHARED 65536
+
 struct dp_sa {
 	uint32_t peer;
 	uint32_t spi; /* network order; inbound: from dp_spi_alloc(), outbound: the peer's */
@@ -241,7 +244,11 @@ struct dp_sa {
 	const uint8_t *key; /* as KEYMAT gives it: dp_cipher_key_len() */
 	size_t key_len;
 	bool esn;
-	uint32_t replay_window; /* inbound: packets, rounded up to 64; 0: 4096; at most 65536 */
+	/*
+	 * Packets. Inbound: rounded up to 64; 0: 4096; at most DP_WINDOW_SHARED. Outbound: as the peer announced it, 0: it
+	 * did not. With DP_WINDOW_SHARED all workers send with it, else the peer's one.
+	 */
+	uint32_t replay_window;
 	const struct dp_ts *local, *remote; /* a packet must match one of each */
 	size_t local_count, remote_count;   /* 1 .. DP_TS_MAX */
 	/* Soft: one DP_EV_REKEY. Hard: DP_EV_EXPIRED, nothing passes any more. 0: the default. */

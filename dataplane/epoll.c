@@ -197,7 +197,9 @@ static void ep_send(struct worker *w, struct txbatch *b)
 
 static void ep_write(struct worker *w, struct tunw *t)
 {
-	tun_on_written(w, t, writev(w->tun_fd, t->iov, (int)t->iovs) < 0 ? -errno : 0);
+	int fd = w->dp->worker[t->queue]->tun_fd;
+
+	tun_on_written(w, t, writev(fd, t->iov, (int)t->iovs) < 0 ? -errno : 0);
 }
 
 static void ep_blocked(struct worker *w, struct sock *s)

@@ -171,6 +171,8 @@ static enum dp_verdict inner_in(struct worker *w, struct sa_in *sa, const struct
 	worker_add(w, &sa->peer->rx_pkts, 1);
 	worker_add(w, &sa->peer->rx_bytes, k.total);
 	peer_stamp(&sa->peer->rx_data_ms, w->now_ms);
+	if (w->dp->workers > 1)
+		w->to_queue = out_queue(w, sa->peer, &k);
 	merge_add(&w->merge, in->data, &k, b);
 	return DP_IN_PKT;
 }

@@ -149,8 +149,8 @@ static void stalled(struct worker *w, struct peer *p)
 {
 	struct dp_event ev = { .kind = DP_EV_STALLED, .peer = p->id };
 
-	p->stalled_ms = w->now_ms;
-	p->large = 0;
+	count_set(&p->stalled_ms, w->now_ms);
+	count_set(&p->large, 0);
 	worker_event(w, &ev);
 }
 
@@ -167,8 +167,7 @@ static bool again(struct worker *w, const struct peer *p, const struct split *s)
 
 	seq = get32(tcp + 4);
 	end = seq + s->k.total - s->k.l4 - (tcp[12] >> 4) * 4u;
-	key = (uint32_t)hash_mix(s->k.src[1] ^ hash_mix(s->k.dst[1] ^ s->k.dst[0]) ^
-				 ((uint64_t)s->k.sport << 48 | (uint64_t)s->k.dport << 32));
+	key = out_flow(&s->k);
 	f = &w->flow[key % WATCHED_FLOWS];
 	back = f->key == key && (int32_t)(seq - f->top) < 0;
 	if (f->key != key || !back || (int32_t)(end - f->top) > 0)
@@ -186,7 +185,7 @@ static bool again(struct worker *w, const struct peer *p, const struct split *s)
 
 void fit_watch(struct worker *w, struct peer *p, const struct split *s)
 {
-	uint64_t since = w->now_ms - p->stalled_ms;
+	uint64_t since = w->now_ms - count_get(&p->stalled_ms);
 
 	if (s->k.total < WATCHED_MIN)
 		return;
@@ -195,8 +194,8 @@ void fit_watch(struct worker *w, struct peer *p, const struct split *s)
 			stalled(w, p);
 		return;
 	}
-	p->large++;
-	if (since >= (p->large >= LARGE_MANY ? LARGE_SOON_MS : LARGE_PAUSE_MS))
+	count_add(&p->large, 1);
+	if (since >= (count_get(&p->large) >= LARGE_MANY ? LARGE_SOON_MS : LARGE_PAUSE_MS))
 		stalled(w, p);
 }
 

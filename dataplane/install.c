@@ -32,10 +32,10 @@ static struct peer *get_peer(const struct dp *dp, uint32_t id)
 				  : NULL;
 }
 
-/* A command for the worker that sends for @p, emptied; NULL: no room. */
-static struct cmd *inbox_room(struct dp *dp, const struct peer *p)
+/* A command for that worker about @p, emptied; NULL: no room. */
+static struct cmd *inbox_room(struct dp *dp, unsigned worker, const struct peer *p)
 {
-	struct inbox *in = &dp->worker[p->owner]->inbox;
+	struct inbox *in = &dp->worker[worker]->inbox;
 	uint32_t tail = atomic_load_explicit(&in->tail, memory_order_relaxed);
 	struct cmd *c = &in->cmd[tail % INBOX_CMDS];
 
@@ -46,9 +46,9 @@ static struct cmd *inbox_room(struct dp *dp, const struct peer *p)
 	return c;
 }
 
-static void inbox_send(struct dp *dp, const struct peer *p)
+static void inbox_send(struct dp *dp, unsigned worker)
 {
-	struct worker *w = dp->worker[p->owner];
+	struct worker *w = dp->worker[worker];
 	uint32_t tail = atomic_load_explicit(&w->inbox.tail, memory_order_relaxed);
 
 	atomic_store_explicit(&w->inbox.tail, tail + 1, memory_order_release);
@@ -253,13 +253,13 @@ int dp_peer_set_mtu(struct dp *dp, uint32_t id, uint16_t path_mtu)
 	if (!p)
 		return -ENOENT;
 	was = atomic_exchange(&p->path_mtu, path_mtu);
-	if (path_mtu && (!was || path_mtu < was)) {
-		struct cmd *c = inbox_room(dp, p);
+	for (unsigned i = 0; i < dp->workers && path_mtu && (!was || path_mtu < was); i++) {
+		struct cmd *c = inbox_room(dp, i, p);
 
 		/* A full one is no matter: the next packet that does not fit says it too. */
 		if (c) {
 			c->shrunk = true;
-			inbox_send(dp, p);
+			inbox_send(dp, i);
 		}
 	}
 	return 0;
@@ -423,7 +423,7 @@ int dp_sa_install_out(struct dp *dp, const struct dp_sa *d)
 		if (sa->key.spi == d->spi)
 			return -EEXIST;
 	}
-	rc = sa_out_new(d, p, &sa);
+	rc = sa_out_new(d, p, dp->workers, &sa);
 	if (rc)
 		return rc;
 	rc = p->passive ? 0 : spd_add_sa(&dp->spd, &dp->rcu, sa);
@@ -580,7 +580,7 @@ int dp_send_dummy(struct dp *dp, uint32_t peer, const struct dp_dummy *d)
 		return -EMSGSIZE;
 	if (d && d->via && (d->via->sock >= DP_SOCKS_MAX || !dp->group[d->via->sock].used))
 		return -EINVAL;
-	c = inbox_room(dp, p);
+	c = inbox_room(dp, p->owner, p);
 	if (!c)
 		return -EAGAIN;
 	if (d) {
@@ -591,6 +591,6 @@ int dp_send_dummy(struct dp *dp, uint32_t peer, const struct dp_dummy *d)
 		c->token_len = d->token_len;
 		memcpy(c->token, d->token, d->token_len);
 	}
-	inbox_send(dp, p);
+	inbox_send(dp, p->owner);
 	return 0;
 }

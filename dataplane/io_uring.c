@@ -8,7 +8,7 @@
  * that the other side of the tunnel can work on it while we go on.
  *
  *	user data: tag << 32 | number of the socket, batch or write
- *	fixed files: 0 wake_fd, 1 tun_fd, 2 stream_epfd, 3.. sockets
+ *	fixed files: 0 wake_fd, 1 tun_fd, 2 stream_epfd, 3.. sockets, then all queues of the TUN
  */
 #include <errno.h>
 #include <poll.h>
@@ -227,7 +227,7 @@ static void arm_all(struct worker *w)
 static int ur_open(struct worker *w)
 {
 	struct uring *u = calloc(1, sizeof(*u));
-	int fds[FILE_SOCK + SOCKS_MAX], rc;
+	int fds[FILE_SOCK + SOCKS_MAX + DP_WORKERS_MAX], rc;
 
 	if (!u)
 		return -ENOMEM;
@@ -240,7 +240,9 @@ static int ur_open(struct worker *w)
 	fds[FILE_STREAM] = w->stream_epfd;
 	for (unsigned i = 0; i < w->sock_count; i++)
 		fds[FILE_SOCK + i] = w->socks[i].fd;
-	rc = ring_files(&u->r, fds, FILE_SOCK + w->sock_count);
+	for (unsigned i = 0; i < w->dp->workers; i++)
+		fds[FILE_SOCK + w->sock_count + i] = w->dp->worker[i]->tun_fd;
+	rc = ring_files(&u->r, fds, FILE_SOCK + w->sock_count + w->dp->workers);
 	if (rc)
 		return rc;
 	for (int g = 0; g < 2; g++) {
@@ -494,11 +496,12 @@ static void ur_write(struct worker *w, struct tunw *t)
 		sqe = sqe_for(w, DATA(TAG_WRITE, t - w->tunw_pool));
 	if (!sqe) {
 		io_uring_submit(&u->r.u);
-		tun_on_written(w, t, writev(w->tun_fd, t->iov, (int)t->iovs) < 0 ? -errno : 0);
+		tun_on_written(w, t,
+			       writev(w->dp->worker[t->queue]->tun_fd, t->iov, (int)t->iovs) < 0 ? -errno : 0);
 		return;
 	}
 	sqe->opcode = IORING_OP_WRITEV;
-	sqe->fd = FILE_TUN;
+	sqe->fd = (int)(FILE_SOCK + w->sock_count + t->queue);
 	sqe->addr = (uintptr_t)t->iov;
 	sqe->len = t->iovs;
 	sqe->off = (uint64_t)-1;

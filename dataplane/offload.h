@@ -100,6 +100,7 @@ struct tunw {
 	unsigned iovs;
 	unsigned pkts;
 	size_t bytes;
+	uint8_t queue; /* of the TUN */
 	struct buf *buf[MERGE_BUFS_MAX]; /* referenced: held until the write is done */
 	unsigned bufs;
 	struct tunw *next;

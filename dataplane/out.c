@@ -78,13 +78,14 @@ static enum dp_verdict seal_pieces(struct worker *w, struct sa_out *sa, struct e
 	uint8_t nh = s->k.ver == 4 ? ESP_NH_IPV4 : ESP_NH_IPV6;
 	uint8_t ecn = pkt_ecn(s->p); /* RFC 6040 s4.1, normal mode: the outer field is a copy */
 	enum dp_verdict v = DP_OUT_PKT;
+	struct esp_key *key = sa_out_key(sa, w->index);
 	struct piece piece;
 
 	if (s->whole)
 		udp_flush(w); /* its batch is its own */
-	esp_key_use(&sa->key, w->now_ms);
+	esp_key_use(key, w->now_ms);
 	while (s->i < until && split_next(s, &piece)) {
-		size_t len = esp_len(&sa->key.shape, piece.len);
+		size_t len = esp_len(&key->shape, piece.len);
 		uint8_t *out = udp_room(w, ep, ecn, len), *behind = piece.data + piece.len;
 		uint8_t save[ESP_TRAILER_MAX];
 		int rc;
@@ -94,7 +95,7 @@ static enum dp_verdict seal_pieces(struct worker *w, struct sa_out *sa, struct e
 			continue; /* counted there; its number stays unused */
 		}
 		memcpy(save, behind, sizeof(save));
-		rc = esp_seal(&sa->key, seq++, nh, piece.data, piece.len, out);
+		rc = esp_seal(key, seq++, nh, piece.data, piece.len, out);
 		memcpy(behind, save, sizeof(save));
 		if (rc) {
 			v = DP_DROP_SEAL;
@@ -106,7 +107,7 @@ static enum dp_verdict seal_pieces(struct worker *w, struct sa_out *sa, struct e
 			udp_flush(w);
 		}
 	}
-	esp_key_done(&sa->key);
+	esp_key_done(key);
 	return v;
 }
 
@@ -216,6 +217,42 @@ static unsigned until(struct worker *w, struct peer *p, const struct ep *ep, con
 }
 
 /*
+ * Several may send for a peer whose window is wide enough, each what its own TUN queue gives, so a flow stays in order. To any
+ * other one worker numbers and sends, or its replay window would suffer; and one writes to a stream, which is one way.
+ */
+static bool is_ours(const struct worker *w, const struct spd_hit *hit)
+{
+	struct ep *ep;
+
+	if (hit->peer->owner == w->index)
+		return true;
+	if (!hit->sa || !sa_out_key(hit->sa, w->index))
+		return false;
+	ep = atomic_load_explicit(&hit->peer->ep, memory_order_acquire);
+	return !ep || !ep->stream;
+}
+
+static void pass_on(struct worker *w, const struct peer *p, const uint8_t *mem, size_t len)
+{
+	worker_count(w, DP_HANDED_OVER);
+	if (!hand_over(w, p->owner, NULL, mem, len))
+		worker_count(w, DP_DROP_HANDOVER_FULL);
+}
+
+/*
+ * While it waited another SA came, that is not ours to send with. Of one that is cut already the rest is lost, and what was
+ * handed over goes no further: between two lookups of it the tables have changed.
+ */
+static enum dp_verdict send_on(struct worker *w, struct unit *u, const struct peer *p)
+{
+	if (u->ready || !u->b)
+		return DP_DROP_HANDOVER_FULL;
+	pass_on(w, p, u->b->mem, u->q.bytes);
+	u->s.i = u->s.take;
+	return DP_OUT_PKT;
+}
+
+/*
  * Send of @u what @l allows. DP_OUT_PKT while nothing is wrong; u->s.i says how far it is. On anything else @u is
  * done with.
  */
@@ -231,6 +268,8 @@ static enum dp_verdict send_unit(struct worker *w, struct unit *u, struct leave 
 	uint64_t seq;
 
 	v = find(w, s, &hit);
+	if (v == DP_OUT_PKT && !is_ours(w, &hit))
+		return send_on(w, u, hit.peer);
 	if (v == DP_OUT_PKT && !u->ready)
 		v = prepare(w, u, &hit, l->mark);
 	if (v == DP_OUT_PKT && !l->wait)
@@ -280,11 +319,8 @@ static bool take_in(struct worker *w, struct unit *u, uint8_t *p, size_t len)
 	u->s.take = 1;
 	if (v == DP_OUT_PKT && w->dp->workers > 1) {
 		hit = spd_lookup(&w->dp->spd, &u->s.k);
-		if (hit.peer && hit.peer->owner != w->index) {
-			/* One worker numbers and sends for a peer, or its replay window would suffer. */
-			worker_count(w, DP_HANDED_OVER);
-			if (!hand_over(w, hit.peer->owner, NULL, p, len))
-				worker_count(w, DP_DROP_HANDOVER_FULL);
+		if (hit.peer && !is_ours(w, &hit)) {
+			pass_on(w, hit.peer, p, len);
 			return false;
 		}
 	}
@@ -295,7 +331,7 @@ static bool take_in(struct worker *w, struct unit *u, uint8_t *p, size_t len)
 
 void tun_out(struct worker *w, uint8_t *p, size_t len)
 {
-	struct unit u;
+	struct unit u = { .b = NULL };
 	struct leave l = { 0 };
 	enum dp_verdict v;
 
@@ -306,10 +342,21 @@ void tun_out(struct worker *w, uint8_t *p, size_t len)
 		worker_count(w, v);
 }
 
-static uint32_t flow_of(const struct pkt *k)
+uint32_t out_flow(const struct pkt *k)
 {
 	return (uint32_t)hash_mix(k->src[1] ^ hash_mix(k->dst[1] ^ k->dst[0] ^ k->proto) ^
 				  ((uint64_t)k->sport << 48 | (uint64_t)k->dport << 32));
+}
+
+/* The owner's, which would be handed it otherwise; or, where all may send, the flow's own. */
+uint8_t out_queue(const struct worker *w, const struct peer *p, const struct pkt *k)
+{
+	const struct sa_out *sa = atomic_load_explicit(&p->out, memory_order_acquire);
+	const struct ep *ep = atomic_load_explicit(&p->ep, memory_order_acquire);
+
+	if (!sa || !sa->other || (ep && ep->stream))
+		return p->owner;
+	return (uint8_t)flowq_back(w->dp->flowq, k, w->dp->workers);
 }
 
 void tun_on_read(struct worker *w, struct buf *b, size_t len)
@@ -321,9 +368,11 @@ void tun_on_read(struct worker *w, struct buf *b, size_t len)
 		buf_put(b);
 		return;
 	}
+	if (w->dp->workers > 1)
+		flowq_left(w->dp->flowq, &u->s.k, w->index);
 	u->b = b;
 	u->q.bytes = (uint32_t)len;
-	fq_add(&w->fq, &u->q, flow_of(&u->s.k), w->now_us);
+	fq_add(&w->fq, &u->q, out_flow(&u->s.k), w->now_us);
 }
 
 bool out_room(struct worker *w)

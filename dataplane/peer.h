@@ -38,7 +38,7 @@ struct ep {
 struct peer {
 	struct rcu_node rcu;
 	uint32_t id;
-	uint8_t owner; /* the worker that sends for it */
+	uint8_t owner; /* the worker that sends for it, alone or with the others (sa_out) */
 	bool passive;  /* another one stands for it: nothing is looked up to it; control thread */
 	_Atomic(struct ep *) ep;
 	_Atomic(struct sa_out *) out; /* the newest outbound SA: dummies go by it */
@@ -47,8 +47,8 @@ struct peer {
 	_Atomic uint64_t tx_first_ms; /* first data that left since rx_data_ms */
 	_Atomic uint64_t tx_pkts, tx_bytes, rx_pkts, rx_bytes;
 	_Atomic uint16_t path_mtu; /* outer packet; 0: not known, whatever the socket takes */
-	uint64_t stalled_ms;	   /* last DP_EV_STALLED; the owner's, as is: */
-	uint32_t large;		   /* large packets since, of which nobody can tell whether they arrive */
+	_Atomic uint64_t stalled_ms; /* last DP_EV_STALLED */
+	_Atomic uint64_t large;	     /* large packets since, about, of which nobody can tell whether they arrive */
 	struct limit out_limit, in_limit;
 	/* the control thread's own */
 	struct prefix *nets;

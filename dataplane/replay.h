@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define REPLAY_WINDOW_DEFAULT 4096
-#define REPLAY_WINDOW_MAX     65536
+#define REPLAY_WINDOW_MAX     65536 /* DP_WINDOW_SHARED */
 #define REPLAY_WORDS_MIN      4
 
 struct replay {

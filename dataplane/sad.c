@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+_Static_assert(REPLAY_WINDOW_MAX == DP_WINDOW_SHARED, "what may be announced can be had");
+
 int sa_in_new(const struct dp_sa *d, struct peer *peer, uint8_t worker, struct sa_in **out)
 {
 	size_t n = d->local_count + d->remote_count;

@@ -371,7 +371,21 @@ static void limits(struct sa_out *sa, const struct dp_sa *d)
 	sa->hard_pkts = d->hard_pkts ? d->hard_pkts : UINT64_MAX;
 }
 
-int sa_out_new(const struct dp_sa *d, struct peer *peer, struct sa_out **out)
+static int share(struct sa_out *sa, const struct dp_sa *d, unsigned workers)
+{
+	sa->other = aligned_alloc(64, workers * sizeof(*sa->other));
+	if (!sa->other)
+		return -ENOMEM;
+	memset(sa->other, 0, workers * sizeof(*sa->other));
+	sa->other_count = workers;
+	for (unsigned i = 0; i < workers; i++) {
+		if (esp_key_init(&sa->other[i].key, d->cipher, d->key, d->spi, d->esn, true))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int sa_out_new(const struct dp_sa *d, struct peer *peer, unsigned workers, struct sa_out **out)
 {
 	size_t n = d->local_count + d->remote_count;
 	struct sa_out *sa;
@@ -398,6 +412,10 @@ int sa_out_new(const struct dp_sa *d, struct peer *peer, struct sa_out **out)
 		free(sa);
 		return -ENOMEM;
 	}
+	if (d->replay_window >= DP_WINDOW_SHARED && workers > 1 && share(sa, d, workers)) {
+		sa_out_free(&sa->rcu);
+		return -ENOMEM;
+	}
 	sa->peer = peer;
 	sa->generation = d->generation;
 	limits(sa, d);
@@ -409,6 +427,9 @@ void sa_out_free(struct rcu_node *n)
 {
 	struct sa_out *sa = (struct sa_out *)((char *)n - offsetof(struct sa_out, rcu));
 
+	for (unsigned i = 0; i < sa->other_count; i++)
+		esp_key_clear(&sa->other[i].key);
+	free(sa->other);
 	esp_key_clear(&sa->key);
 	free(sa);
 }

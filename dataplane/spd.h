@@ -65,9 +65,16 @@ static inline bool ts_match(const struct ts *t, const struct pkt *k, const uint6
 	return k->ports && port >= t->port_from && port <= t->port_to;
 }
 
+/* A context is one worker's. */
+struct sa_key {
+	_Alignas(64) struct esp_key key;
+};
+
 struct sa_out {
 	struct rcu_node rcu;
-	struct esp_key key;
+	struct esp_key key;   /* the owner's */
+	struct sa_key *other; /* of each worker, where all of them send; NULL: only the owner does */
+	unsigned other_count;
 	struct peer *peer;
 	uint32_t generation;
 	_Atomic uint64_t seq; /* last number taken */
@@ -102,9 +109,17 @@ void spd_del_trap(struct spd *s, struct rcu *r, struct peer *p, const struct pre
 /** spd_lookup() - By a worker, between two quiet points. */
 struct spd_hit spd_lookup(const struct spd *s, const struct pkt *k);
 
-/** sa_out_new() - Copies all of @sa; 0, -EINVAL, -ENOMEM. */
-int sa_out_new(const struct dp_sa *sa, struct peer *peer, struct sa_out **out);
+/** sa_out_new() - Copies all of @sa, for @workers if the peer's window allows more than one; 0, -EINVAL, -ENOMEM. */
+int sa_out_new(const struct dp_sa *sa, struct peer *peer, unsigned workers, struct sa_out **out);
 void sa_out_free(struct rcu_node *n);
+
+/** sa_out_key() - The context of @worker; NULL: another one sends. */
+static inline struct esp_key *sa_out_key(struct sa_out *sa, unsigned worker)
+{
+	if (sa->peer->owner == worker)
+		return &sa->key;
+	return sa->other ? &sa->other[worker].key : NULL;
+}
 
 /**
  * sa_out_next_seq() - Take @n numbers, the first goes to @first.

@@ -115,6 +115,7 @@ static struct tunw *tunw_get(void *arg)
 
 	/* The pool is larger than what can be open or under way at once; see the backends. */
 	w->tunw_free = t->next;
+	t->queue = w->to_queue;
 	return t;
 }
 

@@ -20,6 +20,7 @@
 #include "bench.h"
 #include "buf.h"
 #include "evq.h"
+#include "flowq.h"
 #include "io.h"
 #include "line.h"
 #include "offload.h"
@@ -176,6 +177,7 @@ struct worker {
 	int stream_epfd; /* the streams that it reads */
 	struct buf *stream_bufs, *stream_pool;
 	struct merge merge;
+	uint8_t to_queue; /* of the TUN, for what is merged next */
 	struct evq evq;
 	uint64_t told_since_ms; /* the second in which told errors about size were written */
 	unsigned told;
@@ -207,6 +209,7 @@ struct dp {
 	struct group group[DP_SOCKS_MAX];
 	struct rtab sad;
 	struct spd spd;
+	struct flowq *flowq; /* NULL: one worker */
 	struct bench bench;
 	uint64_t bench_began_us, bench_cpu_us; /* control thread */
 	uint32_t peers_max;
@@ -281,6 +284,8 @@ void tun_send_dummy(struct worker *w, const struct cmd *c);
 extern const struct merge_ops tun_merge_ops;
 
 /* out.c */
+/** out_flow() - A number that the packets of one flow have in common, and those of few others. */
+uint32_t out_flow(const struct pkt *k);
 /** tun_on_read() - @b (its id below TUN_BUFS) holds @len bytes from the TUN, SPLIT_SPARE writeable ones behind. */
 void tun_on_read(struct worker *w, struct buf *b, size_t len);
 /** tun_out() - Send a unit that lies elsewhere (hand-over), now. */
@@ -290,6 +295,8 @@ void tun_out(struct worker *w, uint8_t *p, size_t len);
  * flow loses a unit, so that who has little to send is still heard.
  */
 bool out_room(struct worker *w);
+/** out_queue() - Of the TUN: to which what comes in of @p's flow @k is written, so that what goes back leaves by who may send it. */
+uint8_t out_queue(const struct worker *w, const struct peer *p, const struct pkt *k);
 /** out_serve() - Send what waits, for a turn. */
 void out_serve(struct worker *w);
 /** out_wait_us() - When there is something to do again without anybody's doing; UINT64_MAX: never. */

@@ -92,7 +92,7 @@ static void install(struct look_bench *b, unsigned i)
 			   .remote_count = 1 };
 	struct sa_out *out;
 
-	if (sa_in_new(&d, &b->peer, 0, &b->in[i]) || sa_out_new(&d, &b->peer, &out) ||
+	if (sa_in_new(&d, &b->peer, 0, &b->in[i]) || sa_out_new(&d, &b->peer, 1, &out) ||
 	    spd_add_sa(&b->spd, &b->rcu, out))
 		abort();
 	b->in[i]->node.h = hash_mix(d.spi);

@@ -13,10 +13,13 @@
 #include "loopback.h"
 #include "packets.h"
 
+#define PAIR_WORKERS 8
+
 struct end {
 	struct dp *dp;
-	int tun[2][2]; /* ours, the data plane's */
-	int sock[4];   /* main of each worker, hop, ike */
+	unsigned workers;
+	int tun[PAIR_WORKERS][2]; /* ours, the data plane's */
+	int sock[PAIR_WORKERS], hop_sock, ike_sock;
 	struct endpoint at, hop, ike;
 	uint32_t spi;
 };
@@ -32,8 +35,8 @@ static const uint8_t key[2][36] = { { 1, 2, 3 }, { 4, 5, 6 } };
 
 static inline void make_end(struct end *e, unsigned workers)
 {
-	struct dp_sock socks[4];
-	int tuns[2];
+	struct dp_sock socks[PAIR_WORKERS + 2];
+	int tuns[PAIR_WORKERS];
 	struct dp_config cfg = { .workers = workers,
 				 .tun_fds = tuns,
 				 .socks = socks,
@@ -42,16 +45,17 @@ static inline void make_end(struct end *e, unsigned workers)
 				 .peers_max = 8 };
 	size_t n = 0;
 
+	e->workers = workers;
 	for (unsigned i = 0; i < workers; i++) {
 		assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, e->tun[i]), 0);
 		tuns[i] = e->tun[i][1];
 		e->sock[i] = bound(&e->at, 1);
 		socks[n++] = (struct dp_sock){ e->sock[i], 0, (uint8_t)i, DP_SOCK_MAIN };
 	}
-	e->sock[2] = bound(&e->hop, 0);
-	socks[n++] = (struct dp_sock){ e->sock[2], 1, 0, DP_SOCK_HOP };
-	e->sock[3] = bound(&e->ike, 0);
-	socks[n++] = (struct dp_sock){ e->sock[3], 2, 0, DP_SOCK_IKE };
+	e->hop_sock = bound(&e->hop, 0);
+	socks[n++] = (struct dp_sock){ e->hop_sock, 1, 0, DP_SOCK_HOP };
+	e->ike_sock = bound(&e->ike, 0);
+	socks[n++] = (struct dp_sock){ e->ike_sock, 2, 0, DP_SOCK_IKE };
 	cfg.sock_count = n;
 	assert_int_equal(dp_new(&cfg, &e->dp), 0);
 	assert_int_equal(dp_start(e->dp), 0);
@@ -110,13 +114,13 @@ static inline int teardown(void **state)
 		struct end *e = &w->e[i];
 
 		dp_free(e->dp);
-		for (unsigned k = 0; k < w->workers; k++) {
+		for (unsigned k = 0; k < e->workers; k++) {
 			close(e->tun[k][0]);
 			close(e->tun[k][1]);
 			close(e->sock[k]);
 		}
-		close(e->sock[2]);
-		close(e->sock[3]);
+		close(e->hop_sock);
+		close(e->ike_sock);
 	}
 	free(w);
 	return 0;
@@ -125,12 +129,17 @@ static inline int teardown(void **state)
 /* From any queue of that end's TUN. */
 static inline size_t tun_read(struct world *w, struct end *e, uint8_t *buf, int ms)
 {
-	struct pollfd p[2] = { { .fd = e->tun[0][0], .events = POLLIN },
-			       { .fd = e->tun[1][0], .events = POLLIN } };
+	struct pollfd p[PAIR_WORKERS];
+	unsigned i = 0;
 
-	if (poll(p, w->workers, ms) <= 0)
+	(void)w;
+	for (unsigned k = 0; k < e->workers; k++)
+		p[k] = (struct pollfd){ .fd = e->tun[k][0], .events = POLLIN };
+	if (poll(p, e->workers, ms) <= 0)
 		return 0;
-	return (size_t)read(p[p[0].revents ? 0 : 1].fd, buf, 65536);
+	while (!p[i].revents)
+		i++;
+	return (size_t)read(p[i].fd, buf, 65536);
 }
 
 static const struct made inner = { 4, PKT_UDP, 0x0a000001, 0x0a000002, 7, 8, 1, 0, 1, 0, 0 };
@@ -148,7 +157,7 @@ static inline void put_in(struct world *w, int from, const struct made *m, size_
 static inline size_t through(struct world *w, int from, const struct made *m, size_t payload, uint8_t *out)
 {
 	put_in(w, from, m, payload);
-	return tun_read(w, &w->e[!from], out, 2000);
+	return tun_read(w, &w->e[!from], out, PATIENCE_MS);
 }
 
 static inline bool nothing_through(struct world *w, int from, const struct made *m, size_t payload)

@@ -68,7 +68,7 @@ static struct sa_out *add_sa(struct world *w, int peer, uint32_t gen, struct dp_
 			   .remote_count = 1 };
 	struct sa_out *sa;
 
-	assert_int_equal(sa_out_new(&d, &w->peer[peer], &sa), 0);
+	assert_int_equal(sa_out_new(&d, &w->peer[peer], 1, &sa), 0);
 	assert_int_equal(spd_add_sa(&w->spd, &w->rcu, sa), 0);
 	return sa;
 }
