@@ -209,7 +209,9 @@ static void sup_sock(struct child *c, uint32_t number, uint8_t set, const struct
 static int start_engine(struct child *c)
 {
 	struct engine_config cfg = { .ops = &child_engine_ops, .arg = c, .built_s = POSTERN_BUILT_S,
-				     .qcd_secret = c->inv.qcd };
+				     .qcd_secret = c->inv.qcd,
+				     /* Who has several processors may hear from one that has too. */
+				     .replay_window = c->inv.outer_count > 1 ? DP_WINDOW_SHARED : 0 };
 
 	c->env.ops = &child_sup_ops;
 	c->env.arg = c;

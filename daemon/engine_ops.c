@@ -107,6 +107,7 @@ static int op_child_install(void *arg, enum engine_dir dir, const struct engine_
 	sa.spi = htonl(dir == ENGINE_IN ? ch->spi_in : ch->spi_out);
 	sa.generation = pair->generation;
 	sa.line = ch->line;
+	sa.replay_window = ch->replay_window;
 	sa.soft_bytes = ch->soft_bytes;
 	sa.hard_bytes = ch->hard_bytes;
 	sa.soft_pkts = ch->soft_pkts;

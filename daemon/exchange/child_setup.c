@@ -91,6 +91,24 @@ static void limits(const struct child_sa *c, struct engine_child *x)
 	}
 }
 
+void child_window_add(const struct engine *e, const struct ike_sa *sa, struct ike_build *b)
+{
+	uint32_t n = e->replay_window;
+	uint8_t be[4] = { (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n };
+
+	if (sa->postern && n)
+		pld_notify_add(b, POSTERN_REPLAY_WINDOW, (struct span){ be, sizeof(be) });
+}
+
+static uint32_t window_told(const struct ike_sa *sa, const struct ike_msg *m)
+{
+	const struct pld_notify *n = ike_msg_notify(m, POSTERN_REPLAY_WINDOW);
+
+	if (!sa->postern || !n || n->len != 4)
+		return 0;
+	return (uint32_t)n->data[0] << 24 | (uint32_t)n->data[1] << 16 | (uint32_t)n->data[2] << 8 | n->data[3];
+}
+
 static int install(struct engine *e, struct child_sa *c, enum engine_dir dir,
 		   const struct child_keys *k)
 {
@@ -104,6 +122,7 @@ static int install(struct engine *e, struct child_sa *c, enum engine_dir dir,
 		.line = c->line,
 		.suite = c->suite,
 		.postern = sa->postern,
+		.replay_window = dir == ENGINE_OUT ? c->window_out : sa->postern ? e->replay_window : 0,
 		.path = sa->path,
 	};
 	bool i = (dir == ENGINE_OUT) == c->exch_initiator;
@@ -510,6 +529,7 @@ uint16_t child_respond(struct engine *e, struct ike_sa *sa, const struct ike_msg
 	c->suite = sa_choice_esp(&a->choice);
 	c->replaces = old ? old->spi_in : 0;
 	c->line = old ? old->line : c->spi_in;
+	c->window_out = window_told(sa, m);
 	err = responder_keys(m, &a->choice, first, &dh, &shared);
 	notify = err == -EBADMSG || err == -EPROTO ? INVALID_SYNTAX : TEMPORARY_FAILURE;
 	if (err || derive(sa, c, dh ? &shared : NULL, ni, nr, &k))
@@ -522,6 +542,7 @@ uint16_t child_respond(struct engine *e, struct ike_sa *sa, const struct ike_msg
 	c->out_keys = k;
 	memset(&k, 0, sizeof(k));
 	answer_write(b, c, &a->choice, dh, first, nr);
+	child_window_add(e, sa, b);
 	if (a->select.more)
 		pld_notify_add(b, ADDITIONAL_TS_POSSIBLE, (struct span){ NULL, 0 });
 	*out = c;
@@ -588,6 +609,7 @@ int child_complete(struct engine *e, struct ike_sa *sa, struct child_sa *c, cons
 
 	c->exch_initiator = true;
 	c->line = old ? old->line : c->spi_in;
+	c->window_out = window_told(sa, m);
 	err = answer_agrees(c, m, old, first, &choice, why, cap);
 	if (err)
 		return err;

@@ -76,6 +76,7 @@ int create_child_send(struct engine *e, struct ike_sa *sa, struct task *t)
 	child_wish(c, old, &ts[0], &ts[1]);
 	ts_add(b, PLD_TSI, &ts[0]);
 	ts_add(b, PLD_TSR, &ts[1]);
+	child_window_add(e, sa, b);
 	err = request_send(e, sa, CREATE_CHILD_SA, t);
 	if (err)
 		goto fail;

@@ -90,6 +90,7 @@ struct engine *engine_new(const struct engine_config *cfg)
 	e->half_life.fire = on_half_life;
 	e->half_life.arg = e;
 	e->built_s = cfg->built_s;
+	e->replay_window = cfg->replay_window;
 	e->dates.fire = on_dates;
 	e->dates.arg = e;
 	engine_random(e, e->instance, sizeof(e->instance));

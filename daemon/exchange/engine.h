@@ -76,6 +76,8 @@ struct engine_child {
 	struct ts local_ts[ENGINE_TS_MAX];
 	struct ts remote_ts[ENGINE_TS_MAX];
 	uint8_t local_ts_count, remote_ts_count;
+	/* Packets of the receiver's replay window: inbound ours, outbound as the peer told; 0: the usual. */
+	uint32_t replay_window;
 	/*
 	 * Limits of this direction, 0: none but the counter's end. At soft ENGINE_CHILD_SOFT is due,
 	 * at hard nothing passes any more and ENGINE_CHILD_HARD is.
@@ -141,6 +143,11 @@ struct engine_config {
 	 * lost its IKE SA (RFC 6290). NULL: drawn; nobody believes us after a restart then.
 	 */
 	const uint8_t *qcd_secret;
+	/*
+	 * Packets of the replay window of our inbound SAs with other Posterns, which are told: how much they may disorder
+	 * what they send. 0: the usual, and nothing is told.
+	 */
+	uint32_t replay_window;
 };
 
 /* ---- effects ---- */

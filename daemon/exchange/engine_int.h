@@ -113,6 +113,7 @@ struct engine {
 
 	size_t frag_strangers; /* bytes of fragments of IKE SAs whose AUTH does not hold yet */
 	int64_t built_s;
+	uint32_t replay_window;
 	bool dates_armed;
 	struct timer dates; /* an IKE SA has certificates whose dates are not judged yet */
 
@@ -474,6 +475,8 @@ void children_reload(struct engine *e, struct ike_sa *sa, const struct engine_pe
 void child_offer(const struct child_sa *c, bool no_ke, struct proposals *out);
 /** child_start() - A CHILD_NEW with a fresh SPI in @sa's list, of that configuration; NULL on failure. */
 struct child_sa *child_start(struct engine *e, struct ike_sa *sa, uint32_t conf);
+/** child_window_add() - Beside an SA payload: how much a Postern may disorder what it sends us. */
+void child_window_add(const struct engine *e, const struct ike_sa *sa, struct ike_build *b);
 /**
  * child_respond() - Make the CHILD SA that @m asks for and append SA[, Nr, KEr], TSi, TSr.
  * @old: the one it rekeys. @nr: fresh, unless @first (IKE_AUTH; then ni, nr of IKE_SA_INIT).

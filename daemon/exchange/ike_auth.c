@@ -122,6 +122,7 @@ static int request_child(struct engine *e, struct ike_sa *sa, struct ike_build *
 		child_wish(c, NULL, &tsi[0], &tsi[1]);
 		ts_add(b, PLD_TSI, &tsi[0]);
 		ts_add(b, PLD_TSR, &tsi[1]);
+		child_window_add(e, sa, b);
 	}
 	free(tsi);
 	free(esp);

@@ -175,7 +175,7 @@ enum notify_type {
 	 * sent POSTERN_VENDOR_ID; anybody else's notify of the same number is unknown and ignored.
 	 */
 	POSTERN_INSTANCE_ID = 51200,   /* IKE_AUTH; 16 random bytes per process start */
-	POSTERN_REPLAY_WINDOW = 51201, /* with SA; be32: packets of our inbound window */
+	POSTERN_REPLAY_WINDOW = 51201, /* with SA; be32: packets of our inbound window, if not the usual */
 	POSTERN_PROBE_ECHO = 51202,    /* INFORMATIONAL: be16 seconds, 16 bytes of token: send one
 					  dummy to the tuple that the token came from, so late */
 	POSTERN_PROBE_MTU = 51203,     /* INFORMATIONAL: be16 largest packet that its

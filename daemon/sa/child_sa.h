@@ -48,6 +48,7 @@ struct child_sa {
 	struct ts_list *local_ts, *remote_ts;
 	uint32_t replaces;		      /* spi_in of the one that this rekeys, 0 */
 	uint32_t replaced_by;
+	uint32_t window_out; /* the peer's replay window, as it told; 0: it did not */
 	bool in_installed, out_installed;
 	bool announced;		    /* FX_CHILD_UP or _REKEYED was told */
 	uint64_t since_ms;	    /* installed */

@@ -66,6 +66,7 @@ static int op_install(void *arg, enum engine_dir dir, const struct engine_child 
 	p->hard_bytes = c->hard_bytes;
 	p->soft_pkts = c->soft_pkts;
 	p->hard_pkts = c->hard_pkts;
+	*(dir == ENGINE_IN ? &p->in_window : &p->out_window) = c->replay_window;
 	p->local.count = c->local_ts_count;
 	memcpy(p->local.ts, c->local_ts, c->local_ts_count * sizeof(struct ts));
 	p->remote.count = c->remote_ts_count;

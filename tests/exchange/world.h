@@ -32,6 +32,7 @@ struct paper_child {
 	struct ts_list local, remote;
 	uint32_t line;
 	uint64_t soft_bytes, hard_bytes, soft_pkts, hard_pkts;
+	uint32_t in_window, out_window;
 	uint64_t out_since; /* order of installation: the newest sends */
 };
 
