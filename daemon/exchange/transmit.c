@@ -283,6 +283,13 @@ void sa_set_path(struct engine *e, struct ike_sa *sa, const struct engine_path *
 	request_resend(e, sa, NULL);
 }
 
+/* Nobody answers its Delete, or the request that this waits for (task_queue() gave that as much time). */
+static bool leaves(const struct ike_sa *sa)
+{
+	return sa->out.task.kind == TASK_DELETE_IKE ||
+	       (sa->state == SA_UP && ike_sa_task_has(sa, TASK_DELETE_IKE, 0));
+}
+
 void on_resend(struct timer *t, uint64_t now_ms)
 {
 	struct ike_sa *sa = t->arg;
@@ -304,7 +311,7 @@ void on_resend(struct timer *t, uint64_t now_ms)
 		sa_end(e, sa, ENGINE_WHY_REPLACED, true);
 		return;
 	}
-	if (sa->out.task.kind == TASK_DELETE_IKE && sa->out.rt.tries >= DELETE_TRIES) {
+	if (leaves(sa) && sa->out.rt.tries >= DELETE_TRIES) {
 		sa_end(e, sa, ENGINE_WHY_ADMIN, sa->state != SA_UP);
 		return;
 	}
@@ -384,8 +391,13 @@ int task_queue(struct engine *e, struct ike_sa *sa, enum task_kind kind, uint32_
 	struct task t = { .kind = kind, .spi = spi };
 	int err = 0;
 
-	if (!ike_sa_task_has(sa, kind, spi))
+	if (!ike_sa_task_has(sa, kind, spi)) {
+		if (kind == TASK_DELETE_IKE && sa->win.outstanding) {
+			retransmit_start(&sa->out.rt, e->now_ms);
+			resend_arm(e, sa);
+		}
 		err = ike_sa_task_add(sa, &t);
+	}
 	tasks_run(e, sa);
 	return err;
 }

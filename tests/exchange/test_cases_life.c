@@ -155,6 +155,30 @@ SCENARIO_OF(ike_case_075_a_peer_that_dies_before_its_delete_leaves_nothing, NULL
 	w->may_break = true;
 }
 
+/* The Delete waits behind a request; who does not answer that would not answer the Delete. */
+SCENARIO_OF(an_ike_sa_that_is_closed_ends_behind_a_request_that_is_not_answered, NULL, 2)
+{
+	w->cut[a] = w->cut[b] = true;
+	if (w->variant)
+		rekey_ike(w, a);
+	else
+		rekey_child(w, a);
+	world_run(w, 60000);
+	assert_int_equal(w->host[a].down, 0); /* as such nobody gives up */
+	EACH_HOST(h)
+	delete_ike(w, h);
+	world_run(w, 4000);
+	EACH_HOST(h)
+	assert_int_equal(w->host[h].down, 0); /* it has its time: the peer may come back */
+	world_run(w, 16000);
+	EACH_HOST(h)
+	{
+		assert_int_equal(w->host[h].down, 1);
+		assert_int_equal(w->host[h].last_down.down.why, ENGINE_WHY_ADMIN);
+	}
+	w->may_break = w->gone = true;
+}
+
 /* ---- a day ---- */
 
 static size_t in_use(void)
@@ -426,6 +450,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ike_case_073_what_cannot_be_rekeyed_goes_on_in_a_new_ike_sa),
 		cmocka_unit_test(temporary_failure_for_minutes_ends_the_ike_sa),
+		cmocka_unit_test(an_ike_sa_that_is_closed_ends_behind_a_request_that_is_not_answered),
 		cmocka_unit_test(ike_case_075_a_peer_that_dies_before_its_delete_leaves_nothing),
 		cmocka_unit_test(ike_case_076_a_day_of_rekeys_under_loss_opens_every_packet),
 		cmocka_unit_test(ike_case_113_no_key_serves_two_sas),
