@@ -140,6 +140,7 @@ int sa_parse(struct span body, struct proposals *out)
 	uint8_t more;
 
 	out->count = 0;
+	out->by_cpu = false;
 	do {
 		struct proposal *p = out->count < PROPOSALS_MAX ? &out->p[out->count] : &spare;
 		const uint8_t *spi;
@@ -289,35 +290,53 @@ static bool pick(const struct proposal *ours, const struct proposal *offer, uint
 }
 
 /* Cipher and integrity together: an AEAD goes with INTEG NONE, others with anything but (RFC 5282). */
-static bool pick_cipher(const struct proposal *ours, const struct proposal *offer,
+static bool take_cipher(const struct proposal *ours, const struct proposal *offer, const struct transform *t,
 			struct sa_choice *c)
 {
-	for (unsigned i = 0; i < ours->count; i++) {
-		const struct transform *t = &ours->t[i];
-		struct encr_info info;
+	struct encr_info info;
 
-		if (t->type != TRANSFORM_ENCR || !has(offer, t->type, t->id, t->bits) ||
-		    encr_info(t->id, t->bits, &info))
-			continue;
-		c->encr = t->id;
-		c->encr_bits = t->bits;
-		c->integ = INTEG_NONE;
-		if (info.aead && has(offer, TRANSFORM_INTEG, INTEG_NONE, 0))
+	if (t->type != TRANSFORM_ENCR || !has(offer, t->type, t->id, t->bits) || encr_info(t->id, t->bits, &info))
+		return false;
+	c->encr = t->id;
+	c->encr_bits = t->bits;
+	c->integ = INTEG_NONE;
+	if (info.aead)
+		return has(offer, TRANSFORM_INTEG, INTEG_NONE, 0);
+	return pick(ours, offer, TRANSFORM_INTEG, &c->integ) && c->integ != INTEG_NONE;
+}
+
+/* @first: this one before those that are before it; 0: in order. */
+static bool pick_cipher(const struct proposal *ours, const struct proposal *offer, uint16_t first,
+			struct sa_choice *c)
+{
+	for (unsigned i = 0; first && i < ours->count; i++) {
+		if (ours->t[i].id == first && take_cipher(ours, offer, &ours->t[i], c))
 			return true;
-		if (!info.aead && pick(ours, offer, TRANSFORM_INTEG, &c->integ) &&
-		    c->integ != INTEG_NONE)
+	}
+	for (unsigned i = 0; i < ours->count; i++) {
+		if (take_cipher(ours, offer, &ours->t[i], c))
 			return true;
 	}
 	return false;
 }
 
-static bool match(const struct proposal *ours, const struct proposal *offer, uint16_t ke_hint,
+/* What is asked for before any other; 0: no cipher. */
+static uint16_t first_cipher(const struct proposals *ps)
+{
+	for (unsigned i = 0; ps->count && i < ps->p[0].count; i++) {
+		if (ps->p[0].t[i].type == TRANSFORM_ENCR)
+			return ps->p[0].t[i].id;
+	}
+	return 0;
+}
+
+static bool match(const struct proposal *ours, const struct proposal *offer, uint16_t first_encr, uint16_t ke_hint,
 		  bool no_ke, struct sa_choice *c)
 {
 	*c = (struct sa_choice){ .number = offer->number, .proto = offer->proto };
 	if (offer->bad || ours->bad || ours->proto != offer->proto)
 		return false;
-	if (!pick_cipher(ours, offer, c))
+	if (!pick_cipher(ours, offer, first_encr, c))
 		return false;
 	if (c->proto == PROTO_IKE && (!pick(ours, offer, TRANSFORM_PRF, &c->prf) || !c->prf))
 		return false;
@@ -341,9 +360,12 @@ static bool match(const struct proposal *ours, const struct proposal *offer, uin
 int sa_choose(const struct proposals *ours, const struct proposals *offer, uint16_t ke_hint,
 	      bool no_ke, struct sa_choice *out)
 {
+	bool weak = ours->by_cpu && first_cipher(offer) == ENCR_CHACHA20_POLY1305;
+	uint16_t first = weak ? ENCR_CHACHA20_POLY1305 : 0;
+
 	for (unsigned i = 0; i < ours->count; i++) {
 		for (unsigned j = 0; j < offer->count; j++) {
-			if (match(&ours->p[i], &offer->p[j], ke_hint, no_ke, out))
+			if (match(&ours->p[i], &offer->p[j], first, ke_hint, no_ke, out))
 				return 0;
 		}
 	}
@@ -378,7 +400,7 @@ int sa_check_reply(const struct proposals *ours, const struct proposals *reply, 
 	if (reply->count != 1 || q->bad || q->number > ours->count)
 		return -EPROTO;
 	p = &ours->p[q->number - 1];
-	if (p->spi_len != q->spi_len || !subset(p, q, no_ke) || !match(p, q, 0, no_ke, out)) {
+	if (p->spi_len != q->spi_len || !subset(p, q, no_ke) || !match(p, q, 0, 0, no_ke, out)) {
 		*out = (struct sa_choice){ 0 };
 		return -EPROTO;
 	}
@@ -388,6 +410,7 @@ int sa_check_reply(const struct proposals *ours, const struct proposals *reply, 
 void proposals_keep(struct proposals *out, const struct proposals *from, uint8_t type, uint16_t id)
 {
 	out->count = 0;
+	out->by_cpu = from->by_cpu;
 	for (unsigned i = 0; i < from->count; i++) {
 		const struct proposal *p = &from->p[i];
 		struct proposal *kept;
@@ -436,6 +459,7 @@ static void add_groups(struct proposal *p)
 void proposals_default_ike(struct proposals *ps, bool aes_fast)
 {
 	ps->count = 0;
+	ps->by_cpu = true;
 	for (int cbc = 0; cbc < 2; cbc++) {
 		struct proposal *p = proposal_add(ps, PROTO_IKE);
 
@@ -453,6 +477,7 @@ void proposals_default_ike(struct proposals *ps, bool aes_fast)
 void proposals_default_esp(struct proposals *ps, bool aes_fast, bool pfs)
 {
 	ps->count = 0;
+	ps->by_cpu = true;
 	for (int cbc = 0; cbc < 2; cbc++) {
 		struct proposal *p = proposal_add(ps, PROTO_ESP);
 

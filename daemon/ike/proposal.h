@@ -37,6 +37,7 @@ struct proposal {
 
 struct proposals {
 	uint8_t count;
+	bool by_cpu; /* ours, in the order that this CPU likes; nobody has asked for it */
 	struct proposal p[PROPOSALS_MAX];
 };
 
@@ -64,7 +65,8 @@ void sa_add_choice(struct ike_build *b, const struct sa_choice *c, const void *s
 
 /**
  * sa_choose() - The responder's choice: first match by *our* order of proposals, then of
- * transforms (design.md s4: order follows the CPU).
+ * transforms (design.md s4: order follows the CPU). But who asks for ChaCha20 before anything else has no AES
+ * instructions: it gets that, where nobody has asked for our order (@ours->by_cpu), for we lose less by it.
  * @ours: what we accept. @offer: what the peer sent.
  * @ke_hint: group of the peer's KE payload (0: none); taken when both lists hold it, which saves
  * the INVALID_KE_PAYLOAD round.

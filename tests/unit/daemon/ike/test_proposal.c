@@ -78,6 +78,7 @@ static void the_choice_follows_our_order(void **state)
 	proposals_default_ike(&ours, true);
 	proposals_default_ike(&peer, false); /* ChaCha20 first */
 	through_the_wire(&peer, &wire);
+	ours.by_cpu = false; /* by the admin */
 	assert_int_equal(sa_choose(&ours, &wire, 0, false, &c), 0);
 	assert_int_equal(c.encr, ENCR_AES_GCM_16);
 	assert_int_equal(c.ke, KE_CURVE25519);
@@ -90,6 +91,34 @@ static void the_choice_follows_our_order(void **state)
 	assert_int_equal(c.ke, KE_MODP_2048);
 	assert_int_equal(sa_choose(&ours, &wire, 2, false, &c), 0);
 	assert_int_equal(c.ke, KE_CURVE25519);
+}
+
+static void who_has_no_aes_instructions_gets_chacha20(void **state)
+{
+	struct proposals ours, weak, strong, wire;
+	struct sa_choice c;
+
+	(void)state;
+	for (int esp = 0; esp < 2; esp++) {
+		if (esp) {
+			proposals_default_esp(&ours, true, false);
+			proposals_default_esp(&weak, false, false);
+			proposals_default_esp(&strong, true, false);
+			proposals_set_spi(&weak, "spi", 4);
+			proposals_set_spi(&strong, "spi", 4);
+		} else {
+			proposals_default_ike(&ours, true);
+			proposals_default_ike(&weak, false);
+			proposals_default_ike(&strong, true);
+		}
+		through_the_wire(&weak, &wire);
+		assert_int_equal(sa_choose(&ours, &wire, 0, esp, &c), 0);
+		assert_int_equal(c.encr, ENCR_CHACHA20_POLY1305);
+		/* Only who asks for it first. */
+		through_the_wire(&strong, &wire);
+		assert_int_equal(sa_choose(&ours, &wire, 0, esp, &c), 0);
+		assert_int_equal(c.encr, ENCR_AES_GCM_16);
+	}
 }
 
 static void a_reply_is_checked_against_the_offer(void **state)
@@ -359,6 +388,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(proposals_survive_the_wire),
 		cmocka_unit_test(the_choice_follows_our_order),
+		cmocka_unit_test(who_has_no_aes_instructions_gets_chacha20),
 		cmocka_unit_test(a_reply_is_checked_against_the_offer),
 		cmocka_unit_test(aead_goes_with_no_integrity_and_cbc_with_some),
 		cmocka_unit_test(key_lengths_must_be_ours),
