@@ -42,6 +42,8 @@ static void ignore(struct endpoint_rule *r, const struct addr *a, uint64_t now_m
 enum endpoint_verdict endpoint_offer(struct endpoint_rule *r, const struct engine_path *path,
 				     bool silent, uint64_t now_ms)
 {
+	bool near;
+
 	if (path->sock == r->path.sock && endpoint_eq(&path->remote, &r->path.remote)) {
 		/* Our own address may have changed under it; on another device it is another one. */
 		if (!r->path.ifindex || r->path.ifindex == path->ifindex)
@@ -58,10 +60,17 @@ enum endpoint_verdict endpoint_offer(struct endpoint_rule *r, const struct engin
 	}
 	if (!silent && is_ignored(r, &path->remote.addr, now_ms))
 		return ENDPOINT_STAY;
-	if (r->moved_ms && now_ms - r->moved_ms < ENDPOINT_PACE_MS)
-		return ENDPOINT_STAY;
+	near = addr_eq(&path->remote.addr, &r->path.remote.addr);
+	if (r->moved_ms && now_ms - r->moved_ms < ENDPOINT_PACE_MS) {
+		if (!near || !r->ports)
+			return ENDPOINT_STAY;
+		r->ports--;
+		r->path = *path;
+		return ENDPOINT_MOVE;
+	}
 	r->moved_ms = now_ms;
-	if (addr_eq(&path->remote.addr, &r->path.remote.addr)) {
+	r->ports = near ? 0 : ENDPOINT_PORTS;
+	if (near) {
 		r->path = *path;
 		return ENDPOINT_MOVE;
 	}
@@ -75,12 +84,19 @@ enum endpoint_verdict endpoint_offer(struct endpoint_rule *r, const struct engin
 bool endpoint_told(struct endpoint_rule *r, const struct engine_path *path, bool unproved,
 		   uint64_t now_ms)
 {
+	/* ESP was here first, by another mapping: saying so is no answer. */
+	bool still = r->trial_until_ms && addr_eq(&path->remote.addr, &r->path.remote.addr);
+
 	if (unproved && !r->trial_until_ms)
 		r->old = r->path;
 	r->path = *path;
 	r->moved_ms = now_ms;
-	r->trial_until_ms = unproved ? now_ms + ENDPOINT_TRIAL_MS : 0;
-	return unproved;
+	r->ports = ENDPOINT_PORTS;
+	if (unproved)
+		r->trial_until_ms = now_ms + ENDPOINT_TRIAL_MS;
+	else if (!still)
+		r->trial_until_ms = 0;
+	return unproved || still;
 }
 
 bool endpoint_proved(struct endpoint_rule *r, const struct engine_path *path)
@@ -88,8 +104,10 @@ bool endpoint_proved(struct endpoint_rule *r, const struct engine_path *path)
 	for (int i = 0; r->ignored && i < ENDPOINT_IGNORED; i++)
 		if (addr_eq(&r->ignored[i].addr, &path->remote.addr))
 			r->ignored[i].until_ms = 0;
-	if (!r->trial_until_ms || !endpoint_eq(&path->remote, &r->path.remote))
+	if (!r->trial_until_ms || !addr_eq(&path->remote.addr, &r->path.remote.addr) ||
+	    (path->sock != r->path.sock && path->remote.port != r->path.remote.port))
 		return false;
+	r->path.remote.port = path->remote.port;
 	r->trial_until_ms = 0;
 	return true;
 }

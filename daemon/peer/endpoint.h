@@ -8,6 +8,10 @@
  * but on trial: the data plane sends it at most three times what came from it, and without an
  * answer to a request of ours within 3 s the old path is taken again and the address is not
  * listened to for a minute, unless the old path does not answer either. At most one move a second.
+ *
+ * What leaves from a new place at the same moment can get several mappings of the NAT there, of which one
+ * lives on: an UPDATE_SA_ADDRESSES by the one, ESP by the other. So who has just come to an address may come
+ * from two more ports of it at once, and an answer from whichever port proves the address and is the newest word.
  */
 
 #include <stdbool.h>
@@ -18,6 +22,7 @@
 #define ENDPOINT_TRIAL_MS  3000
 #define ENDPOINT_IGNORE_MS 60000
 #define ENDPOINT_PACE_MS   1000
+#define ENDPOINT_PORTS	   2 /* moves to other ports, not paced, after one to another address */
 #define ENDPOINT_IGNORED   4
 
 struct endpoint_ignored {
@@ -30,6 +35,7 @@ struct endpoint_rule {
 	struct engine_path old;	 /* to go back to, while on trial */
 	uint64_t trial_until_ms; /* 0: path is sure */
 	uint64_t moved_ms;
+	unsigned ports; /* moves within the address that need not wait */
 	struct endpoint_ignored *ignored; /* owned: ENDPOINT_IGNORED of them; NULL: no trial was lost */
 };
 
@@ -51,13 +57,14 @@ enum endpoint_verdict endpoint_offer(struct endpoint_rule *r, const struct engin
 				     bool silent, uint64_t now_ms);
 /**
  * endpoint_told() - The peer itself says, under its keys, that it is there now (RFC 4555): nothing is too soon
- * and no address is ignored. True: on trial.
+ * and no address is ignored. True: on trial, or still so: @unproved is as the IKE SA sees it, which follows ESP.
  */
 bool endpoint_told(struct endpoint_rule *r, const struct engine_path *path, bool unproved,
 		   uint64_t now_ms);
 /**
- * endpoint_proved() - An answer to a request of ours came from @path; true: the trial is won. One that comes
- * when the trial is over already (loss, a copy of the request) is as good: the address is listened to again.
+ * endpoint_proved() - An answer to a request of ours came from @path; true: the trial is won, and that is the
+ * path, from whichever port of the address. One that comes when the trial is over already (loss, a copy of the
+ * request) is as good: the address is listened to again.
  */
 bool endpoint_proved(struct endpoint_rule *r, const struct engine_path *path);
 /** endpoint_expired() - True: the trial is lost, path is the old one again. */

@@ -257,7 +257,8 @@ static void offered(struct supervisor *s, const struct engine_path *path, uint32
 	case ENDPOINT_MOVE:
 		s->trials_lost += trial && !s->where.trial_until_ms; /* back by its own packet */
 		apply_path(s, bytes);
-		remember_endpoint(s);
+		if (!s->where.trial_until_ms)
+			remember_endpoint(s);
 		keepalive_rebound(s, now_ms);
 		/* Who is behind that NAT learns from the question that it rebound, and keeps it open. */
 		if (s->postern && s->cfg.start == SUP_WAIT)
@@ -284,7 +285,7 @@ static void told(struct supervisor *s, const struct fx *fx, uint64_t now_ms)
 	bool often = s->where.moved_ms && now_ms - s->where.moved_ms < ENDPOINT_PACE_MS;
 	bool trial = endpoint_told(&s->where, &fx->update.path, fx->update.unproved, now_ms);
 
-	s->trials += trial;
+	s->trials += fx->update.unproved;
 	apply_path(s, fx->update.bytes);
 	if (trial && !s->asked_ms)
 		s->asked_ms = now_ms;

@@ -164,6 +164,63 @@ static void who_moves_all_the_time_does_not_fill_the_log(void **state)
 	assert_int_equal(f.roamed, 1);
 }
 
+/* What left at the same moment has several mappings of the NAT there: its word by one, its data by another. */
+static void the_data_of_one_that_has_moved_may_come_by_another_port(void **state)
+{
+	(void)state;
+	f.mobike = true;
+	start(SUP_WAIT, NULL);
+	comes_up(1, "100.64.0.9:1234");
+	pass(5000);
+	update_from("203.0.113.9:7", true);
+	f.asked = f.remembered = 0;
+	pass(10);
+	seen_from("203.0.113.9:8", true);
+	assert_int_equal(s.where.path.remote.port, 8); /* and not a second later */
+	assert_int_equal(f.moved.remote.port, 8);
+	assert_int_equal(f.asked, 1); /* what was asked goes there too */
+	assert_true(s.where.trial_until_ms && !f.remembered);
+	seen_from("203.0.113.9:7", true); /* whichever of them it keeps */
+	assert_int_equal(s.where.path.remote.port, 7);
+	seen_from("203.0.113.9:8", true);
+	assert_int_equal(s.where.path.remote.port, 7); /* not for ever, though */
+	reply_from(0, "203.0.113.9:8");
+	assert_int_equal(f.moved.remote.port, 8);
+	pass(10000);
+	assert_int_equal(s.where.path.remote.port, 8);
+	assert_true(s.trials == 1 && s.trials_won == 1 && !s.trials_lost && f.remembered);
+	assert_int_equal(f.remembered, 1);
+}
+
+/* By ESP alone, and with an UPDATE that comes behind it. */
+static void a_second_mapping_of_a_new_address_waits_for_nothing(void **state)
+{
+	(void)state;
+	f.mobike = true;
+	start(SUP_WAIT, NULL);
+	comes_up(1, "100.64.0.9:1234");
+	pass(5000);
+	f.remembered = 0;
+	seen_from("203.0.113.9:8", true);
+	update_from("203.0.113.9:7", false);
+	/* RFC 4555 s3.7: that it is there is still to be shown by an answer. */
+	assert_true(s.where.trial_until_ms && !f.remembered && s.trials == 1);
+	seen_from("203.0.113.9:8", true);
+	assert_int_equal(s.where.path.remote.port, 8);
+	pass(2000);
+	seen_from("203.0.113.20:8", true);
+	assert_int_equal(s.where.trial_until_ms, now + 3000);
+	seen_from("203.0.113.20:9", true);
+	assert_int_equal(s.where.path.remote.port, 9);
+	assert_int_equal(s.where.trial_until_ms, now + 3000);
+	seen_from("203.0.113.21:9", true); /* another address has to */
+	assert_int_equal(s.where.path.remote.addr.b[3], 20);
+	reply_from(0, "203.0.113.21:9"); /* ... and an answer from it proves nothing about this one */
+	assert_int_equal(s.where.trial_until_ms, now + 3000);
+	pass(3500);
+	assert_int_equal(s.where.path.remote.addr.b[3], 9);
+}
+
 int main(void)
 {
 #define T(x) cmocka_unit_test_setup_teardown(x, begin, end)
@@ -173,6 +230,8 @@ int main(void)
 		T(a_proof_that_it_lost_us_calls_at_once),
 		T(where_else_it_is_is_called_too),
 		T(who_moves_all_the_time_does_not_fill_the_log),
+		T(the_data_of_one_that_has_moved_may_come_by_another_port),
+		T(a_second_mapping_of_a_new_address_waits_for_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
