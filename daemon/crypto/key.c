@@ -342,9 +342,9 @@ int pubkey_load(const void *data, size_t len, struct pubkey **out)
 	int rc = -EBADMSG;
 
 	*out = NULL;
-	if (len > INT_MAX / 2)
+	if (!data || len > INT_MAX / 2)
 		return -EBADMSG;
-	if (len && memmem(text, len, "-----BEGIN", 10))
+	if (memmem(text, len, "-----BEGIN", 10))
 		return load_pem(text, len, out);
 	while (text < end) {
 		const char *eol = memchr(text, '\n', (size_t)(end - text)), *word = text, *stop;
