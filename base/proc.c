@@ -22,6 +22,39 @@
 #define SETTLED_MS     60000
 #define KEPT_COUNT     3
 
+int proc_program(const char *suffix)
+{
+	char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path));
+	int fd, high;
+
+	if (n < 0)
+		return -errno;
+	if ((size_t)n + strlen(suffix) >= sizeof(path))
+		return -ENAMETOOLONG;
+	snprintf(path + n, sizeof(path) - (size_t)n, "%s", suffix);
+	fd = open(path, O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	high = fcntl(fd, F_DUPFD_CLOEXEC, PROC_IPC_FD + 1);
+	if (high < 0)
+		high = -errno;
+	close(fd);
+	return high;
+}
+
+/* By name, as for /proc/self/exe: the parent's filter lets no other way of it pass. */
+int proc_exec(int program, char *const argv[], char *const envp[])
+{
+	char path[32];
+
+	if (program < 0)
+		return program;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", program);
+	execve(path, argv, envp);
+	return -errno;
+}
+
 static void exec_child(const struct proc_table *t, const struct proc_spec *spec, int fd)
 {
 	char program[64], name[64], flag[] = "--proc";
@@ -49,7 +82,10 @@ static void exec_child(const struct proc_table *t, const struct proc_spec *spec,
 		fcntl(fd, F_SETFD, 0);
 	else if (dup2(fd, PROC_IPC_FD) < 0)
 		_exit(127);
-	execve("/proc/self/exe", argv, envp);
+	if (spec->beside)
+		proc_exec(t->beside, argv, envp);
+	else
+		execve("/proc/self/exe", argv, envp);
 	_exit(127);
 }
 

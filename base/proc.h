@@ -4,7 +4,8 @@
 
 /*
  * Theory: a daemon is a parent and a const table of children. A child is forked and re-executed
- * from /proc/self/exe (fresh address space layout, nothing of the parent's memory) with
+ * from /proc/self/exe, or, where its row says so, from the program beside it, so that no process loads
+ * libraries of another (fresh address space layout, nothing of the parent's memory), with
  *
  *	argv = { program, "--proc", NAME }
  *	environment: PATH, TZ; as they are, if they are: OPENSSL_ia32cap and the sanitizers' options
@@ -25,6 +26,7 @@
 struct proc_spec {
 	const char *name; /* "child", "keys": what stands after --proc and in the log */
 	int id;		  /* of the daemon's own enum */
+	bool beside;	  /* it is of the program that proc_table.beside names */
 };
 
 struct proc {
@@ -40,6 +42,7 @@ struct proc {
 struct proc_table {
 	struct loop *loop;
 	const char *program; /* "posternd" */
+	int beside;	     /* by proc_program(); only for rows that say so */
 	struct proc *procs;  /* count of them, owned by the caller */
 	size_t count;
 	const struct ipc_ops *ops; /* arg is the struct proc; .closed: usually proc_default_closed */
@@ -59,6 +62,15 @@ struct proc *proc_by_id(struct proc_table *t, int id);
 /** proc_default_closed() - For ipc_ops.closed: a child that hung up but lives is killed. */
 void proc_default_closed(struct ipc *ipc, void *arg);
 
+/**
+ * proc_program() - The program beside ours whose name is ours with @suffix behind it.
+ *
+ * Opened once, by a parent at its start: what is installed in its place later does not mix with who runs now.
+ * Returns a descriptor above PROC_IPC_FD, close-on-exec, for proc_table.beside and proc_exec(); or -errno.
+ */
+int proc_program(const char *suffix);
+/** proc_exec() - Become the program of proc_program() (or what it returned); gives -errno if that fails. */
+int proc_exec(int program, char *const argv[], char *const envp[]);
 /**
  * proc_child_name() - NULL in the parent; in a child the NAME after --proc.
  * The child's main then calls ipc_new(loop, PROC_IPC_FD, ...).

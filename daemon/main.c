@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * posternd: the parent and the resolver, which need no cryptography and do not load its libraries. The rest is
+ * posternd-child, see child_main.c.
+ */
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +19,6 @@ static const struct {
 	const char *name;
 	int (*run)(void);
 } children[] = {
-	{ "child", child_main },
-	{ "keys", keys_main },
 	{ "resolver", resolver_main },
 };
 
@@ -38,6 +41,19 @@ static enum leak_guard guard_word(const char *word)
 	return !strcmp(word, "apply")	 ? LEAK_GUARD_APPLY
 	       : !strcmp(word, "remove") ? LEAK_GUARD_REMOVE
 					 : LEAK_GUARD_NONE;
+}
+
+/* What only the other program can judge: keys and certificates. */
+static int judge(const char *config)
+{
+	char name[] = "posternd", flag[] = "-n", file[4096];
+	char *argv[] = { name, flag, file, NULL };
+	int rc;
+
+	snprintf(file, sizeof(file), "%s", config);
+	rc = proc_exec(proc_program(PROC_CHILD_PROGRAM), argv, environ);
+	fprintf(stderr, "posternd%s beside posternd: %s\n", PROC_CHILD_PROGRAM, strerror(-rc));
+	return 1;
 }
 
 int main(int argc, char **argv)
@@ -69,5 +85,5 @@ int main(int argc, char **argv)
 	}
 	if (guard)
 		return leak_guard_main(guard, o.config);
-	return check ? config_judge(o.config) : parent_main(&o);
+	return check ? judge(o.config) : parent_main(&o);
 }

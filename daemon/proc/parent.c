@@ -37,9 +37,9 @@
 
 /* In this order: the child finds its siblings there. */
 static const struct proc_spec specs[PARENT_CHILDREN] = {
-	{ .name = "keys", .id = PROC_KEYS },
+	{ .name = "keys", .id = PROC_KEYS, .beside = true },
 	{ .name = "resolver", .id = PROC_RESOLVER },
-	{ .name = "child", .id = PROC_CHILD },
+	{ .name = "child", .id = PROC_CHILD, .beside = true },
 };
 
 /* ---- handing out ---- */
@@ -437,6 +437,12 @@ static int open_all(struct parent *p)
 	char why[256];
 	int rc = resolve_users(p);
 
+	p->program = proc_program(PROC_CHILD_PROGRAM);
+	if (p->program < 0) {
+		log_err(NULL, "posternd%s, which belongs beside posternd: %s", PROC_CHILD_PROGRAM,
+			strerror(-p->program));
+		return p->program;
+	}
 	if (!rc)
 		rc = outer_open(&p->outer, cfg->port, cfg->workers, cfg->port_500, NET_MARK, why);
 	else
@@ -478,6 +484,7 @@ static int start_processes(struct parent *p)
 
 	p->table = (struct proc_table){ .loop = p->loop,
 					.program = "posternd",
+					.beside = p->program,
 					.procs = p->procs,
 					.count = PARENT_CHILDREN,
 					.ops = &ops,
@@ -515,6 +522,8 @@ static void close_all(struct parent *p)
 		if (p->state[i] >= 0)
 			close(p->state[i]);
 	}
+	if (p->program >= 0)
+		close(p->program);
 	outer_close(&p->outer);
 	loaded_clear(&p->now);
 	loop_free(p->loop);
@@ -534,6 +543,7 @@ static void init(struct parent *p)
 	p->now.bundle = -1;
 	p->netns = (struct netns){ -1, -1 };
 	p->tun_ns_sock = -1;
+	p->program = -1;
 	p->generation = 1;
 	p->stop = (struct timer){ .fire = on_stop_timer, .arg = p };
 	p->forget = (struct timer){ .fire = on_forget, .arg = p };

@@ -23,6 +23,9 @@ extern const size_t resolver_path_count;
  */
 int proc_enter(enum proc_id who);
 
+/* The program of child and keys has posternd's name with this behind it, and lies beside it. */
+#define PROC_CHILD_PROGRAM "-child"
+
 struct parent_options {
 	const char *config; /* path */
 	bool cleanup;	    /* remove what stands in the kernel, and end */
@@ -32,7 +35,7 @@ struct parent_options {
 int parent_main(const struct parent_options *o);
 int keys_main(void);
 int resolver_main(void);
-/** child_main() - Not here but beside main.c: it stands above this layer. */
+/** child_main() - Not here but beside child_main.c: it stands above this layer. */
 int child_main(void);
 
 #endif

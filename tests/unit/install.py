@@ -17,7 +17,7 @@ failed = 0
 
 COMMON = ["bin/postern", "lib/sysusers.d/postern.conf", "lib/tmpfiles.d/postern.conf", "share/doc/postern/README.md",
           "share/doc/postern/copyright", "share/man/man8/postern.8"]
-DAEMON = ["sbin/posternd", "lib/systemd/system/posternd.service", "lib/systemd/system/posternd-leak-guard.service",
+DAEMON = ["sbin/posternd", "sbin/posternd-child", "lib/systemd/system/posternd.service", "lib/systemd/system/posternd-leak-guard.service",
           "lib/systemd/network/05-postern.network", "lib/systemd/networkd.conf.d/50-postern.conf",
           "lib/NetworkManager/conf.d/90-postern.conf", "lib/NetworkManager/dispatcher.d/90-postern-leak-guard",
           "share/doc/postern/examples/home-by-port.conf",
