@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Our own half of the cast: posternd and postern-mta on the vps and at home, configured as a user would."""
 import json
+import os
+import signal
 import subprocess
 
 import testlib
@@ -66,9 +68,10 @@ class Side:
         self.m, self.tag = m, tag
         self.d = self.mta = self.deliver = None
 
-    def start_posternd(self):
+    def start_posternd(self, **how):
+        """@how: as Machine.start() has it."""
         self.m.run(["mkdir", "-p", "/run/postern", "/var/lib/postern"])
-        self.d = self.m.start([testlib.POSTERND, "-c", "/etc/postern/postern.conf"], log="posternd")
+        self.d = self.m.start([testlib.POSTERND, "-c", "/etc/postern/postern.conf"], log="posternd", **how)
         return self.d
 
     def start_mta(self):
@@ -97,6 +100,24 @@ class Side:
 
     def up(self, name):
         return self.peer(name).get("state") == "up"
+
+    def process(self, name):
+        """The pid of that process of posternd (child, keys, resolver), or None."""
+        for pid in self.m.child_pids(self.d):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as f:
+                    argv = f.read().split(b"\0")
+            except OSError:
+                continue
+            if b"--proc" in argv and name.encode() in argv:
+                return pid
+        return None
+
+    def kill_process(self, name):
+        """kill -9; its parent starts it anew."""
+        pid = wait_for(f"{name} runs", lambda: self.process(name))
+        os.kill(pid, signal.SIGKILL)
+        wait_for(f"{name} was started again", lambda: self.process(name) not in (None, pid))
 
     def tun_bytes(self):
         try:
@@ -152,5 +173,18 @@ def greets(m, address, port=25):
     return m.python(code, address, str(port), check=False).returncode == 0
 
 
-def wait_greets(m, address, port=25, seconds=20):
+def wait_greets(m, address, port=25, seconds=60):
     wait_for(f"{address}:{port} greets", lambda: greets(m, address, port), seconds)
+
+
+def up(net, vps, home):
+    """Start both sides of tunnel() and mail(), home with a listener at 127.0.0.1:2587; all of their doors greet."""
+    for side in (vps, home):
+        side.start_posternd()
+    wait_for("tunnel", lambda: home.up("vps"))
+    for side in (vps, home):
+        side.start_mta()
+    wait_greets(net.mx_a, net.VPS4)
+    wait_greets(net.home, "127.0.0.1", 2587)
+    wait_greets(net.home, "10.99.0.1")
+    wait_greets(net.vps, "10.99.0.2")
