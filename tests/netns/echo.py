@@ -84,11 +84,6 @@ class Connection:
         """Seconds that the longest answer took so far."""
         return max([float(line.split()[1]) for line in self.lines() if line[:1].isdigit()] or [0])
 
-    def whole(self, seconds=90):
-        """It ended by itself, at its time."""
-        wait_for("the connection ends", lambda: not self.alive(), seconds)
-        return self.lines()[-1:] == ["whole"]
-
     def stop(self):
         if self.alive():
             self.p.terminate()
