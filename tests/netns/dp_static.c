@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * A tunnel end without IKE, for tests and benchmarks of the data plane: keys, SPIs and the peer come
- * from the command line. Prints one line when it is up, counters on SIGTERM.
+ * from the command line. Prints one line when it is up, counters on SIGUSR1 and
+ * SIGTERM, with a line "counters told" behind them.
  *
  *	dp_static --tun t0 --bind 192.0.2.1:4500 --peer 192.0.2.2:4500 --spi-in 1000 --spi-out 2000
  *		  [--io io_uring|epoll|auto] [--without tso,uso,...] [--workers N] [--cipher N]
  *		  [--no-esn] [--no-vnet] [--no-follow] [--mtu N] [--dummy-ms N]
+ *		  [--peers N --inner 10.100.0.1 [--crowd]]
+ *
+ * With --peers there are so many of them at the one tuple, each with SPIs and an inner address of its own, which
+ * count up; --crowd: it is they who are here, and the first of them alone sends.
  *
  * The key of an SA is made of its SPI, so both ends agree. It opens the TUN itself, as a parent
  * process would. An authentic packet from another tuple moves the peer (--no-follow: it does not).
@@ -35,7 +40,9 @@ struct options {
 	unsigned without, workers;
 	enum dp_cipher cipher;
 	int no_esn, no_vnet, no_follow;
-	unsigned mtu, dummy_ms;
+	unsigned mtu, dummy_ms, peers;
+	struct addr inner;
+	bool crowd;
 };
 
 static void die_errno(const char *what, int rc)
@@ -106,10 +113,13 @@ static void parse(int argc, char **argv, struct options *o)
 					       { "no-follow", 0, NULL, 'F' },
 					       { "mtu", 1, NULL, 'm' },
 					       { "dummy-ms", 1, NULL, 'd' },
+					       { "peers", 1, NULL, 'P' },
+					       { "inner", 1, NULL, 'a' },
+					       { "crowd", 0, NULL, 'C' },
 					       { 0 } };
 	int c, bad = 0;
 
-	*o = (struct options){ .tun = "t0", .workers = 1, .mtu = 1400 };
+	*o = (struct options){ .tun = "t0", .workers = 1, .mtu = 1400, .peers = 1 };
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) >= 0) {
 		switch (c) {
 		case 't':
@@ -156,10 +166,20 @@ static void parse(int argc, char **argv, struct options *o)
 		case 'd':
 			o->dummy_ms = (unsigned)atoi(optarg);
 			break;
+		case 'P':
+			o->peers = (unsigned)atoi(optarg);
+			break;
+		case 'a':
+			bad |= addr_parse(optarg, &o->inner);
+			break;
+		case 'C':
+			o->crowd = true;
+			break;
 		default:
 			bad = 1;
 		}
 	}
+	bad |= o->peers < 1 || o->peers > DP_PEERS_MAX || (o->peers > 1 && o->inner.family != AF_INET);
 	if (bad || o->workers < 1 || o->workers > DP_WORKERS_MAX || !o->bind.addr.family)
 		exit(2);
 }
@@ -170,7 +190,20 @@ static void make_key(uint32_t spi, uint8_t key[DP_CIPHER_KEY_LEN_MAX])
 		key[i] = (uint8_t)(spi * 2654435761u >> (i % 4 * 8)) ^ (uint8_t)i;
 }
 
-static void install(struct dp *dp, const struct options *o)
+/* Of the @n-th, alone. */
+static struct dp_ts inner_ts(const struct options *o, unsigned n)
+{
+	struct dp_ts ts = { .from = o->inner, .port_to = 65535 };
+	uint32_t a;
+
+	memcpy(&a, o->inner.b, 4);
+	a = htonl(ntohl(a) + n);
+	memcpy(ts.from.b, &a, 4);
+	ts.to = ts.from;
+	return ts;
+}
+
+static void install(struct dp *dp, const struct options *o, unsigned n)
 {
 	static const struct dp_ts any[2] = {
 		{ .from = { AF_INET, { 0 } },
@@ -182,30 +215,32 @@ static void install(struct dp *dp, const struct options *o)
 			    255, 255 } },
 		  .port_to = 65535 },
 	};
+	struct dp_ts one = inner_ts(o, n);
+	bool only = o->inner.family;
 	uint8_t key[DP_CIPHER_KEY_LEN_MAX];
-	struct dp_sa sa = { .peer = 0,
+	struct dp_sa sa = { .peer = n,
 			    .generation = 1,
 			    .cipher = o->cipher,
 			    .key = key,
 			    .key_len = dp_cipher_key_len(o->cipher),
 			    .esn = !o->no_esn,
-			    .local = any,
-			    .local_count = 2,
-			    .remote = any,
-			    .remote_count = 2 };
+			    .local = only && o->crowd ? &one : any,
+			    .local_count = only ? 1 : 2,
+			    .remote = only && !o->crowd ? &one : any,
+			    .remote_count = only ? 1 : 2 };
 	struct dp_path path = { .remote = o->peer };
-	int rc = dp_peer_set(dp, 0, o->peer.addr.family ? &path : NULL, false, 0);
+	int rc = dp_peer_set(dp, n, o->peer.addr.family ? &path : NULL, false, 0);
 
 	if (rc)
 		die_errno("dp_peer_set", rc);
-	sa.spi = htonl(o->spi_in);
-	make_key(o->spi_in, key);
+	sa.spi = htonl(o->spi_in + n);
+	make_key(o->spi_in + n, key);
 	rc = dp_spi_reserve(dp, sa.spi);
 	if (!rc)
 		rc = dp_sa_install_in(dp, &sa);
-	sa.spi = htonl(o->spi_out);
-	make_key(o->spi_out, key);
-	if (!rc)
+	sa.spi = htonl(o->spi_out + n);
+	make_key(o->spi_out + n, key);
+	if (!rc && (!o->crowd || !n))
 		rc = dp_sa_install_out(dp, &sa);
 	if (rc)
 		die_errno("install", rc);
@@ -239,6 +274,7 @@ static void print_stats(const struct dp *dp)
 			printf("%s=%llu\n", dp_verdict_word((enum dp_verdict)i),
 			       (unsigned long long)s.n[i]);
 	}
+	printf("counters told\n");
 	fflush(stdout);
 }
 
@@ -263,13 +299,15 @@ int main(int argc, char **argv)
 	cfg.io = o.io;
 	cfg.without = o.without;
 	cfg.tun_mtu = (uint16_t)o.mtu;
+	cfg.peers_max = o.peers;
 	rc = dp_new(&cfg, &dp);
 	if (rc)
 		die_errno("dp_new", rc);
 	rc = dp_start(dp);
 	if (rc)
 		die_errno("dp_start", rc);
-	install(dp, &o);
+	for (unsigned n = 0; n < o.peers; n++)
+		install(dp, &o, n);
 	dp_info(dp, &info);
 	printf("up io=%s workers=%u crypto=\"%s\" features=",
 	       info.io == DP_IO_URING ? "io_uring" : "epoll", info.workers, info.crypto);

@@ -4,6 +4,7 @@
 Needs no foreign servers.
 """
 import json
+import re
 import sys
 import time
 
@@ -16,7 +17,7 @@ import cast  # noqa: E402
 vps, home = cast.tunnel(net, extra="metrics = 127.0.0.1:9400\n")
 
 
-def ping(to="10.99.0.1", m=net.home, wait="1"):
+def ping(to="10.99.0.1", m=net.home, wait="4"):
     return m.run(["ping", "-c1", f"-W{wait}", to], check=False).returncode == 0
 
 
@@ -78,7 +79,7 @@ for what, client, server, address in (("home to VPS", net.home, net.vps, "10.99.
                                       ("VPS to home, IPv6", net.vps, net.home, "fd99::2")):
     rate = tcp(client, server, address, 32 << 20)
     check(f"32 MB of TCP arrive whole, {what}: {rate:.0f} Mbit/s", rate > 0)
-check("large pings pass, fragments too", net.home.run(["ping", "-c1", "-W2", "-s", "4000", "10.99.0.1"], check=False).returncode == 0)
+check("large pings pass, fragments too", net.home.run(["ping", "-c1", "-W5", "-s", "4000", "10.99.0.1"], check=False).returncode == 0)
 
 # --- what the admin sees
 EVENTS = """
@@ -103,10 +104,17 @@ check("status reads well", "home (home.example.net): up" in text and "out_packet
 print("\n".join("     " + line for line in text.splitlines()))
 
 # --- rekeys, with data under way
+def unanswered(p, until):
+    """Those of the pings of @p up to that number of which no answer has come."""
+    with open(p.log) as f:
+        return sorted(set(range(1, until + 1)) - {int(n) for n in re.findall(r"bytes from .*icmp_seq=(\d+)", f.read())})
+
+
 for flag in ([], ["--ike"]):
     for side, peer in ((home, "vps"), (vps, "home")):
         before = side.peer(peer)["ike"]
-        net.home.start(["ping", "-q", "-i0.02", "-c100", "10.99.0.1"], log="rekey-ping")
+        pings = net.home.start(["ping", "-i0.02", "10.99.0.1"], log=f"rekey-ping-{side.tag}{len(flag)}")
+        wait_for("pings", lambda: len(unanswered(pings, 10)) < 5)
         side.cli("rekey", *flag, peer)
 
         def renewed():
@@ -116,11 +124,15 @@ for flag in ([], ["--ike"]):
             kids = {c["spi_in"] for c in now.get("children", [])}
             return kids and not kids & {c["spi_in"] for c in before["children"]}
         ok = wait_for("new SPIs", renewed, 10)
-        pings = net.home.procs[-1]
-        pings.wait(20)
-        lost = [x for x in open(pings.log).read().splitlines() if "packet loss" in x][-1]
+        with open(pings.log) as f:
+            last = 50 + max(map(int, re.findall(r"icmp_seq=(\d+)", f.read())))
+        try:  # not by what ping says at its end: for its last one it waits 20 ms
+            wait_for("all answers", lambda: not unanswered(pings, last), 10)
+        except testlib.Failed:
+            pass
+        pings.terminate()
         check(f"{side.tag} rekeys {'the IKE SA' if flag else 'the CHILD SA'} without losing a packet",
-              ok and " 0% packet loss" in lost, lost)
+              ok and not unanswered(pings, last), unanswered(pings, last))
 
 # --- the carrier forgets the mapping
 old = vps_endpoint()
@@ -133,7 +145,7 @@ check(f"({took:.2f} s) and reaches home", ping("10.99.0.2", net.vps))
 
 # --- the line is cut and comes back
 net.cut()
-check("the cut is told as down within 25 s",
+check("the cut is told as down",
       wait_for("down", lambda: (ping(wait="1") or True) and not home.up("vps"), 25), home.peer("vps"))
 time.sleep(5)
 net.mend()
