@@ -62,7 +62,7 @@ def reload(side, text):
     check(f"{side.tag}: the reload is taken", p.returncode == 0, p.stdout)
 
 
-def ping(m, to, wait="1"):
+def ping(m, to, wait="3"):
     return m.run(["ping", "-c1", f"-W{wait}", to], check=False).returncode == 0
 
 
@@ -107,7 +107,7 @@ def sink(m, address, port):
     return sinks[m.name, address, port]
 
 
-def stream(m, to, server, port=5001, seconds=0, wait=5):
+def stream(m, to, server, port=5001, seconds=0, wait=15):
     """TCP that arrives whole; the longest pause in seconds, or None."""
     p = sink(server, to, port)
     got = m.python(SOURCE, to, str(port), str(seconds), str(wait), check=False, timeout=90).stdout.split()
@@ -130,14 +130,14 @@ ike = home.peer("vps")["ike"]["spi_i"]
 
 # --- a reload of one side after the other, with a stream under way
 sink(net.vps, "10.99.0.1", 5001)
-runs = net.home.start([sys.executable, "-c", SOURCE, "10.99.0.1", "5001", "8", "5"], log="source")
+runs = net.home.start([sys.executable, "-c", SOURCE, "10.99.0.1", "5001", "8", "15"], log="source")
 time.sleep(1)
 reload(vps, VPS + f"networks = {LAN}\nlocal-ts = 10.99.0.1, fd99::1, {BACK}\n")
 time.sleep(1)
 check("one side alone changes nothing for the other", not ping(net.vps, "192.168.77.10"))
 reload(home, HOME + f"networks = {BACK}\nlocal-ts = assigned, {LAN}\n")
 check("the VPS reaches the LAN, IPv4", wait_for("ping", lambda: ping(net.vps, "192.168.77.10"), 10))
-runs.wait(30)
+runs.wait(60)
 sent = open(runs.log).read().split()
 check("the stream arrived whole", len(sent) == 3 and sent[1] in open(sinks["vps", "10.99.0.1", 5001].log).read(), sent)
 print(f"     longest pause {float(sent[2]) * 1000:.0f} ms, while the CHILD SA was made anew")

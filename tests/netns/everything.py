@@ -96,10 +96,10 @@ time.sleep(0.3)
 base = seen()[2]
 check("nothing gets out", not ping() and not ping(WEB4, net.lan) and not ping(DNS))
 quiet("before the start")
-check("the LAN works", ping("192.168.7.10") and ping("192.168.7.1", net.lan) and ping("fd00:7::1", net.lan))
+check("the LAN works", wait_for("pings", lambda: ping("192.168.7.10") and ping("192.168.7.1", net.lan) and ping("fd00:7::1", net.lan)))
 asked = home.m.python("import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\ns.setsockopt(socket.SOL_SOCKET,socket.SO_BROADCAST,1)\n"
                       "s.bind(('',68))\ns.sendto(b'x'*300,('100.64.0.1',67))", check=False)
-check("DHCP of the WAN does", asked.returncode == 0 and seen()[2] == base + 1, (asked.stdout, seen(), base))
+check("DHCP of the WAN does", asked.returncode == 0 and wait_for("it is seen", lambda: seen()[2] == base + 1), (asked.stdout, seen(), base))
 base = seen()[2]
 home.start_posternd()
 wait_for("posternd answers", lambda: home.status())
@@ -110,14 +110,14 @@ vps.start_posternd()
 require("the tunnel comes up by name, past the dead 0/0 route", wait_for("ping", ping, 30))
 check("from the LAN too, both families", wait_for("ping", lambda: ping(WEB4, net.lan) and ping(WEB6, net.lan) and ping(WEB6), 15))
 check("src_valid_mark is set", home.m.read("/proc/sys/net/ipv4/conf/all/src_valid_mark").strip() == "1")
-check("the LAN works still", ping("192.168.7.10") and ping("192.168.7.1", net.lan))
+check("the LAN works still", wait_for("pings", lambda: ping("192.168.7.10") and ping("192.168.7.1", net.lan)))
 
 # --- a connection of a LAN client lives through all that follows
 ECHO = "import socket\ns=socket.create_server(('',7))\nwhile True:\n c,_=s.accept()\n while (d:=c.recv(9)): c.sendall(d)\n"
 TALK = ("import socket,time\nc=socket.create_connection(('%s',7),10)\nc.settimeout(60)\nn=0\n"
         "while True:\n c.sendall(b'x')\n assert c.recv(1)\n n+=1\n print(n,flush=True)\n time.sleep(0.1)\n" % WEB4)
 net.web.start([sys.executable, "-c", ECHO], log="echo")
-time.sleep(0.5)
+testlib.listening(net.web, 7)
 talk = net.lan.start([sys.executable, "-c", TALK], log="talk")
 
 
@@ -136,7 +136,7 @@ for pid in [vps.d.pid] + vps.m.child_pids(vps.d):
         os.kill(pid, signal.SIGKILL)
     except OSError:
         pass
-vps.d.wait(10)
+vps.d.wait(60)
 time.sleep(1)
 quiet("while the server is dead")
 n = said()
@@ -148,7 +148,7 @@ for pid in [home.d.pid] + home.m.child_pids(home.d):
         os.kill(pid, signal.SIGKILL)
     except OSError:
         pass
-home.d.wait(10)
+home.d.wait(60)
 time.sleep(1)
 check("killed at home: nothing gets out meanwhile", not ping() and not ping(WEB4, net.lan))
 quiet("while the daemon at home is dead")

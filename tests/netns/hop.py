@@ -38,6 +38,6 @@ for turn in range(4):
     time.sleep(1)
 check("five source ports, of three sockets", len(set(used)) == 5, used)
 check("all on one IKE SA", home.peer("vps")["ups"] == ups, home.peer("vps")["ups"])
-check("and the VPS reaches the home", ping("10.99.0.2", net.vps))
+check("and the VPS reaches the home", wait_for("ping", lambda: ping("10.99.0.2", net.vps)))
 traffic.terminate()
 testlib.done()

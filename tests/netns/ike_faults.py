@@ -16,7 +16,7 @@ vps, home = cast.tunnel(net)
 
 
 def ping(to="10.99.0.1", m=net.home):
-    return m.run(["ping", "-c1", "-W1", to], check=False).returncode == 0
+    return m.run(["ping", "-c1", "-W3", to], check=False).returncode == 0
 
 
 # --- a wrong key: refused, explained, never up
@@ -53,7 +53,7 @@ plain = home.m.read("/etc/postern/postern.conf")
 home.m.write("/etc/postern/postern.conf", plain + "accept-assigned = 10.98.0.0/16, fd00::/8\n")
 home.cli("reload")
 home.d.terminate()
-home.d.wait(15)
+home.d.wait(60)
 home.start_posternd()
 check("an address outside accept-assigned is refused and explained", explained(home, "vps", "accept-assigned"))
 states = {home.peer("vps").get("state") for _ in range(40)}
@@ -67,12 +67,12 @@ check("without that line and a reload it is up", wait_for("up", lambda: home.up(
 conf = home.m.read("/etc/postern/postern.conf")
 home.m.write("/etc/postern/postern.conf", conf.replace("identity = home.example.net", "identity = hole.example.net"))
 home.d.terminate()
-home.d.wait(15)
+home.d.wait(60)
 home.start_posternd()
 check("an unknown identity gets the same answer as a wrong key", explained(home, "vps", "AUTHENTICATION_FAILED"))
 home.m.write("/etc/postern/postern.conf", conf)
 home.d.terminate()
-home.d.wait(15)
+home.d.wait(60)
 home.start_posternd()
 require("the right identity comes up again", wait_for("up", lambda: home.up("vps") and ping(), 40))
 
@@ -113,8 +113,9 @@ check("posternd lives", vps.d.poll() is None)
 CAPTURE = """
 import socket, sys, time
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)); s.settimeout(0.2)
+print("ready", flush=True)
 out, end = [], time.time() + float(sys.argv[2])
-while time.time() < end and len(out) < 40:
+while time.time() < end and len(out) < 16:
     try: f = s.recv(4000)
     except TimeoutError: continue
     if f[12:14] == b"\\x08\\0" and f[23] == 17 and f[14+16:14+20] == socket.inet_aton(sys.argv[1]) and f[36:38] == (4500).to_bytes(2, "big"):
@@ -122,9 +123,10 @@ while time.time() < end and len(out) < 40:
         if d[:4] != bytes(4) and len(d) > 20: out.append(d)
 print("\\n".join(x.hex() for x in out))
 """
-cap = net.wan.start([sys.executable, "-c", CAPTURE, net.VPS4, "3"], log="capture")
-net.home.run(["ping", "-c8", "-i0.2", "10.99.0.1"], check=False)
-cap.wait(10)
+cap = net.wan.start([sys.executable, "-c", CAPTURE, net.VPS4, "30"], log="capture")
+wait_for("it captures", lambda: "ready" in open(cap.log).read())
+net.home.run(["ping", "-c16", "-i0.2", "10.99.0.1"], check=False)
+cap.wait(60)
 with open(cap.log) as f:
     captured = [line.strip() for line in f if re.fullmatch(r"[0-9a-f]+", line.strip())]
 require("ESP packets were captured on the wire", len(captured) >= 4, len(captured))

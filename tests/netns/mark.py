@@ -77,7 +77,7 @@ def configure(vps_peer, networks="10.99.0.1, fd99::1", other_peer=""):
 
 
 def ping(to="10.99.0.1"):
-    return net.home.run(["ping", "-c1", "-W0.5", to], check=False).returncode == 0
+    return net.home.run(["ping", "-c1", "-W1", to], check=False).returncode == 0
 
 
 def ways():
@@ -114,7 +114,7 @@ configure("mark = 0x10")
 home.start_posternd()
 require("both tunnels come up", wait_for("pings", lambda: ping() and ping("10.97.0.1"), 20))
 check("the peer with a mark goes by the line that the rule says, strict rp_filter or not", settled("vps", "mobile"), by("vps"))
-check("the other one does not", by("other") == "main", by("other"))
+check("the other one does not", settled("other", "main"), by("other"))
 first = ways()
 check("and nothing of either went by the other's line", first[0][0] == 0 and first[1][1] == 0, first)
 check("status says so", home.peer("vps")["mark"] == 0x10 and home.peer("other")["mark"] is None and
@@ -167,7 +167,7 @@ check("the guard knows the mark", "meta mark 0x00000010 meta skuid 0" in net.hom
 # --- a restart, and TCP
 def restart():
     home.d.terminate()
-    home.d.wait(15)
+    home.d.wait(60)
     home.start_posternd()
 
 

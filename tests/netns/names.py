@@ -27,7 +27,7 @@ def ping(wait="0.3"):
 def restart():
     if home.d:
         home.d.terminate()
-        home.d.wait(15)
+        home.d.wait(60)
     began = time.monotonic()
     home.start_posternd()
     wait_for("posternd answers", lambda: home.status())

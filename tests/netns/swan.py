@@ -175,12 +175,12 @@ class Swan:
     def kill(self):
         """The process is gone, and nothing of it was tidied up."""
         self.p.kill()
-        self.p.wait(10)
+        self.p.wait(60)
         self.m.run(["rm", "-f", "/run/charon.vici", "/run/charon.pid"])
 
     def stop(self):
         self.p.terminate()
-        self.p.wait(10)
+        self.p.wait(60)
 
     def write(self, path, text):
         """A file below /etc/swanctl."""
