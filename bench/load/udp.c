@@ -3,11 +3,12 @@
  * A generator of small datagrams and its sink: what a benchmark of packets a second needs and iperf3 does not do.
  *
  *	udp_load sink ADDRESS PORT			until SIGTERM or end of input; one JSON line
- *	udp_load send ADDRESS PORT BYTES PPS SECONDS SEGMENTS
+ *	udp_load send ADDRESS PORT BYTES PPS SECONDS SEGMENTS [SPREAD]
  *
  * send: @PPS datagrams of @BYTES (>= 16) each, in small bursts on a schedule of 100 us; 0: as fast as they are taken.
- * @SEGMENTS: so many of them in one UDP_SEGMENT send; 1: sendmmsg() of single ones. Each carries its number and the
- * time of sending, network order; the sink counts what came, and those that came behind a later one.
+ * @SEGMENTS: so many of them in one UDP_SEGMENT send; 1: sendmmsg() of single ones. @SPREAD: the sends go to so many
+ * addresses in turn, from ADDRESS on. Each datagram carries its number and the time of sending, network order; the
+ * sink counts what came, and those that came behind a later one.
  */
 #include <arpa/inet.h>
 #include <endian.h>
@@ -30,6 +31,7 @@
 #endif
 
 #define BURST	  64
+#define TAKEN	  32 /* in one call of the sink */
 #define BYTES_MAX 1472
 #define SEGS_MAX  44
 #define SLOT_NS	  100000
@@ -108,31 +110,47 @@ static size_t gro_size(struct msghdr *m, size_t len)
 	return len;
 }
 
+struct taker {
+	struct mmsghdr msg[TAKEN];
+	struct iovec iov[TAKEN];
+	_Alignas(8) uint8_t control[TAKEN][64];
+	uint8_t buf[TAKEN][65536];
+};
+
+/* What has come; nothing has: waits. False: it is over. */
+static bool take_all(struct taker *t, int fd, struct seen *s)
+{
+	struct pollfd p[2] = { { .fd = fd, .events = POLLIN }, { .fd = 0 } };
+	int n;
+
+	for (int i = 0; i < TAKEN; i++) {
+		t->iov[i] = (struct iovec){ t->buf[i], sizeof(t->buf[i]) };
+		t->msg[i].msg_hdr = (struct msghdr){ .msg_iov = &t->iov[i],
+						     .msg_iovlen = 1,
+						     .msg_control = t->control[i],
+						     .msg_controllen = sizeof(t->control[i]) };
+	}
+	n = recvmmsg(fd, t->msg, TAKEN, MSG_DONTWAIT, NULL);
+	if (n <= 0)
+		return poll(p, 2, 100) <= 0 || !(p[1].revents & POLLHUP);
+	s->last_ns = now_ns();
+	s->first_ns = s->first_ns ? s->first_ns : s->last_ns;
+	for (int i = 0; i < n; i++) {
+		size_t len = t->msg[i].msg_len, seg = gro_size(&t->msg[i].msg_hdr, len);
+
+		for (size_t at = 0; at < len; at += seg)
+			take(s, t->buf[i] + at, len - at < seg ? len - at : seg);
+	}
+	return true;
+}
+
 static int sink(int fd)
 {
-	static uint8_t buf[65536];
-	struct pollfd p[2] = { { .fd = fd, .events = POLLIN }, { .fd = 0 } };
+	static struct taker t;
 	struct seen s = { 0 };
 
-	while (!ended) {
-		_Alignas(8) uint8_t control[64];
-		struct iovec iov = { buf, sizeof(buf) };
-		struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
-		ssize_t n = recvmsg(fd, &m, MSG_DONTWAIT);
-		size_t seg;
-
-		if (n < 0) {
-			if (poll(p, 2, 100) > 0 && (p[1].revents & POLLHUP))
-				break;
-			continue;
-		}
-		s.last_ns = now_ns();
-		if (!s.first_ns)
-			s.first_ns = s.last_ns;
-		seg = gro_size(&m, (size_t)n);
-		for (size_t at = 0; at < (size_t)n; at += seg)
-			take(&s, buf + at, (size_t)n - at < seg ? (size_t)n - at : seg);
-	}
+	while (!ended && take_all(&t, fd, &s))
+		;
 	printf("{\"packets\": %llu, \"bytes\": %llu, \"late\": %llu, \"seconds\": %.6f}\n",
 	       (unsigned long long)s.pkts, (unsigned long long)s.bytes, (unsigned long long)s.late,
 	       (double)(s.last_ns - s.first_ns) / 1e9);
@@ -145,7 +163,11 @@ struct gen {
 	int fd;
 	size_t bytes;
 	unsigned segs;
+	unsigned spread, turn; /* addresses, and whose turn it is */
+	struct sockaddr_storage first;
+	socklen_t first_len;
 	uint64_t number, refused;
+	struct sockaddr_storage to[BURST];
 	struct mmsghdr msg[BURST];
 	struct iovec iov[BURST];
 	uint8_t (*mem)[SEGS_MAX * BYTES_MAX];
@@ -157,6 +179,23 @@ static void number(struct gen *g, uint8_t *p, uint64_t at_ns)
 
 	memcpy(p, &n, 8);
 	memcpy(p + 8, &t, 8);
+}
+
+/* The next of the addresses; the last 32 bits count. */
+static void aim(struct gen *g, unsigned n)
+{
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&g->to[n];
+	uint8_t *low = v6->sin6_family == AF_INET6 ? v6->sin6_addr.s6_addr + 12
+						   : (uint8_t *)&((struct sockaddr_in *)v6)->sin_addr;
+	uint32_t a;
+
+	g->to[n] = g->first;
+	memcpy(&a, low, 4);
+	a = htonl(ntohl(a) + g->turn);
+	memcpy(low, &a, 4);
+	g->turn = (g->turn + 1) % g->spread;
+	g->msg[n].msg_hdr.msg_name = &g->to[n];
+	g->msg[n].msg_hdr.msg_namelen = g->first_len;
 }
 
 /* At most @want datagrams; returns how many were numbered, lost or not. */
@@ -174,6 +213,8 @@ static unsigned burst(struct gen *g, unsigned want)
 		g->iov[n] = (struct iovec){ g->mem[n], k * g->bytes };
 		g->msg[n].msg_hdr.msg_iov = &g->iov[n];
 		g->msg[n].msg_hdr.msg_iovlen = 1;
+		if (g->spread > 1)
+			aim(g, n);
 		made += k;
 	}
 	sent = sendmmsg(g->fd, g->msg, n, 0);
@@ -203,11 +244,20 @@ static int generate(struct gen *g, uint64_t pps, double seconds)
 	return 0;
 }
 
-static int send_main(int fd, char **argv)
+static int send_main(int fd, char **argv, const struct sockaddr_storage *to, socklen_t len)
 {
-	struct gen g = { .fd = fd, .bytes = strtoul(argv[0], NULL, 10), .segs = (unsigned)atoi(argv[3]) };
+	static struct gen g;
 	int rc;
 
+	g.fd = fd;
+	g.bytes = strtoul(argv[0], NULL, 10);
+	g.segs = (unsigned)atoi(argv[3]);
+	g.spread = argv[4] ? (unsigned)atoi(argv[4]) : 1;
+	g.first = *to;
+	g.first_len = len;
+	/* Each message has an address of its own, or the socket has the only one. */
+	if (g.spread <= 1 && connect(fd, (const struct sockaddr *)to, len))
+		return fail("connect");
 	if (g.bytes < 16 || g.bytes > BYTES_MAX || !g.segs || g.segs > SEGS_MAX) {
 		fprintf(stderr, "udp_load: 16 to %d bytes, 1 to %d segments\n", BYTES_MAX, SEGS_MAX);
 		return 1;
@@ -228,27 +278,29 @@ static int send_main(int fd, char **argv)
 
 int main(int argc, char **argv)
 {
-	bool send = argc == 8 && !strcmp(argv[1], "send");
+	bool send = (argc == 8 || argc == 9) && !strcmp(argv[1], "send");
 	struct sockaddr_storage to;
 	int fd, on = 1, size = SOCKBUF, rc;
 	socklen_t len;
 
 	if (!send && !(argc == 4 && !strcmp(argv[1], "sink"))) {
-		fprintf(stderr, "usage: udp_load sink ADDRESS PORT | send ADDRESS PORT BYTES PPS SECONDS SEGMENTS\n");
+		fprintf(stderr, "usage: udp_load sink ADDRESS PORT | send ADDRESS PORT BYTES PPS SECONDS SEGMENTS [SPREAD]\n");
 		return 2;
 	}
 	len = address(argv[2], argv[3], &to);
 	fd = len ? socket(to.ss_family, SOCK_DGRAM, 0) : -1;
 	if (fd < 0)
 		return fail(argv[2]);
-	(void)setsockopt(fd, SOL_SOCKET, send ? SO_SNDBUF : SO_RCVBUFFORCE, &size, sizeof(size));
+	/* The sink is not to be what loses: where root of a namespace may not force it, as much as all may have. */
+	if (send || setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)))
+		(void)setsockopt(fd, SOL_SOCKET, send ? SO_SNDBUF : SO_RCVBUF, &size, sizeof(size));
 	signal(SIGTERM, on_end);
 	signal(SIGINT, on_end);
-	if (send ? connect(fd, (struct sockaddr *)&to, len) : bind(fd, (struct sockaddr *)&to, len))
+	if (!send && bind(fd, (struct sockaddr *)&to, len))
 		return fail(argv[2]);
 	if (!send)
 		(void)setsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, sizeof(on));
-	rc = send ? send_main(fd, argv + 4) : sink(fd);
+	rc = send ? send_main(fd, argv + 4, &to, len) : sink(fd);
 	close(fd);
 	return rc;
 }
