@@ -4,10 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
@@ -66,6 +69,13 @@ static int real_sync(struct vfs *v, int fd)
 {
 	(void)v;
 	return fdatasync(fd) ? -errno : 0;
+}
+
+static int real_refresh(struct vfs *v, int fd)
+{
+	int rc = real_sync(v, fd);
+
+	return rc ? rc : -posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
 static int real_rename(struct vfs *v, const char *from, const char *to)
@@ -132,8 +142,8 @@ void vfs_dir_init(struct vfs_dir *d, int dirfd)
 {
 	*d = (struct vfs_dir){
 		.vfs = { real_open, real_open_read, real_close, real_pread, real_pwrite, real_sync,
-			 real_rename, real_unlink, real_mkdir, real_sync_dir, real_list,
-			 real_space },
+			 real_refresh, real_rename, real_unlink, real_mkdir, real_sync_dir,
+			 real_list, real_space },
 		.dirfd = dirfd,
 	};
 }
@@ -164,15 +174,73 @@ static char *mount_options(int dirfd)
 	return found;
 }
 
+/* Value of "upperdir=" in a line of mountinfo, where blanks and the like are \ooo. */
+static bool upper_dir(const char *opt, char *out, size_t cap)
+{
+	const char *p = opt ? strstr(opt, "upperdir=") : NULL;
+	size_t n = 0;
+
+	if (!p)
+		return false;
+	for (p += strlen("upperdir="); *p && *p != ',' && *p != '\n' && n + 1 < cap; p++) {
+		unsigned c;
+
+		if (*p == '\\' && sscanf(p + 1, "%3o", &c) == 1 && c < 256) {
+			out[n++] = (char)c;
+			p += 3;
+		} else {
+			out[n++] = *p;
+		}
+	}
+	out[n] = 0;
+	return true;
+}
+
+/* A new file there has a map of where it lies on the disk. */
+static bool has_extents(int dirfd)
+{
+	static const char probe[] = "durable-probe";
+	struct fiemap map = { .fm_length = FIEMAP_MAX_OFFSET };
+	int fd = openat(dirfd, probe, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	bool yes;
+
+	if (fd < 0)
+		return true; /* full or read-only, say others */
+	yes = !ioctl(fd, FS_IOC_FIEMAP, &map) || errno != EOPNOTSUPP;
+	close(fd);
+	unlinkat(dirfd, probe, 0);
+	return yes;
+}
+
+static bool in_memory(const struct statfs *s)
+{
+	return s->f_type == TMPFS_MAGIC || s->f_type == RAMFS_MAGIC;
+}
+
+/*
+ * Does what is written into this overlay go to memory? A live system or a container may have mounted its
+ * upper layer where we cannot see it: then one without extents whose blocks are pages is one in memory.
+ */
+static bool upper_in_memory(int dirfd, const char *opt, const struct statfs *overlay)
+{
+	char upper[4096];
+	struct statfs s;
+
+	if (upper_dir(opt, upper, sizeof(upper)) && !statfs(upper, &s))
+		return in_memory(&s);
+	return overlay->f_bsize == sysconf(_SC_PAGESIZE) && !has_extents(dirfd);
+}
+
 int vfs_durable(int dirfd, const char *path, char *why, size_t cap)
 {
 	static const char change[] = "set state-dir in [mta] to a directory on a disk";
+	const char *what;
 	struct statfs s;
 	char *opt;
 
 	if (fstatfs(dirfd, &s))
 		return -errno;
-	if (s.f_type == TMPFS_MAGIC || s.f_type == RAMFS_MAGIC) {
+	if (in_memory(&s)) {
 		snprintf(
 		    why, cap,
 		    "the queue directory %s is on a tmpfs: mail would be lost at power-off; %s",
@@ -182,16 +250,16 @@ int vfs_durable(int dirfd, const char *path, char *why, size_t cap)
 	if (s.f_type != OVERLAYFS_SUPER_MAGIC)
 		return 0;
 	opt = mount_options(dirfd);
-	if (opt && strstr(opt, "volatile")) {
-		free(opt);
-		snprintf(why, cap,
-			 "the queue directory %s is on an overlay mounted volatile, which ignores "
-			 "fsync; %s or mount a volume there",
-			 path, change);
-		return -EROFS;
-	}
+	what = opt && strstr(opt, "volatile") ? "mounted volatile, which ignores fsync"
+	       : upper_in_memory(dirfd, opt, &s)
+		   ? "whose upper layer is in memory: mail would be lost at power-off"
+		   : NULL;
 	free(opt);
-	return 0;
+	if (!what)
+		return 0;
+	snprintf(why, cap, "the queue directory %s is on an overlay %s; %s or mount a volume there",
+		 path, what, change);
+	return -EROFS;
 }
 
 int vfs_write_all(struct vfs *v, int fd, const void *buf, size_t len, uint64_t off)

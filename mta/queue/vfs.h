@@ -28,6 +28,11 @@ struct vfs {
 	ssize_t (*pread)(struct vfs *v, int fd, void *buf, size_t len, uint64_t off);
 	ssize_t (*pwrite)(struct vfs *v, int fd, const void *buf, size_t len, uint64_t off);
 	int (*sync)(struct vfs *v, int fd); /* fdatasync; the length is durable too */
+	/*
+	 * As sync, and then nothing of the file is cached: what is read from here on is what the disk has.
+	 * After a kill the cache may hold what was never synced, or what a failed sync calls clean.
+	 */
+	int (*refresh)(struct vfs *v, int fd);
 	int (*rename)(struct vfs *v, const char *from, const char *to);
 	int (*unlink)(struct vfs *v, const char *name);
 	int (*mkdir)(struct vfs *v, const char *name);	  /* that it exists is no error */
@@ -49,7 +54,7 @@ void vfs_dir_init(struct vfs_dir *d, int dirfd);
  * vfs_durable() - Does the file system behind @dirfd survive a power cut?
  * @why: on -EROFS, what it is and what to change.
  *
- * 0, or -EROFS for tmpfs, ramfs and an overlay mounted volatile.
+ * 0, or -EROFS for tmpfs, ramfs, an overlay mounted volatile and one whose upper layer is in memory.
  */
 int vfs_durable(int dirfd, const char *path, char *why, size_t cap);
 /** vfs_write_all() and vfs_read_all() - Whole or -errno (-EIO when the file is shorter). */

@@ -28,6 +28,7 @@ struct simfile {
 	struct bytes cache, disk;
 	struct write *first, **last;
 	int fds[FDS];
+	bool lost; /* a sync failed: the cache has what the disk has not */
 };
 
 struct simop {
@@ -53,7 +54,12 @@ static bool dies(struct simvfs *s)
 {
 	if (!s->dead && ++s->ops == s->die_at)
 		s->dead = true;
-	return s->dead;
+	return s->dead || s->ops == s->fail_at;
+}
+
+static bool no_room(struct simvfs *s)
+{
+	return s->full && rnd(s) & 1;
 }
 
 static void put(struct bytes *b, uint64_t off, const uint8_t *p, size_t n)
@@ -108,6 +114,8 @@ static int sim_open(struct vfs *v, const char *name, bool create)
 	f = by_name(s, name);
 	if (create && f)
 		return -EEXIST;
+	if (create && no_room(s))
+		return -ENOSPC;
 	if (!create && !f)
 		return -ENOENT;
 	if (create) {
@@ -175,6 +183,8 @@ static ssize_t sim_pwrite(struct vfs *v, int fd, const void *buf, size_t len, ui
 			return -EIO;
 		len = rnd(s) % len; /* half done */
 	}
+	if (no_room(s) && !(len > 1 && (len = rnd(s) % len)))
+		return -ENOSPC;
 	if (s->space && off + len > f->cache.len && used(s) + off + len - f->cache.len > s->space)
 		return -ENOSPC;
 	w = malloc(sizeof(*w) + len);
@@ -216,11 +226,27 @@ static int sim_sync(struct vfs *v, int fd)
 
 	if (dies(s))
 		return -EIO;
-	if (++s->syncs == s->fail_sync_at) {
+	s->syncs++;
+	if (s->fail_sync_at && s->syncs >= s->fail_sync_at &&
+	    s->syncs <= s->fail_sync_at + s->fail_syncs) {
 		flush(s, f, false); /* the kernel calls these pages clean now */
+		f->lost = true;
 		return -EIO;
 	}
 	flush(s, f, true);
+	return 0;
+}
+
+static int sim_refresh(struct vfs *v, int fd)
+{
+	struct simfile *f = by_fd(self(v), fd);
+	int rc = sim_sync(v, fd);
+
+	if (rc || !f->lost)
+		return rc;
+	f->lost = false;
+	f->cache.len = 0;
+	put(&f->cache, 0, f->disk.p ? f->disk.p : (uint8_t *)"", f->disk.len);
 	return 0;
 }
 
@@ -235,6 +261,8 @@ static int sim_rename(struct vfs *v, const char *from, const char *to)
 	old = by_name(s, to);
 	if (!f)
 		return -ENOENT;
+	if (no_room(s))
+		return -ENOSPC;
 	if (old)
 		old->now[0] = 0;
 	snprintf(f->now, sizeof(f->now), "%s", to);
@@ -288,6 +316,8 @@ static int sim_sync_dir(struct vfs *v, const char *dir)
 
 	if (dies(s))
 		return -EIO;
+	if (no_room(s))
+		return -ENOSPC;
 	while ((op = *at)) {
 		if (!in_dir(op->to[0] ? op->to : op->from, dir)) {
 			at = &op->next;
@@ -318,7 +348,7 @@ static int sim_space(struct vfs *v, struct vfs_space *out)
 	struct simvfs *s = self(v);
 	uint64_t n = used(s);
 
-	out->bytes = !s->space ? UINT64_MAX / 2 : n < s->space ? s->space - n : 0;
+	out->bytes = s->full ? 0 : !s->space ? UINT64_MAX / 2 : n < s->space ? s->space - n : 0;
 	out->inodes = s->inodes ? s->inodes : UINT64_MAX;
 	return 0;
 }
@@ -327,9 +357,9 @@ struct simvfs *simvfs_new(uint32_t seed)
 {
 	struct simvfs *s = calloc(1, sizeof(*s));
 
-	s->vfs = (struct vfs){ sim_open,   sim_open_read, sim_close,  sim_pread,
-			       sim_pwrite, sim_sync,	  sim_rename, sim_unlink,
-			       sim_mkdir,  sim_sync_dir,  sim_list,   sim_space };
+	s->vfs = (struct vfs){ sim_open,     sim_open_read, sim_close,	sim_pread,  sim_pwrite,
+			       sim_sync,     sim_refresh,   sim_rename, sim_unlink, sim_mkdir,
+			       sim_sync_dir, sim_list,	    sim_space };
 	s->seed = seed * 2654435761u | 1;
 	return s;
 }
@@ -363,19 +393,20 @@ void simvfs_free(struct simvfs *s)
 	free(s);
 }
 
-void simvfs_restart(struct simvfs *s, bool power)
+/* What was not synced is lost, or not, piece by piece. */
+static void power_cut(struct simvfs *s)
 {
 	struct simfile **at = &s->files, *f;
 	struct simop *op;
 
 	while ((op = s->pending)) {
-		if (!power || rnd(s) & 4)
+		if (rnd(s) & 4)
 			apply(s, op);
 		s->pending = op->next;
 		free(op);
 	}
 	while ((f = *at)) {
-		flush(s, f, !power);
+		flush(s, f, false);
 		if (!f->durable[0]) {
 			*at = f->next;
 			file_free(f);
@@ -387,12 +418,19 @@ void simvfs_restart(struct simvfs *s, bool power)
 		memcpy(f->cache.p, f->disk.p ? f->disk.p : (uint8_t *)"", f->disk.len);
 		f->cache.len = f->disk.len;
 		f->cache.cap = f->disk.len + 1;
-		memset(f->fds, -1, sizeof(f->fds));
 		at = &f->next;
 	}
+}
+
+void simvfs_restart(struct simvfs *s, bool power)
+{
+	if (power)
+		power_cut(s);
+	for (struct simfile *f = s->files; f; f = f->next)
+		memset(f->fds, -1, sizeof(f->fds));
 	s->dead = false;
-	s->ops = s->die_at = 0;
-	s->syncs = s->fail_sync_at = 0;
+	s->ops = s->die_at = s->fail_at = 0;
+	s->syncs = s->fail_sync_at = s->fail_syncs = 0;
 }
 
 uint8_t *simvfs_data(struct simvfs *s, const char *name, size_t *len)

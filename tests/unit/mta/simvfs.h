@@ -6,7 +6,9 @@
  * A disk in memory that is as nasty as POSIX allows. What was written and not synced survives a
  * power cut sector by sector at the will of a random number; creations, renames and removals whose
  * directory was not synced survive singly, in any selection. A killed process loses nothing
- * that it wrote, but the operation at which it dies may be half done.
+ * that it wrote, but the operation at which it dies may be half done, and what it had not synced
+ * the next power cut can still take. A failed sync loses some of what it was to write, while
+ * readers see all of it until the file is refreshed.
  */
 
 #include "vfs.h"
@@ -19,10 +21,13 @@ struct simvfs {
 	uint32_t seed;
 	long ops;    /* made so far */
 	long die_at; /* the power goes at this operation; 0: never */
+	long fail_at; /* this operation alone is -EIO and does nothing, or writes but a part; 0: none */
 	bool dead;   /* since then everything is -EIO */
 	long syncs;
 	long fail_sync_at; /* this sync is -EIO, and what it should have written is lost in part */
+	long fail_syncs;   /* and so many that follow it */
 	uint64_t space;	   /* bytes of all files together; 0: no bound */
+	bool full;	   /* room is a matter of chance, be it over what is there: it copies on write */
 	uint64_t inodes;   /* as reported; 0: many */
 	struct simfile *files;
 	struct simop *pending;
