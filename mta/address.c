@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "domain.h"
+
 /* Where a parse stands. Sticky: after a fault nothing moves and err keeps the first reason. */
 struct scan {
 	const char *p;
@@ -309,14 +311,15 @@ size_t address_local(const struct address *a, char out[static ADDRESS_MAX + 1])
 
 bool address_equal(const struct address *a, const struct address *b)
 {
-	char la[ADDRESS_MAX + 1], lb[ADDRESS_MAX + 1];
+	char la[ADDRESS_MAX + 1], lb[ADDRESS_MAX + 1], da[MTA_DOMAIN_MAX], db[MTA_DOMAIN_MAX];
 
 	if (a->kind != b->kind)
 		return false;
 	if (a->kind == ADDRESS_BARE)
 		return true;
-	if (a->kind == ADDRESS_LITERAL ? !addr_eq(&a->literal, &b->literal)
-				       : strcasecmp(address_domain(a), address_domain(b)))
+	if (a->kind == ADDRESS_LITERAL
+		? !addr_eq(&a->literal, &b->literal)
+		: strcmp(domain_spell(address_domain(a), da), domain_spell(address_domain(b), db)))
 		return false;
 	address_local(a, la);
 	address_local(b, lb);

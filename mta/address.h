@@ -73,7 +73,7 @@ const char *address_domain(const struct address *a);
  */
 size_t address_local(const struct address *a, char out[static ADDRESS_MAX + 1]);
 
-/** address_equal() - Domains without regard to ASCII case, local parts as meant, byte by byte. */
+/** address_equal() - Domains as domain_spell() has them, local parts as meant, byte by byte. */
 bool address_equal(const struct address *a, const struct address *b);
 
 /** address_domain_valid() - A host or domain name: labels of letters, digits, '-' and '_'. */
