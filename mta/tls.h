@@ -15,8 +15,9 @@
  * A record that came whole may leave bytes inside OpenSSL that epoll knows nothing of: read until
  * -EAGAIN, or ask tls_has_input() before going to sleep.
  *
- * TLS 1.2 is the least. A peer is known by its key, not by a name: pins are SHA-256 over the
+ * TLS 1.2 is the least, unless a context is told to take 1.1. A peer is known by its key, not by a name: pins are SHA-256 over the
  * SubjectPublicKeyInfo. A pinned connection is checked after every handshake, resumed ones too.
+ * A server may know a client by authorities of its own instead, or besides: one proof is enough.
  * Writers hand a whole flight to one tls_write(), and set TCP_NODELAY on the socket
  * (tls_socket_prepare()), so that each flight is one record and leaves at once.
  */
@@ -49,10 +50,17 @@ struct tls_keypair {
 struct tls_server_conf {
 	const struct tls_keypair *keypairs; /* the first serves clients without a known SNI name */
 	size_t keypair_count;		    /* 1..TLS_KEYPAIRS_MAX */
-	bool ask_client_cert; /* for pins; a client without one still gets in and is unpinned */
-	bool require_pin;     /* the handshake fails without a certificate with one of @pins */
+	bool ask_client_cert; /* a client without one still gets in and is not verified */
+	bool require_cert;    /* the handshake fails without one, whosever it is */
+	bool require_proof;   /* ... and without one that has one of @pins, or a chain to @ca_pem */
 	const struct tls_pin *pins;
 	size_t pin_count;
+	const void *ca_pem; /* authorities for clients, PEM one after another; NULL: none */
+	size_t ca_pem_len;
+	bool keep_ca; /* clients are not told of @ca_pem: some that are known have none of them */
+	uint16_t version_min, version_max; /* as in struct tls_client_conf */
+	const char *const *ciphers;
+	size_t cipher_count;
 };
 
 enum tls_verify {
@@ -68,6 +76,10 @@ struct tls_client_conf {
 	size_t pin_count;
 	const void *ca_pem; /* for TLS_VERIFY_NAME: authorities, PEM one after another */
 	size_t ca_pem_len;
+	uint16_t version_min, version_max; /* 0x0302 is TLS 1.1, ... 0x0304 1.3; 0: as usual */
+	/* As OpenSSL names them, best first; of TLS 1.3, or of those before it, none: as usual there. */
+	const char *const *ciphers;
+	size_t cipher_count;
 };
 
 /**
@@ -78,6 +90,12 @@ int tls_server_ctx_new(struct tls_ctx **out, const struct tls_server_conf *conf,
 		       char err[static TLS_ERROR_MAX]);
 int tls_client_ctx_new(struct tls_ctx **out, const struct tls_client_conf *conf,
 		       char err[static TLS_ERROR_MAX]);
+/**
+ * tls_limits_check() - Would a context of whatever certificates take these? 0 or -EINVAL, -ENOMEM with @err saying
+ * what not; arguments as in struct tls_client_conf.
+ */
+int tls_limits_check(uint16_t version_min, uint16_t version_max, const char *const *ciphers,
+		     size_t cipher_count, char err[static TLS_ERROR_MAX]);
 struct tls_ctx *tls_ctx_get(struct tls_ctx *c);
 /** tls_ctx_put() - NULL is allowed. */
 void tls_ctx_put(struct tls_ctx *c);
@@ -112,16 +130,32 @@ bool tls_has_input(const struct tls *t);
 /** tls_version() and tls_cipher() - "TLSv1.3", "TLS_AES_128_GCM_SHA256": after the handshake. */
 const char *tls_version(const struct tls *t);
 const char *tls_cipher(const struct tls *t);
+/** tls_is_of() - Was it made of @c? */
+bool tls_is_of(const struct tls *t, const struct tls_ctx *c);
 /** tls_sni() - The name that the client asked for, NULL when none. */
 const char *tls_sni(const struct tls *t);
 /** tls_peer_pin() - The pin of the certificate that the peer showed; -ENOENT when it showed none. */
 int tls_peer_pin(const struct tls *t, struct tls_pin *pin);
+/** tls_peer_is() - Is @name alone the subject of the certificate that the peer showed, and its issuer? */
+bool tls_peer_is(const struct tls *t, const char *name);
 /** tls_verified() - Did the peer prove one of our pins, or a chain and name? */
 bool tls_verified(const struct tls *t);
+/**
+ * tls_peer_named() - Did the peer show a chain to our authorities that gives it the DNS name @name? Only
+ * subjectAltName counts, and there no wildcard: a name that many share is nobody's.
+ */
+bool tls_peer_named(const struct tls *t, const char *name);
 /** tls_error() - Why the last call failed, one line without quotes; "" when nothing is known. */
 const char *tls_error(const struct tls *t);
 
-/** tls_load() - Let OpenSSL read its configuration now, before a sandbox keeps it from its files. */
+/** tls_hmac_sha256() - 0 or -EIO. For those who need nothing else of OpenSSL. */
+int tls_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
+		    uint8_t out[static 32]);
+/**
+ * tls_load() - Let OpenSSL read its configuration, and load the providers that it names, before a sandbox keeps
+ * it from files. Nothing else of it needs any: algorithms, which take ten times the memory, come with the first
+ * context.
+ */
 void tls_load(void);
 /** tls_pin_of() - Pin of the first certificate in @pem; 0 or -EBADMSG. */
 int tls_pin_of(const void *pem, size_t len, struct tls_pin *pin);
