@@ -27,7 +27,9 @@ enum tag {
 	TAG_PEER_SEQ = 17,
 	TAG_PEER_LOW = 18,
 	TAG_RCPT = 19,
-	TAG_KNOWN = TAG_RCPT,
+	TAG_MOVES = 20,
+	TAG_PROBE = 21,
+	TAG_KNOWN = TAG_PROBE,
 };
 
 enum rcpt_tag {
@@ -200,11 +202,19 @@ void envelope_build(const struct envelope *e, struct wr *w)
 	put_u64(w, TAG_SIZE, e->size);
 	put_hdr(w, TAG_HOPS, 2);
 	wr_be16(w, e->hops);
+	if (e->moves) {
+		put_hdr(w, TAG_MOVES, 2);
+		wr_be16(w, e->moves);
+	}
 	if (e->flags & ENV_PEER_ID) {
 		put_hdr(w, TAG_PEER_ID, LETTER_ID_LEN);
 		wr_bytes(w, e->peer_id, LETTER_ID_LEN);
 		put_u64(w, TAG_PEER_SEQ, e->peer_seq);
 		put_u64(w, TAG_PEER_LOW, e->peer_low);
+	}
+	if (e->flags & ENV_PROBE) {
+		put_hdr(w, TAG_PROBE, LETTER_ID_LEN);
+		wr_bytes(w, e->probe, LETTER_ID_LEN);
 	}
 	for (size_t i = 0; i < e->rcpt_count; i++)
 		put_rcpt(w, &e->rcpt[i]);
@@ -383,6 +393,9 @@ static int get_field(struct envelope *e, uint16_t tag, struct rd *v)
 	case TAG_HOPS:
 		e->hops = rd_be16(v);
 		break;
+	case TAG_MOVES:
+		e->moves = rd_be16(v);
+		break;
 	case TAG_PEER_ID:
 		rd_copy(v, e->peer_id, LETTER_ID_LEN);
 		break;
@@ -391,6 +404,9 @@ static int get_field(struct envelope *e, uint16_t tag, struct rd *v)
 		break;
 	case TAG_PEER_LOW:
 		e->peer_low = rd_be64(v);
+		break;
+	case TAG_PROBE:
+		rd_copy(v, e->probe, LETTER_ID_LEN);
 		break;
 	case TAG_RCPT:
 		return add_rcpt(e, v);
@@ -426,6 +442,8 @@ int envelope_parse(struct envelope *e, const void *buf, size_t len)
 	if (!rc && (r.bad || !(seen & 1u << TAG_ID) || !e->sender))
 		rc = -EBADMSG;
 	if (!rc && (seen & peer_tags) != (e->flags & ENV_PEER_ID ? peer_tags : 0))
+		rc = -EBADMSG;
+	if (!rc && !(seen & 1u << TAG_PROBE) != !(e->flags & ENV_PROBE))
 		rc = -EBADMSG;
 	if (rc)
 		envelope_clear(e);

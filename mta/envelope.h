@@ -48,6 +48,11 @@
 #define ENV_NO_FINAL_CRLF 0x0100 /* BDAT body that does not end in CRLF */
 #define ENV_LOCAL	  0x0200 /* from this machine: loopback listener or our own queue */
 
+#define ENV_ENCRYPTED 0x0400 /* the session that brought it to us; @tls may be of the one before */
+#define ENV_PROBE                                                                                  \
+	0x0800 /* a probe, or with ENV_BOUNCE the report on one; @probe is its token: hop/probe.h */
+#define ENV_PROBE_MAILBOX 0x1000 /* a probe that is delivered where it ends */
+
 /* env_rcpt.notify (RFC 3461 s4.1); 0: not given */
 #define ENV_NOTIFY_NEVER   0x01
 #define ENV_NOTIFY_SUCCESS 0x02
@@ -59,7 +64,7 @@ enum rcpt_state {
 	RCPT_DELIVERED, /* next hop took it */
 	RCPT_FAILED,	/* permanent failure */
 	RCPT_EXPIRED,	/* ttl */
-	RCPT_REMOVED,	/* by the admin */
+	RCPT_REMOVED,	/* another letter, by which it came too, has it */
 	RCPT_STATES,
 };
 
@@ -101,9 +106,11 @@ struct envelope {
 	const char *envid;		/* ENVID (RFC 3461 s4.4) */
 	uint64_t size;			/* bytes of the body as stored (our Received included) */
 	uint16_t hops;			/* count of Received fields, ours included */
+	uint16_t moves;			/* from one queue to another by export and import */
 	uint8_t peer_id[LETTER_ID_LEN]; /* with ENV_PEER_ID: the peer's own letter id */
 	uint64_t peer_seq;		/* with ENV_PEER_ID: its place in the peer's journal */
 	uint64_t peer_low; /* with ENV_PEER_ID: the peer will repeat nothing below this */
+	uint8_t probe[LETTER_ID_LEN]; /* with ENV_PROBE */
 	struct env_rcpt *rcpt;
 	size_t rcpt_count;
 	struct env_unknown *unknown;

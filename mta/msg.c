@@ -1,7 +1,36 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "msg.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #define TEXT_MAX 4096
+
+uint32_t msg_client(const struct addr *client)
+{
+	return addr_hash(client, client->family == AF_INET6 ? 64 : addr_bits(client));
+}
+
+int msg_memfd(const char *name, const void *p, size_t len)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (len && write(fd, p, len) != (ssize_t)len)
+		rc = -EIO;
+	else if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) <
+		 0)
+		rc = -errno;
+	if (!rc)
+		return fd;
+	close(fd);
+	return rc;
+}
 
 void msg_text_put(struct wr *w, const char *s)
 {
@@ -101,6 +130,54 @@ int msg_q_stored_get(struct rd *r, struct msg_q_stored *m)
 	return done(r);
 }
 
+void msg_q_trace_put(struct wr *w, const struct msg_q_trace *m)
+{
+	msg_text_put(w, m->peer);
+	msg_text_put(w, m->client);
+	msg_text_put(w, m->args);
+}
+
+int msg_q_trace_get(struct rd *r, struct msg_q_trace *m)
+{
+	m->peer = msg_text_get(r);
+	m->client = msg_text_get(r);
+	m->args = msg_text_get(r);
+	return done(r);
+}
+
+void msg_r_trace_put(struct wr *w, const struct msg_r_trace *m)
+{
+	msg_text_put(w, m->route);
+	msg_text_put(w, m->next_hop);
+	wr_be32(w, m->ms);
+	msg_text_put(w, m->args);
+}
+
+int msg_r_trace_get(struct rd *r, struct msg_r_trace *m)
+{
+	m->route = msg_text_get(r);
+	m->next_hop = msg_text_get(r);
+	m->ms = rd_be32(r);
+	m->args = msg_text_get(r);
+	return done(r);
+}
+
+void msg_traced_put(struct wr *w, const struct msg_traced *m)
+{
+	wr_be16(w, m->code);
+	msg_text_put(w, m->text);
+	wr_bytes(w, m->story, m->len);
+}
+
+int msg_traced_get(struct rd *r, struct msg_traced *m)
+{
+	m->code = rd_be16(r);
+	m->text = msg_text_get(r);
+	m->len = rd_left(r);
+	m->story = rd_take(r, m->len);
+	return done(r);
+}
+
 void msg_r_attempt_put(struct wr *w, const struct msg_r_attempt *m)
 {
 	msg_text_put(w, m->route);
@@ -166,6 +243,7 @@ void msg_r_result_put(struct wr *w, const struct msg_r_result *m)
 	msg_text_put(w, m->host);
 	wr_u8(w, (uint8_t)n);
 	wr_bytes(w, m->address.b, n);
+	msg_text_put(w, m->tls ? m->tls : "");
 	wr_u8(w, m->families_failed);
 	wr_u8(w, m->families_ok);
 	wr_be16(w, m->rcpt_count);
@@ -183,6 +261,7 @@ int msg_r_result_get(struct rd *r, struct msg_r_result *m)
 	b = rd_take(r, n);
 	if (b && n && addr_from_bytes(&m->address, b, n))
 		r->bad = true;
+	m->tls = msg_text_get(r);
 	m->families_failed = rd_u8(r);
 	m->families_ok = rd_u8(r);
 	m->rcpt_count = rd_be16(r);
@@ -195,6 +274,7 @@ void msg_r_rcpt_result_put(struct wr *w, const struct msg_r_rcpt_result *m)
 	wr_be16(w, m->index);
 	wr_u8(w, m->result);
 	wr_u8(w, m->scope);
+	wr_u8(w, m->report);
 	wr_be16(w, m->code);
 	msg_text_put(w, m->enhanced);
 	msg_text_put(w, m->text);
@@ -205,8 +285,11 @@ int msg_r_rcpt_result_get(struct rd *r, struct msg_r_rcpt_result *m)
 	m->index = rd_be16(r);
 	m->result = rd_u8(r);
 	m->scope = rd_u8(r);
+	m->report = rd_u8(r);
 	m->code = rd_be16(r);
 	m->enhanced = msg_text_get(r);
 	m->text = msg_text_get(r);
-	return r->bad || m->result >= RCPT_RESULTS || m->scope >= SCOPES ? -EBADMSG : 0;
+	return r->bad || m->result >= RCPT_RESULTS || m->scope >= SCOPES || m->report >= REPORTS
+		   ? -EBADMSG
+		   : 0;
 }

@@ -38,6 +38,16 @@ enum mta_msg {
 	MSG_Q_ABORT = 0x205, /* smtpd -> queue; forget this transaction; no answer */
 	MSG_Q_STORED =
 	    0x206, /* queue -> smtpd; struct msg_q_stored; answers STORE, or refuses early */
+	/* Sets of recipients that homes published; their id is smtpd's choice, apart from the letters' */
+	MSG_Q_PUBLISH = 0x207, /* smtpd -> queue; text: [home NAME]; fd[0]: memfd with the set: keep it */
+	MSG_Q_PUBLISHED = 0x208, /* queue -> smtpd; struct msg_q_stored; answers PUBLISH */
+	MSG_Q_PUBLICATION =
+	    0x209, /* queue -> smtpd; text: [home NAME]; fd[0]: the set that is kept; id 0 */
+	MSG_Q_PUBLICATIONS = 0x20a, /* queue -> smtpd; no payload: those were all; id 0 */
+	MSG_Q_FROM = 0x20b, /* smtpd -> queue; u32 msg_client(), before the first BODY with queue = none */
+	/* What a hop asks of a letter; its id is smtpd's choice, apart from the others */
+	MSG_Q_TRACE = 0x20c,  /* smtpd -> queue; struct msg_q_trace */
+	MSG_Q_TRACED = 0x20d, /* queue -> smtpd; struct msg_traced; answers TRACE, once */
 
 	/* queue <-> relay; id: the attempt, the queue's choice, unique for the life of the link */
 	MSG_R_CREDIT =
@@ -49,6 +59,9 @@ enum mta_msg {
 	MSG_R_CANCEL =
 	    0x303, /* queue -> relay; give up if the body's end was not sent yet; a RESULT
 				  still comes (RCPT_RES_NOT_TRIED where nothing happened) */
+	MSG_R_TRACE = 0x305,  /* queue -> relay; struct msg_r_trace; its id is the queue's choice, apart
+				 from the attempts */
+	MSG_R_TRACED = 0x306, /* relay -> queue; struct msg_traced; answers TRACE, once */
 	MSG_R_COMMITTED =
 	    0x304, /* queue -> relay; the result of attempt id is on disk; no payload. Its id
 				    is free and its credit is spent: the relay grants a new one */
@@ -95,6 +108,20 @@ struct msg_q_stored {
 	uint8_t duplicate; /* 250 because (peer, id, recipient) was stored before, all of them */
 };
 
+/* A question about a letter (hop/story.h). */
+struct msg_q_trace {
+	const char *peer;   /* tunnel peer that asks, or "" ... */
+	const char *client; /* ... and the address, of class lan */
+	const char *args;   /* xtrace_build() */
+};
+
+struct msg_traced {
+	uint16_t code;	    /* 250, or why not; 0: no hop said anything */
+	const char *text;   /* with the enhanced code; with code 0 our own words */
+	const uint8_t *story; /* 250: lines of story_write(), or what a hop sent for such */
+	size_t len;	    /* <= STORY_MAX */
+};
+
 #define MSG_R_FAMILY4 0x01
 #define MSG_R_FAMILY6 0x02
 
@@ -103,6 +130,7 @@ struct msg_q_stored {
 	0x01		  /* the only attempt on this next hop now: a connect, banner or TLS failure
 			    is charged to nobody. One connection only */
 #define MSG_R_INLINE 0x02 /* the body is in the message */
+#define MSG_R_REPEAT 0x04 /* an attempt was made before whose end the queue may not know */
 
 struct msg_r_rcpt {
 	uint16_t index; /* in the envelope; comes back in the result */
@@ -124,7 +152,7 @@ struct msg_r_attempt {
 	const char *route; /* struct mta_route's; one that the relay does not know yet: NOT_TRIED */
 	const char *next_hop; /* as route_next_hop() */
 	uint8_t families;     /* MSG_R_FAMILY*: those not in a host-scope wait; never 0 */
-	uint8_t flags;	      /* MSG_R_PROBE, MSG_R_INLINE */
+	uint8_t flags;	      /* MSG_R_PROBE, MSG_R_INLINE, MSG_R_REPEAT */
 	uint64_t seq; /* place in our journal and the lowest that still waits: for XPOSTERN */
 	uint64_t low_seq;
 	uint64_t age_s;
@@ -155,10 +183,27 @@ enum fault_scope {
 	SCOPES,
 };
 
+/* What becomes of a NOTIFY=SUCCESS once the letter is out of our hands (RFC 3461 s5.2.1, s5.2.7). */
+enum rcpt_report {
+	REPORT_NONE,	  /* none was asked for, or the next hop was told to make it */
+	REPORT_DELIVERED, /* it is in the mailbox */
+	REPORT_RELAYED,	  /* the next hop knows of no reports */
+	REPORT_PROBED,	  /* a probe, at its end and in no mailbox */
+	REPORTS,
+};
+
+struct msg_r_trace {
+	const char *route;
+	const char *next_hop; /* as route_next_hop() */
+	uint32_t ms;	      /* then it is given up */
+	const char *args;     /* xtrace_build() */
+};
+
 struct msg_r_rcpt_result {
 	uint16_t index;
 	uint8_t result;	      /* enum rcpt_result */
 	uint8_t scope;	      /* enum fault_scope */
+	uint8_t report;	      /* enum rcpt_report, with RCPT_RES_DELIVERED */
 	uint16_t code;	      /* SMTP reply code; 0: none was received */
 	const char *enhanced; /* "4.7.1" or "" */
 	const char *text;     /* reply text, one line, control characters gone, <= 512 */
@@ -167,11 +212,18 @@ struct msg_r_rcpt_result {
 struct msg_r_result {
 	const char *host;    /* that answered, or was tried last: name or address; "" when none */
 	struct addr address; /* its address; family 0: none */
-	uint8_t families_failed; /* MSG_R_FAMILY*: those to which every connect failed */
+	const char *tls;     /* "TLSv1.3 TLS_AES_256_GCM_SHA384", with " verified" behind it where a pin, or a
+			      * chain and the name, held; "": in clear. NULL may be put */
+	uint8_t families_failed; /* MSG_R_FAMILY*: every connect failed or came too late */
 	uint8_t families_ok;	 /* to which one succeeded */
 	uint16_t rcpt_count;
 	struct rd rcpts; /* msg_r_rcpt_result_get() reads them; one left out counts as NOT_TRIED */
 };
+
+/** msg_client() - A number for who a letter comes from: his IPv4 address, or his /64. */
+uint32_t msg_client(const struct addr *client);
+/** msg_memfd() - Sealed memory that holds @len bytes; a descriptor, the caller's, or -errno. */
+int msg_memfd(const char *name, const void *p, size_t len);
 
 void msg_text_put(struct wr *w, const char *s);
 /** msg_text_get() - A NUL-terminated view; "" and a bad cursor after a fault. Never NULL. */
@@ -185,6 +237,12 @@ void msg_q_store_put(struct wr *w, const struct msg_q_store *m);
 int msg_q_store_get(struct rd *r, struct msg_q_store *m);
 void msg_q_stored_put(struct wr *w, const struct msg_q_stored *m);
 int msg_q_stored_get(struct rd *r, struct msg_q_stored *m);
+void msg_q_trace_put(struct wr *w, const struct msg_q_trace *m);
+int msg_q_trace_get(struct rd *r, struct msg_q_trace *m);
+void msg_r_trace_put(struct wr *w, const struct msg_r_trace *m);
+int msg_r_trace_get(struct rd *r, struct msg_r_trace *m);
+void msg_traced_put(struct wr *w, const struct msg_traced *m);
+int msg_traced_get(struct rd *r, struct msg_traced *m);
 /** msg_r_attempt_put() - @m->rcpts must hold what msg_r_rcpt_put() wrote, rcpt_count times. */
 void msg_r_attempt_put(struct wr *w, const struct msg_r_attempt *m);
 int msg_r_attempt_get(struct rd *r, struct msg_r_attempt *m);

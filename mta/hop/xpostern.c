@@ -9,6 +9,8 @@
 
 enum key { KEY_ID, KEY_CLIENT, KEY_HELO, KEY_TLS, KEY_FACTS, KEYS };
 
+#define FACTS_MAX 96
+
 static const char *const keys[KEYS] = {
 	[KEY_ID] = "XPOSTERN-ID",   [KEY_CLIENT] = "XPOSTERN-CLIENT", [KEY_HELO] = "XPOSTERN-HELO",
 	[KEY_TLS] = "XPOSTERN-TLS", [KEY_FACTS] = "XPOSTERN-FACTS",
@@ -17,7 +19,12 @@ static const char *const keys[KEYS] = {
 static const struct {
 	const char *word;
 	uint32_t flag;
-} facts[] = { { "auth", ENV_AUTHENTICATED }, { "verified", ENV_VERIFIED } };
+} facts[] = { { "auth", ENV_AUTHENTICATED },
+	      { "verified", ENV_VERIFIED },
+	      { "mailbox", ENV_PROBE_MAILBOX } };
+
+#define FACTS (sizeof(facts) / sizeof(*facts))
+#define PROBE "probe-" /* and its token */
 
 int xpostern_xtext_encode(const char *s, size_t len, char *out, size_t cap)
 {
@@ -93,6 +100,22 @@ static int add(char *out, size_t *n, enum key key, const char *value)
 	return 0;
 }
 
+/* "auth,verified,probe-0123.."; "" when there is none. */
+static void fact_words(const struct envelope *e, char out[static FACTS_MAX])
+{
+	char hex[LETTER_ID_STR_MAX];
+	size_t n = 0;
+
+	out[0] = 0;
+	for (size_t i = 0; i < FACTS; i++)
+		if (e->flags & facts[i].flag)
+			n += (size_t)snprintf(out + n, FACTS_MAX - n, "%s%s", n ? "," : "",
+					      facts[i].word);
+	if (e->flags & ENV_PROBE && !(e->flags & ENV_BOUNCE)) /* a report is none */
+		snprintf(out + n, FACTS_MAX - n, "%s" PROBE "%s", n ? "," : "",
+			 letter_id_str(e->probe, hex));
+}
+
 int xpostern_params(const struct envelope *e, uint64_t seq, uint64_t low,
 		    char out[static XPOSTERN_PARAMS_MAX])
 {
@@ -109,14 +132,7 @@ int xpostern_params(const struct envelope *e, uint64_t seq, uint64_t low,
 		err = add(out, &n, KEY_HELO, e->helo);
 	if (!err && e->tls && *e->tls && strlen(e->tls) < sizeof(((struct mail_hop *)0)->tls))
 		err = add(out, &n, KEY_TLS, e->tls);
-	text[0] = 0;
-	for (size_t i = 0; i < 2; i++) {
-		if (e->flags & facts[i].flag) {
-			if (text[0])
-				strcat(text, ",");
-			strcat(text, facts[i].word);
-		}
-	}
+	fact_words(e, text);
 	if (!err && text[0])
 		err = add(out, &n, KEY_FACTS, text);
 	if (err)
@@ -172,16 +188,29 @@ static int read_id(const char *s, struct mail_hop *hop)
 	return 0;
 }
 
+static void read_probe(const char *s, size_t n, struct mail_hop *hop)
+{
+	char hex[LETTER_ID_STR_MAX];
+
+	if (n != strlen(PROBE) + LETTER_ID_STR_MAX - 1 || memcmp(s, PROBE, strlen(PROBE)))
+		return;
+	memcpy(hex, s + strlen(PROBE), sizeof(hex) - 1);
+	hex[sizeof(hex) - 1] = 0;
+	if (!letter_id_parse(hex, hop->probe))
+		hop->flags |= ENV_PROBE;
+}
+
 static int read_facts(const char *s, struct mail_hop *hop)
 {
 	while (*s) {
 		size_t n = strcspn(s, ",");
 
 		/* A word that a newer peer knows and we do not is no fault. */
-		for (size_t i = 0; i < 2; i++) {
+		for (size_t i = 0; i < FACTS; i++) {
 			if (strlen(facts[i].word) == n && !memcmp(s, facts[i].word, n))
 				hop->flags |= facts[i].flag;
 		}
+		read_probe(s, n, hop);
 		s += n;
 		s += *s == ',';
 	}

@@ -16,6 +16,9 @@
  * and the lowest place that still waits there: the receiver forgets what lies below. It must be
  * given, the rest may lack. Texts are xtext (RFC 3461 s4). The receiver stores (peer, id, recipient) with
  * the letter and answers a repeat with "250 2.0.0 already have it".
+ *
+ * Facts are words; one that the receiver does not know is no fault. "probe-" and 32 hex digits make the letter a
+ * probe with this token (probe.h), "mailbox" has it delivered where it ends.
  */
 
 #include <stdbool.h>
@@ -37,7 +40,8 @@ struct mail_hop {
 	struct endpoint client;
 	char helo[256];
 	char tls[96];
-	uint32_t flags; /* ENV_AUTHENTICATED | ENV_VERIFIED */
+	uint32_t flags; /* ENV_AUTHENTICATED | ENV_VERIFIED | ENV_PROBE | ENV_PROBE_MAILBOX */
+	uint8_t probe[LETTER_ID_LEN]; /* with ENV_PROBE */
 };
 
 /**
