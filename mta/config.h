@@ -29,6 +29,10 @@
 #include "conf.h"
 
 #define MTA_NAME_MAX	  64  /* bytes of a section name, NUL included */
+#define MTA_NAME_CHARS                                                                             \
+	"abcdefghijklmnopqrstuvwxyz"                                                               \
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZ"                                                               \
+	"0123456789._-"
 #define MTA_DOMAIN_MAX	  254 /* a domain in text, NUL included */
 #define MTA_LISTENERS_MAX 32
 #define MTA_HOMES_MAX	  1024
