@@ -79,14 +79,9 @@ static void check_files(struct conf *conf, const struct mta_config *c, int bundl
 	bundle_free(b);
 	for (size_t i = 0; i < c->listener_count; i++) {
 		const struct mta_listener *l = &c->listeners[i];
-		bool told = false;
 
-		for (size_t j = 0; j < i && l->certificate; j++)
-			told |= c->listeners[j].certificate &&
-				!strcmp(c->listeners[j].certificate, l->certificate) &&
-				!strcmp(c->listeners[j].private_key, l->private_key);
-		if (l->certificate && !told)
-			check_pair(conf, l->certificate, l->private_key);
+		for (size_t k = 0; k < l->certificates.count; k++)
+			check_pair(conf, l->certificates.v[k], l->private_keys.v[k]);
 	}
 	if (c->users)
 		check_users(conf, c->users);

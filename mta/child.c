@@ -11,9 +11,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lean.h"
 #include "log.h"
+#include "ruleset.h"
 #include "secret.h"
 #include "wire.h"
+
+#define SETTLE_MS 500
 
 static const char *const proc_names[MTA_PROCS] = { "smtpd", "queue", "relay", "lookup" };
 
@@ -48,7 +52,9 @@ static int become(const struct mta_config *c, enum mta_proc who)
 	return capng_apply(CAPNG_SELECT_CAPS) || capng_apply(CAPNG_SELECT_AMBIENT) ? -EPERM : 0;
 }
 
-static struct mta_config *config_of(const struct bundle *b, char *err, size_t cap)
+/* The tables of rules are for those two who ask them. */
+static struct mta_config *config_of(const struct bundle *b, enum mta_proc who, char *err,
+				    size_t cap)
 {
 	struct conf *conf = bundle_conf(b, &config_schema);
 	struct mta_config *c = conf && conf_ok(conf) ? config_new(conf) : NULL;
@@ -56,7 +62,18 @@ static struct mta_config *config_of(const struct bundle *b, char *err, size_t ca
 	if (!c)
 		snprintf(err, cap, "%s", conf && conf->errors ? conf->errors : "out of memory");
 	conf_free(conf);
+	if (c && (who == MTA_PROC_SMTPD || who == MTA_PROC_QUEUE) && ruleset_load(c, b, err, cap)) {
+		config_free(c);
+		return NULL;
+	}
 	return c;
+}
+
+static void on_settled(struct timer *t, uint64_t now_ms)
+{
+	(void)t;
+	(void)now_ms;
+	lean_settle();
 }
 
 static void on_config(struct child *ch, int fd)
@@ -67,7 +84,7 @@ static void on_config(struct child *ch, int fd)
 	char err[512];
 	int rc;
 
-	c = b ? config_of(b, err, sizeof(err)) : NULL;
+	c = b ? config_of(b, ch->who, err, sizeof(err)) : NULL;
 	if (!c) {
 		log_err(NULL, "configuration from the parent refused: %s",
 			b ? err : strerror(errno));
@@ -101,6 +118,9 @@ static void on_config(struct child *ch, int fd)
 	}
 	ch->started = true;
 	ipc_send(ch->parent, MTA_READY, 0, NULL, 0);
+	/* Certificates, tables, the journal: what they needed once goes when they are through. */
+	ch->settle = (struct timer){ .fire = on_settled };
+	timer_set(loop_timers(ch->loop), &ch->settle, loop_now_ms(ch->loop) + SETTLE_MS);
 }
 
 static void on_tunnel(struct child *ch, int fd)
@@ -165,6 +185,17 @@ static int take_fd(struct ipc_msg *m)
 	return fd;
 }
 
+static void on_counters(struct child *ch, uint32_t id, int fd)
+{
+	struct counters **to = id == (uint32_t)ch->who ? &ch->counters : &ch->others[id];
+
+	if (*to)
+		return;
+	*to = counters_open(fd, to == &ch->counters);
+	if (!*to)
+		log_err(NULL, "no table to count in: %s", strerror(errno));
+}
+
 static void on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 {
 	struct child *ch = arg;
@@ -172,9 +203,24 @@ static void on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 	int fd;
 
 	(void)ipc;
+	/* Tables are mapped before the process is confined. */
+	if (m->type == MTA_COUNTERS && !ch->started && m->fd_count == 1 && m->id < MTA_PROCS)
+		on_counters(ch, m->id, m->fd[0]);
+	if (m->type == MTA_LIMITS && !ch->started && ch->limits_fd < 0)
+		ch->limits_fd = take_fd(m);
 	if (!ch->started && m->type != MTA_CONFIG)
 		return;
 	switch (m->type) {
+	case MTA_COUNTERS:
+	case MTA_LIMITS:
+		break;
+	case MTA_METRICS:
+		fd = take_fd(m);
+		if (fd >= 0 && ch->ops->metrics)
+			ch->ops->metrics(ch, fd);
+		else if (fd >= 0)
+			close(fd);
+		break;
 	case MTA_CONFIG:
 		if (m->fd_count == 1)
 			on_config(ch, m->fd[0]);
@@ -247,7 +293,8 @@ int child_reply(struct child *ch, uint32_t id, const char *json, size_t len)
 int child_run(enum mta_proc who, const struct child_ops *ops, void *state)
 {
 	static const struct ipc_ops parent_ops = { .message = on_message, .closed = on_closed };
-	struct child ch = { .ops = ops, .state = state, .name = proc_names[who], .who = who };
+	struct child ch = { .ops = ops, .state = state, .name = proc_names[who], .who = who,
+			    .limits_fd = -1 };
 	char program[64];
 	int rc;
 
@@ -273,6 +320,9 @@ int child_run(enum mta_proc who, const struct child_ops *ops, void *state)
 	/* What the process itself holds goes with the process: a child ends only by exiting. */
 	ipc_free(ch.parent);
 	tunnel_clear(&ch.tunnel);
+	counters_close(ch.counters);
+	for (size_t i = 0; i < MTA_PROCS; i++)
+		counters_close(ch.others[i]);
 	config_free(ch.config);
 	bundle_free(ch.bundle);
 	loop_free(ch.loop);

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "domain.h"
+#include "match.h"
+
 bool strv_has(const struct strv *s, const char *word)
 {
 	for (size_t i = 0; i < s->count; i++) {
@@ -54,9 +57,20 @@ static void free_listener(struct mta_listener *l)
 {
 	free(l->addresses);
 	free(l->hostname);
-	free(l->certificate);
-	free(l->private_key);
+	cb_strv_clear(&l->certificates);
+	cb_strv_clear(&l->private_keys);
+	cb_strv_clear(&l->tls_ciphers);
+	free(l->client_ca);
+	cb_strv_clear(&l->client_pins);
+	for (size_t i = 0; i < l->client_login_count; i++) {
+		free(l->client_logins[i].login);
+		free(l->client_logins[i].name);
+	}
+	free(l->client_logins);
+	match_clear(&l->door.allow);
+	match_clear(&l->door.deny);
 	free(l->networks);
+	free(l->trace_clients);
 }
 
 static void free_route(struct mta_route *r)
@@ -64,8 +78,17 @@ static void free_route(struct mta_route *r)
 	free(r->peer);
 	cb_strv_clear(&r->domains);
 	cb_strv_clear(&r->addresses);
+	for (size_t i = 0; i < r->source_count; i++)
+		free(r->sources[i].helo);
+	free(r->sources);
+	free(r->helo);
 	free(r->tls_name);
+	free(r->ca_file);
+	cb_strv_clear(&r->tls_ciphers);
+	free(r->backup);
 	cb_strv_clear(&r->tls_pins);
+	free(r->certificate);
+	free(r->private_key);
 	free(r->username);
 	free(r->password_file);
 }
@@ -73,10 +96,11 @@ static void free_route(struct mta_route *r)
 static void free_rule(struct mta_rule *r)
 {
 	cb_strv_clear(&r->listeners);
-	free(r->clients);
+	match_clear(&r->clients);
 	cb_strv_clear(&r->peers);
-	cb_strv_clear(&r->senders);
-	cb_strv_clear(&r->recipients);
+	match_clear(&r->helo);
+	match_clear(&r->senders);
+	match_clear(&r->recipients);
 	free(r->route);
 	free(r->message);
 }
@@ -102,9 +126,13 @@ void config_free(struct mta_config *c)
 	free(c->routes);
 	free(c->rules);
 	cb_strv_clear(&c->deliver.domains);
+	cb_strv_clear(&c->deliver.virtual_domains);
 	free(c->deliver.users);
 	free(c->deliver.aliases);
 	free(c->deliver.maildir);
+	free(c->deliver.pipe);
+	free(c->srs.domain);
+	free(c->srs.secret_file);
 	free(c->deliver.socket);
 	free(c->deliver.catch_all);
 	free(c->dns_servers);
@@ -123,7 +151,11 @@ void config_free(struct mta_config *c)
 	free(c->certificate);
 	free(c->private_key);
 	free(c->ca_file);
+	free(c->dead_letter_report);
+	match_clear(&c->door.allow);
+	match_clear(&c->door.deny);
 	free(c->log_level);
+	free(c->metrics);
 	free(c);
 }
 
@@ -176,7 +208,28 @@ const struct mta_route *config_route_for_domain(const struct mta_config *c, cons
 	return rest;
 }
 
+bool config_is_virtual(const struct mta_config *c, const char *domain)
+{
+	return strv_has(&c->deliver.virtual_domains, domain);
+}
+
 bool config_is_local(const struct mta_config *c, const char *domain)
 {
 	return strv_has(&c->deliver.domains, domain);
+}
+
+bool config_is_ours(const struct mta_config *c, const char *domain)
+{
+	char spelled[MTA_DOMAIN_MAX];
+
+	if (strlen(domain) >= sizeof(spelled))
+		return false;
+	domain_spell(domain, spelled);
+	return config_is_local(c, spelled) || config_home_by_domain(c, spelled);
+}
+
+bool config_user_gets_mail(uint32_t uid_min, uint32_t uid, uint32_t gid)
+{
+	/* 65535 and UINT32_MAX: "no user" of system calls, in 16 and in 32 bits. */
+	return uid && gid && uid >= uid_min && uid != 65534 && uid != 65535 && uid != UINT32_MAX;
 }

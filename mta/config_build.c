@@ -5,6 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ruleset.h"
+#include "template.h"
+
+#define DAY_MS 86400000u
+
 /* ---- [mta] ---- */
 
 static void build_mta(struct builder *b, const struct conf_section *s)
@@ -31,9 +36,13 @@ static void build_mta(struct builder *b, const struct conf_section *s)
 	cb_key_text(b, &c->ca_file, s, "ca-file");
 	c->size_max_bytes = conf_uint(s, "size-max");
 	c->queue_reserve_bytes = conf_uint(s, "queue-reserve");
+	c->cut_through = conf_uint(s, "queue") == 1;
 	c->queue_volatile = conf_bool(s, "queue-volatile");
+	cb_key_text(b, &c->dead_letter_report, s, "dead-letter-report");
 	c->received_max = (uint32_t)conf_uint(s, "received-max");
+	cb_key_door(b, &c->door, s);
 	cb_set_text(b, &c->log_level, levels[conf_uint(s, "log-level")]);
+	cb_key_text(b, &c->metrics, s, "metrics");
 	c->dns = conf_is_set(s, "dns") ? (enum dns_mode)conf_uint(s, "dns")
 		 : c->role == MTA_EDGE ? DNS_RECURSE
 				       : DNS_SYSTEM;
@@ -55,6 +64,9 @@ static void build_mta(struct builder *b, const struct conf_section *s)
 	if (!c->certificate != !c->private_key)
 		conf_error(b->conf, conf_line(s, c->certificate ? "certificate" : "private-key"),
 			   "certificate and private-key stand together or not at all");
+	if (c->dead_letter_report && c->cut_through)
+		conf_error(b->conf, conf_line(s, "dead-letter-report"),
+			   "dead-letter-report beside queue = none; that keeps no letters");
 	if (c->edge && c->role == MTA_EDGE)
 		conf_error(b->conf, conf_line(s, "edge"),
 			   "edge = %s on role edge; allowed for home and workstation", c->edge);
@@ -103,13 +115,14 @@ static void build_home(struct builder *b, const struct conf_section *s)
 		return;
 	cb_name_set(b, h->name, s);
 	cb_set_text(b, &h->peer, conf_is_set(s, "peer") ? conf_text(s, "peer") : s->name);
-	cb_key_strv(b, &h->domains, s, "domains");
+	cb_key_domains(b, &h->domains, s, "domains", false);
 	cb_key_text(b, &h->recipients, s, "recipients");
 	h->recipients_any = !conf_bool(s, "check-recipients");
 	h->queue_max_bytes = conf_uint(s, "queue-max");
+	cb_key_u64(&h->size_max_bytes, s, "size-max");
 	h->rate_per_hour = (uint32_t)conf_uint(s, "rate-per-hour");
 	h->subaddress = cb_key_subaddress(s);
-	cb_key_pins(b, &h->tls_pins, s);
+	cb_key_pins(b, &h->tls_pins, s, "tls-pins");
 	if (h->recipients && h->recipients_any)
 		conf_error(b->conf, conf_line(s, "check-recipients"),
 			   "check-recipients = no beside recipients; write one of them");
@@ -122,18 +135,17 @@ static void build_home(struct builder *b, const struct conf_section *s)
 	domains_claim(b, s, &h->domains, h);
 }
 
-static bool below_home(const char *dir)
-{
-	return *dir && *dir != '/' && strcmp(dir, "..") && strncmp(dir, "../", 3) &&
-	       !strstr(dir, "/../") && (strlen(dir) < 3 || strcmp(dir + strlen(dir) - 3, "/.."));
-}
-
 static void build_deliver(struct builder *b, const struct conf_section *s)
 {
 	struct mta_deliver *d = &b->c->deliver;
-	char path[4096];
+	char path[4096], why[200];
 
-	cb_key_strv(b, &d->domains, s, "domains");
+	cb_key_domains(b, &d->domains, s, "domains", false);
+	cb_key_domains(b, &d->virtual_domains, s, "virtual-domains", false);
+	for (size_t i = 0; i < d->virtual_domains.count; i++) {
+		if (!config_is_local(b->c, d->virtual_domains.v[i]))
+			cb_strv_add(b, &d->domains, d->virtual_domains.v[i]);
+	}
 	cb_key_text(b, &d->users, s, "users");
 	cb_key_text(b, &d->aliases, s, "aliases");
 	d->system_users = conf_bool(s, "system-users");
@@ -143,83 +155,35 @@ static void build_deliver(struct builder *b, const struct conf_section *s)
 	snprintf(path, sizeof(path), "%s/deliver.sock", b->c->run_dir);
 	cb_set_text(b, &d->socket, conf_is_set(s, "socket") ? conf_text(s, "socket") : path);
 	cb_key_text(b, &d->catch_all, s, "catch-all");
-	if (d->maildir && !below_home(d->maildir))
+	cb_key_text(b, &d->pipe, s, "pipe");
+	d->quota_bytes = conf_uint(s, "quota");
+	d->quota_letters = conf_uint(s, "quota-letters");
+	d->refuse_full = conf_uint(s, "over-quota");
+	if (d->maildir && template_dir_check(d->maildir, why, sizeof(why)))
 		conf_error(b->conf, conf_line(s, "maildir"),
-			   "maildir \"%s\"; allowed: a directory below the user's home",
-			   d->maildir);
+			   "maildir \"%s\": %s; allowed: a directory below the user's home",
+			   d->maildir, why);
+	if (d->pipe && template_command_check(d->pipe, why, sizeof(why)))
+		conf_error(b->conf, conf_line(s, "pipe"), "pipe: %s", why);
 	if (!d->users && !d->system_users)
 		conf_error(b->conf, conf_line(s, "system-users"),
 			   "system-users = no without users; nobody could get mail");
 	domains_claim(b, s, &d->domains, NULL);
 }
 
-/* ---- [rule] ---- */
-
-static bool listener_word(const struct mta_config *c, const char *word)
+static void build_srs(struct builder *b, const struct conf_section *s)
 {
-	for (size_t i = 0; i < CONF_COUNT(class_names); i++) {
-		if (!strcmp(class_names[i], word))
-			return true;
-	}
-	for (size_t i = 0; i < c->listener_count; i++) {
-		if (!strcmp(c->listeners[i].name, word))
-			return true;
-	}
-	return false;
-}
+	struct mta_srs *r = &b->c->srs;
 
-static void rule_check(struct builder *b, const struct conf_section *s, const struct mta_rule *r)
-{
-	for (size_t i = 0; i < r->listeners.count; i++) {
-		if (!listener_word(b->c, r->listeners.v[i]))
-			conf_error(b->conf, conf_line(s, "listeners"),
-				   "listeners \"%s\"; allowed: the name of a listener or a class",
-				   r->listeners.v[i]);
-	}
-	if (r->route && !config_route(b->c, r->route))
-		conf_error(b->conf, conf_line(s, "route"),
-			   "route \"%s\" does not exist; allowed: the name "
-			   "of a [route]",
-			   r->route);
-	if (r->route && r->action != RULE_ACCEPT)
-		conf_error(b->conf, conf_line(s, "route"), "route on a rule that does not accept");
-	if (r->message && r->action == RULE_ACCEPT)
-		conf_error(b->conf, conf_line(s, "message"), "message on a rule that accepts");
-	/* Anyone to anyone is an open relay, whatever else was meant by it. */
-	if (r->action == RULE_ACCEPT && !r->client_count && !r->peers.count &&
-	    r->authenticated != 1 && !r->recipients.count)
+	cb_key_text(b, &r->domain, s, "domain");
+	cb_key_text(b, &r->secret_file, s, "secret-file");
+	r->max_age_days = (uint32_t)(conf_uint(s, "max-age") / DAY_MS);
+	if (r->domain && !config_is_ours(b->c, r->domain))
 		conf_error(
-		    b->conf, s->line,
-		    "rule \"%s\" accepts from anyone to anyone (an open relay); write at least "
-		    "one of clients, peers, authenticated = yes, recipients",
-		    r->name);
-}
-
-static void build_rule(struct builder *b, const struct conf_section *s)
-{
-	struct mta_config *c = b->c;
-	struct mta_rule *r;
-
-	if (c->rule_count == MTA_RULES_MAX) {
-		conf_error(b->conf, s->line, "too many rules; allowed: %d", MTA_RULES_MAX);
-		return;
-	}
-	r = cb_grow(b, &c->rules, &c->rule_count, sizeof(*r));
-	if (!r)
-		return;
-	cb_name_set(b, r->name, s);
-	r->line = s->line;
-	r->action = (enum rule_action)conf_uint(s, "action");
-	cb_key_strv(b, &r->listeners, s, "listeners");
-	cb_key_prefixes(b, &r->clients, &r->client_count, s, "clients");
-	cb_key_strv(b, &r->peers, s, "peers");
-	r->authenticated = conf_is_set(s, "authenticated") ? conf_bool(s, "authenticated") : -1;
-	r->tls = conf_is_set(s, "tls") ? conf_bool(s, "tls") : -1;
-	cb_key_strv(b, &r->senders, s, "senders");
-	cb_key_strv(b, &r->recipients, s, "recipients");
-	cb_key_text(b, &r->route, s, "route");
-	cb_key_text(b, &r->message, s, "message");
-	rule_check(b, s, r);
+		    b->conf, conf_line(s, "domain"),
+		    "domain %s is of no [deliver] and no [home]; what comes back would not be "
+		    "known again",
+		    r->domain);
 }
 
 /* ---- the whole ---- */
@@ -237,6 +201,8 @@ static void check_whole(struct builder *b)
 {
 	const struct mta_config *c = b->c;
 	const struct conf_section *s = conf_find(b->conf, "mta", "");
+	char why[512];
+	unsigned line;
 
 	if (c->role != MTA_EDGE && !config_route_for_domain(c, "*"))
 		conf_error(b->conf, s ? s->line : 0,
@@ -244,6 +210,8 @@ static void check_whole(struct builder *b)
 	if (!c->tunnel && (c->edge || c->home_count))
 		conf_error(b->conf, s ? conf_line(s, "tunnel") : 0,
 			   "tunnel = no, but edge or [home] needs it");
+	if (ruleset_check(c, &line, why, sizeof(why)))
+		conf_error(b->conf, line, "%s", why);
 }
 
 struct mta_config *config_new(struct conf *conf)
@@ -262,10 +230,11 @@ struct mta_config *config_new(struct conf *conf)
 		config_preset_listeners(&b);
 	each(&b, "home", build_home);
 	each(&b, "deliver", build_deliver);
+	each(&b, "srs", build_srs);
 	config_preset_routes(&b);
 	each(&b, "route", config_build_route);
 	config_finish_routes(&b);
-	each(&b, "rule", build_rule);
+	each(&b, "rule", config_build_rule);
 	if (conf_ok(conf))
 		check_whole(&b);
 	if (!conf_ok(conf) || b.nomem) {

@@ -173,9 +173,9 @@ static void send_keys(struct parent *p, struct proc *to)
 	switch ((enum mta_proc)to->spec->id) {
 	case MTA_PROC_SMTPD:
 		for (size_t i = 0; i < c->listener_count; i++) {
-			if (c->listeners[i].certificate)
-				send_key(to, (uint32_t)i, c->listeners[i].certificate,
-					 c->listeners[i].private_key);
+			if (c->listeners[i].certificates.count)
+				send_key(to, (uint32_t)i, c->listeners[i].certificates.v[0],
+					 c->listeners[i].private_keys.v[0]);
 		}
 		break;
 	case MTA_PROC_RELAY:

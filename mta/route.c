@@ -5,28 +5,14 @@
 #include <string.h>
 
 #include "address.h"
+#include "domain.h"
 #include "ruleset.h"
-
-static char lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
-}
 
 const char *route_domain(const char *address)
 {
 	const char *at = strrchr(address, '@');
 
 	return at ? at + 1 : "";
-}
-
-static void lower_domain(const char *address, char out[static MTA_DOMAIN_MAX])
-{
-	const char *d = route_domain(address);
-	size_t i;
-
-	for (i = 0; d[i] && i + 1 < MTA_DOMAIN_MAX; i++)
-		out[i] = lower(d[i]);
-	out[i] = 0;
 }
 
 static const struct mta_listener *listener(const struct mta_config *c, const char *name)
@@ -37,11 +23,29 @@ static const struct mta_listener *listener(const struct mta_config *c, const cha
 	return NULL;
 }
 
-/* The rule that smtpd would go by now, if its listener still exists. Our own DSNs have none. */
+/*
+ * Its listener is gone, or has another name now. Rules that ask for no listener decide all the same; behind one that
+ * might have held for it nothing is sure.
+ */
+static const struct mta_rule *without_listener(const struct mta_config *c,
+					       const struct rule_facts *f, const struct address *to)
+{
+	for (size_t i = 0; i < c->rule_count; i++) {
+		struct mta_rule r = c->rules[i];
+
+		r.listeners.count = 0;
+		if (!ruleset_fails(&r, f, to, NULL))
+			return c->rules[i].listeners.count ? NULL : &c->rules[i];
+	}
+	return NULL;
+}
+
+/* The rule that smtpd would go by now. Our own DSNs have none. */
 static const struct mta_route *by_rule(const struct mta_config *c, const struct envelope *e,
 				       const char *rcpt)
 {
 	const unsigned any = ADDRESS_ALLOW_NULL | ADDRESS_ALLOW_BARE | ADDRESS_ALLOW_UTF8;
+	const struct mta_rule *r;
 	struct rule_verdict v;
 	struct address from, to;
 	struct rule_facts f = {
@@ -49,18 +53,22 @@ static const struct mta_route *by_rule(const struct mta_config *c, const struct 
 		.client = e->client.addr,
 		.peer = e->peer,
 		.user = e->auth_user,
-		.tls = e->tls != NULL,
+		.helo = e->helo,
+		.tls = e->flags & ENV_ENCRYPTED || (e->tls && !(e->flags & ENV_PEER_ID)),
 		.sender = &from,
 	};
 
-	if (!c->rule_count || !f.listener ||
+	if (!c->rule_count || !e->listener || !*e->listener ||
 	    address_parse(e->sender, strlen(e->sender), any, &from) ||
 	    address_parse(rcpt, strlen(rcpt), any, &to))
 		return NULL;
-	ruleset_rcpt(c, &f, &to, &v);
-	return v.rule && v.rule->action == RULE_ACCEPT && v.rule->route
-		   ? config_route(c, v.rule->route)
-		   : NULL;
+	if (f.listener) {
+		ruleset_rcpt(c, &f, &to, &v);
+		r = v.rule;
+	} else {
+		r = without_listener(c, &f, &to);
+	}
+	return r && r->action == RULE_ACCEPT && r->route ? config_route(c, r->route) : NULL;
 }
 
 static const struct mta_route *of_kind(const struct mta_config *c, enum route_kind kind,
@@ -76,13 +84,16 @@ static const struct mta_route *of_kind(const struct mta_config *c, enum route_ki
 const struct mta_route *route_choose(const struct mta_config *c, const struct envelope *e,
 				     const char *rcpt)
 {
-	const struct mta_route *r = by_rule(c, e, rcpt);
+	const struct mta_route *r;
 	const struct mta_home *h;
 	char domain[MTA_DOMAIN_MAX];
 
+	if (e->flags & ENV_PROBE && e->flags & ENV_BOUNCE)
+		return e->peer ? of_kind(c, ROUTE_TUNNEL, e->peer) : NULL;
+	r = by_rule(c, e, rcpt);
 	if (r)
 		return r;
-	lower_domain(rcpt, domain);
+	domain_spell(route_domain(rcpt), domain);
 	if (!domain[0])
 		return of_kind(c, ROUTE_DELIVER, NULL);
 	r = config_route_for_domain(c, domain);
@@ -100,12 +111,10 @@ const char *route_next_hop(const struct mta_route *r, const char *rcpt,
 			   char out[static ROUTE_HOP_MAX])
 {
 	const char *s = "local";
-	size_t i;
 
 	switch (r->kind) {
 	case ROUTE_MX:
-		s = route_domain(rcpt);
-		break;
+		return domain_spell(route_domain(rcpt), out);
 	case ROUTE_TUNNEL:
 		s = r->peer ? r->peer : "";
 		break;
@@ -116,9 +125,9 @@ const char *route_next_hop(const struct mta_route *r, const char *rcpt,
 	case ROUTE_DELIVER:
 		break;
 	}
-	for (i = 0; s[i] && i + 1 < ROUTE_HOP_MAX; i++)
-		out[i] = lower(s[i]);
-	out[i] = 0;
+	snprintf(out, ROUTE_HOP_MAX, "%s", s);
+	for (char *c = out; *c; c++)
+		*c = (char)(*c >= 'A' && *c <= 'Z' ? *c + ('a' - 'A') : *c);
 	return out;
 }
 

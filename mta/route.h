@@ -23,6 +23,7 @@
  * The route of the first rule that accepts and names one; else by domain: our own ([deliver]),
  * a home's, a route's own, "*". A recipient without a domain (postmaster) is our own. NULL: the
  * configuration has no way; the letter is held and the admin told, never bounced for it.
+ * A report on a probe goes to the tunnel peer @e->peer, by no rule and no domain.
  */
 const struct mta_route *route_choose(const struct mta_config *c, const struct envelope *e,
 				     const char *rcpt);
@@ -30,7 +31,7 @@ const struct mta_route *route_choose(const struct mta_config *c, const struct en
  * route_next_hop() - What letters of a route must share to use one session: the key of the state.
  *
  * MX: the recipient's domain; TUNNEL: the peer; SMARTHOST, LMTP: the first address; DELIVER: "local".
- * Lower case; returns @out.
+ * Lower case, a domain as domain_spell() has it; returns @out.
  */
 const char *route_next_hop(const struct mta_route *r, const char *rcpt,
 			   char out[static ROUTE_HOP_MAX]);

@@ -147,7 +147,8 @@ void watch_files(struct parent *p)
 	p->watched_count = 0;
 	conf_paths(p->conf, add_value, p);
 	for (size_t i = 0; i < p->config->listener_count; i++)
-		add(p, p->config->listeners[i].certificate);
+		for (size_t k = 0; k < p->config->listeners[i].certificates.count; k++)
+			add(p, p->config->listeners[i].certificates.v[k]);
 	add(p, p->config->certificate);
 	add(p, "/etc/resolv.conf");
 	if (!p->watch_timer.fire)

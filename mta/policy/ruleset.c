@@ -1,80 +1,33 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ruleset.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
-/* Wider than these, a prefix is not "somebody": no network of one owner is a /7 or a /15. */
-#define V4_BITS_LEAST 8
-#define V6_BITS_LEAST 16
-
-static void lower_domain(const struct address *a, char out[static ADDRESS_MAX + 1])
-{
-	const char *d = address_domain(a);
-	size_t i = 0;
-
-	for (; d[i]; i++)
-		out[i] = (char)tolower((unsigned char)d[i]);
-	out[i] = 0;
-}
-
-static bool pattern_holds(const char *p, const struct address *a)
-{
-	const char *at = strrchr(p, '@'), *domain = at ? at + 1 : p;
-	const char *have = address_domain(a);
-	char local[ADDRESS_MAX + 1];
-
-	if (!strcmp(p, "<>"))
-		return a->kind == ADDRESS_NULL;
-	if (a->kind == ADDRESS_NULL)
-		return false;
-	if (domain[0] == '.') {
-		size_t n = strlen(domain), m = strlen(have);
-
-		if (m <= n || strcasecmp(have + m - n, domain))
-			return false;
-	} else if (strcasecmp(have, domain)) {
-		return false;
-	}
-	if (!at || at == p)
-		return true;
-	/* Local parts that we compare are those of mailboxes, which know no case. */
-	address_local(a, local);
-	return strlen(local) == (size_t)(at - p) && !strncasecmp(local, p, (size_t)(at - p));
-}
-
-bool ruleset_match(const struct strv *patterns, const struct address *a)
-{
-	for (size_t i = 0; i < patterns->count; i++) {
-		if (pattern_holds(patterns->v[i], a))
-			return true;
-	}
-	return false;
-}
+#include "domain.h"
+#include "match.h"
 
 bool ruleset_is_ours(const struct mta_config *c, const struct address *a)
 {
-	char domain[ADDRESS_MAX + 1];
+	char domain[MTA_DOMAIN_MAX];
 
 	if (a->kind == ADDRESS_BARE)
 		return true;
-	lower_domain(a, domain);
+	domain_spell(address_domain(a), domain);
 	return a->kind == ADDRESS_DOMAIN &&
 	       (config_is_local(c, domain) || config_home_by_domain(c, domain));
 }
 
 bool ruleset_home_sends(const struct mta_home *h, const struct address *a)
 {
-	char domain[ADDRESS_MAX + 1];
+	char domain[MTA_DOMAIN_MAX];
 
-	lower_domain(a, domain);
+	domain_spell(address_domain(a), domain);
 	return a->kind == ADDRESS_DOMAIN && strv_has(&h->domains, domain);
 }
 
-static bool listener_named(const struct strv *names, const struct mta_listener *l)
+bool ruleset_names_listener(const struct mta_rule *r, const struct mta_listener *l)
 {
 	static const char *const classes[] = {
 		[LISTEN_MX] = "mx",
@@ -84,7 +37,7 @@ static bool listener_named(const struct strv *names, const struct mta_listener *
 		[LISTEN_LAN] = "lan",
 	};
 
-	return strv_has(names, l->name) || strv_has(names, classes[l->class]);
+	return strv_has(&r->listeners, l->name) || strv_has(&r->listeners, classes[l->class]);
 }
 
 static bool within(const struct prefix *p, size_t count, const struct addr *a)
@@ -96,30 +49,73 @@ static bool within(const struct prefix *p, size_t count, const struct addr *a)
 	return false;
 }
 
-/* Every condition that is written must hold. @rcpt NULL: at MAIL. */
-static bool rule_holds(const struct mta_rule *r, const struct rule_facts *f,
-		       const struct address *rcpt)
+enum rule_condition ruleset_fails(const struct mta_rule *r, const struct rule_facts *f,
+				  const struct address *rcpt, struct rule_hit *hit)
 {
-	if (r->listeners.count && !listener_named(&r->listeners, f->listener))
-		return false;
-	if (r->client_count && !within(r->clients, r->client_count, &f->client))
-		return false;
-	if (r->peers.count && (!f->peer || !strv_has(&r->peers, f->peer)))
-		return false;
-	if (r->authenticated >= 0 && r->authenticated != (f->user != NULL))
-		return false;
-	if (r->tls >= 0 && r->tls != f->tls)
-		return false;
-	if (r->senders.count && !ruleset_match(&r->senders, f->sender))
-		return false;
-	return !r->recipients.count || (rcpt && ruleset_match(&r->recipients, rcpt));
+	struct rule_hit h = { 0 };
+	enum rule_condition not = CONDITION_NONE;
+
+	if (r->listeners.count && !ruleset_names_listener(r, f->listener))
+		not = CONDITION_LISTENERS;
+	else if (match_written(&r->clients) && !(h.client = match_client(&r->clients, &f->client)))
+		not = CONDITION_CLIENTS;
+	else if (r->peers.count && (!f->peer || !strv_has(&r->peers, f->peer)))
+		not = CONDITION_PEERS;
+	else if (r->authenticated >= 0 && r->authenticated != (f->user != NULL))
+		not = CONDITION_AUTHENTICATED;
+	else if (r->tls >= 0 && r->tls != f->tls)
+		not = CONDITION_TLS;
+	else if (match_written(&r->helo) && !(f->helo && (h.helo = match_name(&r->helo, f->helo))))
+		not = CONDITION_HELO;
+	else if (match_written(&r->senders) && !(h.sender = match_address(&r->senders, f->sender)))
+		not = CONDITION_SENDERS;
+	else if (match_written(&r->recipients) &&
+		 !(rcpt && (h.recipient = match_address(&r->recipients, rcpt))))
+		not = CONDITION_RECIPIENTS;
+	else if (r->larger_bytes && f->size_bytes <= r->larger_bytes)
+		not = CONDITION_SIZE;
+	if (hit)
+		*hit = h;
+	return not ;
 }
 
-static void say(struct rule_verdict *v, enum rule_way way, uint16_t code, const char *text)
+bool ruleset_enhanced(const char *text)
 {
-	v->way = way;
-	v->code = code;
+	const char *p = text + 1;
+
+	if (*text != '4' && *text != '5')
+		return false;
+	for (int i = 0; i < 2; i++) {
+		size_t digits = *p == '.' ? strspn(p + 1, "0123456789") : 0;
+
+		if (!digits || digits > 3)
+			return false;
+		p += 1 + digits;
+	}
+	return *p == ' ';
+}
+
+static void say(struct rule_verdict *v, enum rule_ground ground, const char *text)
+{
+	v->ground = ground;
+	v->way = RULE_REFUSED;
+	v->code = 550;
 	snprintf(v->text, sizeof(v->text), "%s", text);
+}
+
+const char *ruleset_text(const struct mta_rule *r, char *out, size_t cap)
+{
+	const char *text = r->message	     ? r->message
+			   : r->larger_bytes ? "Letter is larger than policy allows"
+					     : "Refused by policy";
+
+	snprintf(out, cap, "%s%s",
+		 ruleset_enhanced(text)	     ? ""
+		 : r->action == RULE_TEMPFAIL ? "4.7.1 "
+		 : r->larger_bytes	     ? "5.3.4 "
+					     : "5.7.1 ",
+		 text);
+	return out;
 }
 
 static void say_rule(struct rule_verdict *v, const struct mta_rule *r)
@@ -127,10 +123,19 @@ static void say_rule(struct rule_verdict *v, const struct mta_rule *r)
 	bool later = r->action == RULE_TEMPFAIL;
 
 	v->rule = r;
+	v->ground = GROUND_RULE;
 	v->way = later ? RULE_LATER : RULE_REFUSED;
-	v->code = later ? 450 : 550;
-	snprintf(v->text, sizeof(v->text), "%s %s", later ? "4.7.1" : "5.7.1",
-		 r->message ? r->message : "Refused by policy");
+	v->code = later ? 450 : r->larger_bytes ? 552 : 550;
+	ruleset_text(r, v->text, sizeof(v->text));
+}
+
+/* The rule would decide if the letter is larger than it allows. */
+static void limit(struct rule_verdict *v, const struct mta_rule *r)
+{
+	if (v->size_rule && v->size_max_bytes <= r->larger_bytes)
+		return;
+	v->size_max_bytes = r->larger_bytes;
+	v->size_rule = r;
 }
 
 /* May this client relay, as far as its class goes? */
@@ -158,24 +163,26 @@ void ruleset_sender(const struct mta_config *c, const struct rule_facts *f, stru
 	const struct mta_home *home = f->peer ? config_home_by_peer(c, f->peer) : NULL;
 
 	memset(v, 0, sizeof(*v));
+	v->ground = GROUND_SENDER_FREE;
 	for (size_t i = 0; i < c->rule_count; i++) {
 		const struct mta_rule *r = &c->rules[i];
 
-		if (r->recipients
-			.count) /* may decide at RCPT, so nothing after it may decide now */
+		/* It may decide at RCPT, so nothing behind it may decide now. */
+		if (match_written(&r->recipients))
 			break;
-		if (!rule_holds(r, f, NULL))
+		if (ruleset_fails(r, f, NULL, NULL))
 			continue;
 		if (r->action != RULE_ACCEPT)
 			return say_rule(v, r);
 		v->rule = r;
+		v->ground = GROUND_RULE;
 		break;
 	}
 	v->way = RULE_RELAY;
 	/* A tenant speaks for its own domains only, whatever the rules accept of others. */
 	if (f->listener->class == LISTEN_TUNNEL && home && f->sender->kind != ADDRESS_NULL &&
 	    !ruleset_home_sends(home, f->sender))
-		say(v, RULE_REFUSED, 550, "5.7.1 Sender is not in the domains of this home");
+		say(v, GROUND_TENANT, "5.7.1 Sender is not in the domains of this home");
 }
 
 void ruleset_rcpt(const struct mta_config *c, const struct rule_facts *f,
@@ -183,65 +190,69 @@ void ruleset_rcpt(const struct mta_config *c, const struct rule_facts *f,
 {
 	bool ours = ruleset_is_ours(c, rcpt);
 	const struct mta_rule *r = NULL;
-	char domain[ADDRESS_MAX + 1];
+	char domain[MTA_DOMAIN_MAX];
 
 	memset(v, 0, sizeof(*v));
-	for (size_t i = 0; i < c->rule_count && !r; i++)
-		r = rule_holds(&c->rules[i], f, rcpt) ? &c->rules[i] : NULL;
+	for (size_t i = 0; i < c->rule_count && !r; i++) {
+		enum rule_condition not = ruleset_fails(&c->rules[i], f, rcpt, NULL);
+
+		if (!not )
+			r = &c->rules[i];
+		else if (not == CONDITION_SIZE)
+			limit(v, &c->rules[i]);
+	}
 	v->rule = r;
 	if (r && r->action != RULE_ACCEPT)
 		return say_rule(v, r);
 	/* A route inside the local part is for those who may relay anyway, and nobody here follows it. */
-	if (f->listener->class == LISTEN_MX && address_routed_local(rcpt))
-		return say(v, RULE_REFUSED, 550, "5.7.1 No routes inside of local parts");
+	if (!class_relays(c, f) && address_routed_local(rcpt))
+		return say(v, GROUND_ROUTED_LOCAL, "5.7.1 No routes inside of local parts");
+	v->ground = r ? GROUND_RULE : ours ? GROUND_OURS : GROUND_CLASS;
 	if (ours) {
 		v->way = RULE_OURS;
 		return;
 	}
 	if (!r && !class_relays(c, f))
-		return say(v, RULE_REFUSED, 550, "5.7.1 Relaying denied");
-	lower_domain(rcpt, domain);
+		return say(v, GROUND_CLASS, "5.7.1 Relaying denied");
+	domain_spell(address_domain(rcpt), domain);
 	if (!(r && r->route) && !config_route_for_domain(c, domain))
-		return say(v, RULE_REFUSED, 550, "5.4.4 No route to that domain");
+		return say(v, GROUND_NO_ROUTE, "5.4.4 No route to that domain");
 	v->way = RULE_RELAY;
 }
 
-static bool anybody(const struct prefix *p, size_t count)
+static int load(struct mta_match *const *m, size_t count, const struct bundle *b, char *why,
+		size_t cap)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (p[i].len < (p[i].addr.family == AF_INET ? V4_BITS_LEAST : V6_BITS_LEAST))
-			return true;
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < count; i++) {
+		if (m[i]->tables.count)
+			rc = match_load(m[i], b, why, cap);
 	}
-	return false;
+	return rc;
 }
 
-int ruleset_check(const struct mta_config *c, char *why, size_t cap)
+int ruleset_load(struct mta_config *c, const struct bundle *b, char *why, size_t cap)
 {
-	for (size_t i = 0; i < c->listener_count; i++) {
-		const struct mta_listener *l = &c->listeners[i];
+	struct mta_match *all[] = { &c->door.allow, &c->door.deny };
+	char what[400];
+	unsigned line;
+	int rc = load(all, 2, b, why, cap);
 
-		if (l->class == LISTEN_LAN && anybody(l->networks, l->network_count)) {
-			snprintf(
-			    why, cap,
-			    "listener \"%s\" relays for the whole internet (an open relay); write "
-			    "the networks of your own",
-			    l->name);
-			return -EPERM;
-		}
-	}
-	for (size_t i = 0; i < c->rule_count; i++) {
-		const struct mta_rule *r = &c->rules[i];
-		bool narrow = r->peers.count || r->authenticated == 1 ||
-			      (r->client_count && !anybody(r->clients, r->client_count));
+	for (size_t i = 0; !rc && i < c->listener_count; i++) {
+		struct mta_door *d = &c->listeners[i].door;
+		struct mta_match *of_door[] = { &d->allow, &d->deny };
 
-		/* A recipient condition makes it somewhere instead of anywhere. */
-		if (r->action != RULE_ACCEPT || narrow || r->recipients.count)
-			continue;
-		snprintf(why, cap,
-			 "rule \"%s\" accepts from anyone to anyone (an open relay); write clients "
-			 "of your own, peers, authenticated = yes or recipients",
-			 r->name);
-		return -EPERM;
+		rc = load(of_door, 2, b, why, cap);
 	}
-	return 0;
+	for (size_t i = 0; !rc && i < c->rule_count; i++) {
+		struct mta_match *of_rule[] = { &c->rules[i].clients, &c->rules[i].helo,
+						&c->rules[i].senders, &c->rules[i].recipients };
+
+		rc = load(of_rule, 4, b, why, cap);
+	}
+	if (rc || !ruleset_check(c, &line, what, sizeof(what)))
+		return rc;
+	snprintf(why, cap, "%s:%u: %s", c->path ? c->path : "mta.conf", line, what);
+	return -EPERM;
 }

@@ -651,8 +651,10 @@ static void add_numeric(struct conn *c, const struct mta_route *route, const str
 	addr_str(&e->addr, t.name);
 	if (source)
 		t.source = *source;
-	else
-		t.source = e->addr.family == AF_INET6 ? route->source6 : route->source4;
+	for (size_t i = 0; !source && i < route->source_count && !t.source.family; i++) {
+		if (route->sources[i].addr.family == e->addr.family)
+			t.source = route->sources[i].addr;
+	}
 	if (c->families & (e->addr.family == AF_INET6 ? MSG_R_FAMILY6 : MSG_R_FAMILY4))
 		dial_add(&c->dial, &t);
 }

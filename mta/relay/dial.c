@@ -257,16 +257,27 @@ void dial_start(struct dial *d)
 
 /* ---- lists ---- */
 
+/* The first of that family; family 0: as the kernel chooses. */
+static struct addr source_of(const struct mta_route *r, int family)
+{
+	for (size_t i = 0; i < r->source_count; i++) {
+		if (r->sources[i].addr.family == family)
+			return r->sources[i].addr;
+	}
+	return (struct addr){ 0 };
+}
+
 size_t dial_hosts(struct dial *d, const struct mta_route *route, const struct lookup_host *host,
 		  size_t host_count, uint8_t families, char why[static DIAL_WHY_MAX])
 {
-	bool sources = route->source4.family || route->source6.family;
+	struct addr source4 = source_of(route, AF_INET), source6 = source_of(route, AF_INET6);
+	bool sources = route->source_count > 0;
 	bool v6_first = route->family == FAMILY_V6_FIRST || route->family == FAMILY_V6_ONLY;
 	size_t added = 0, seen = 0;
 
-	if (route->family == FAMILY_V6_ONLY || (sources && !route->source4.family))
+	if (route->family == FAMILY_V6_ONLY || (sources && !source4.family))
 		families &= (uint8_t)~MSG_R_FAMILY4;
-	if (route->family == FAMILY_V4_ONLY || (sources && !route->source6.family))
+	if (route->family == FAMILY_V4_ONLY || (sources && !source6.family))
 		families &= (uint8_t)~MSG_R_FAMILY6;
 	for (size_t i = 0; i < host_count; i++) {
 		size_t at[2] = { 0, 0 };
@@ -296,7 +307,7 @@ size_t dial_hosts(struct dial *d, const struct mta_route *route, const struct lo
 				continue;
 			t.at.addr = host[i].addr[n];
 			t.at.port = route->port;
-			t.source = turn ? route->source6 : route->source4;
+			t.source = turn ? source6 : source4;
 			snprintf(t.name, sizeof(t.name), "%s", host[i].name);
 			added += dial_add(d, &t);
 		}

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "match.h"
 #include "ruleset.h"
 #include "smtpd.h"
 
@@ -60,7 +61,7 @@ static bool user_may(const struct conn *c, const struct address *a)
 		char *pattern = c->s.senders[i];
 		struct strv one = { .v = &pattern, .count = 1 };
 
-		if (!strcmp(pattern, "*") || ruleset_match(&one, a))
+		if (!strcmp(pattern, "*") || match_address_words(&one, a))
 			return true;
 	}
 	return false;

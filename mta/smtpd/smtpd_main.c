@@ -24,11 +24,12 @@ static void accept_again(struct timer *t, uint64_t now_ms)
 /* The parent has refused such a file already; a second lock on that door costs nothing. */
 static bool relays_for_all(const struct child *ch)
 {
-	char why[300];
+	char why[512];
+	unsigned line;
 
-	if (!ruleset_check(ch->config, why, sizeof(why)))
+	if (!ruleset_check(ch->config, &line, why, sizeof(why)))
 		return false;
-	log_err(NULL, "%s: %s", ch->config->path ? ch->config->path : "mta.conf", why);
+	log_err(NULL, "%s:%u: %s", ch->config->path ? ch->config->path : "mta.conf", line, why);
 	return true;
 }
 
@@ -66,7 +67,7 @@ static void reload(struct child *ch, const struct mta_config *old)
 			if (strcmp(old->listeners[i].name, l->name))
 				continue;
 			sessions[k] = d->listener_sessions[i];
-			if (l->certificate) {
+			if (l->certificates.count) {
 				tls[k] = d->tls[i];
 				cert[k] = d->tls_client_cert[i];
 				d->tls[i] = d->tls_client_cert[i] = NULL;

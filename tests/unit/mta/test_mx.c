@@ -218,10 +218,13 @@ static void families_alternate_and_sources_decide(void **state)
 	assert_int_equal(d.target[1].at.addr.b[3], 1);
 	assert_int_equal(d.target[2].at.addr.b[3], 2);
 	assert_int_equal(d.target[3].host, 1);
-	addr_parse("198.51.100.1", &route.source4);
+	struct route_source from = { 0 };
+	addr_parse("198.51.100.1", &from.addr);
+	route.sources = &from;
+	route.source_count = 1;
 	dial_init(&d, NULL, NULL, NULL);
 	assert_int_equal(dial_hosts(&d, &route, h, 2, MSG_R_FAMILY4 | MSG_R_FAMILY6, why), 3);
-	assert_true(addr_eq(&d.target[0].source, &route.source4));
+	assert_true(addr_eq(&d.target[0].source, &from.addr));
 	dial_init(&d, NULL, NULL, NULL);
 	assert_int_equal(dial_hosts(&d, &route, h, 2, MSG_R_FAMILY6, why), 0);
 	assert_string_equal(why, "the next hop has no address of a family that route r uses");
