@@ -2,13 +2,14 @@
 #include "lookup.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "log.h"
+#include "msg.h"
 #include "secret.h"
 #include "wire_lookup.h"
 
@@ -43,12 +44,15 @@ static void fail(struct lookup_req *r)
 	struct lookup_rcpt rcpt = { .status = LOOKUP_TEMPFAIL };
 	struct lookup_auth auth = { .status = LOOKUP_TEMPFAIL };
 	struct lookup_mx mx = { .status = LOOKUP_TEMPFAIL };
+	struct lookup_own own = { .status = LOOKUP_TEMPFAIL };
 
 	unlink_req(r);
 	if (r->type == LK_RCPT)
 		r->done.rcpt(r, &rcpt);
-	else if (r->type == LK_AUTH)
+	else if (r->type == LK_AUTH || r->type == LK_SENDERS)
 		r->done.auth(r, &auth);
+	else if (r->type == LK_OWN)
+		r->done.own(r, &own);
 	else
 		r->done.mx(r, &mx);
 }
@@ -80,6 +84,7 @@ static bool answer_list(struct lookup *lk, struct lookup_req *r, struct rd *in)
 	size_t count;
 
 	lk_text_get(in, rcpt.home, sizeof(rcpt.home));
+	lk_text_get(in, rcpt.mailbox, sizeof(rcpt.mailbox));
 	count = rd_be16(in);
 	if (in->bad || count > LOOKUP_EXPANSION_MAX || status > LOOKUP_DENIED)
 		return false;
@@ -88,7 +93,7 @@ static bool answer_list(struct lookup *lk, struct lookup_req *r, struct rd *in)
 	if (in->bad || rd_left(in))
 		return false;
 	unlink_req(r);
-	if (r->type == LK_AUTH) {
+	if (r->type != LK_RCPT) {
 		struct lookup_auth auth = { .status = status,
 					    .senders = (const char(*)[LOOKUP_ADDRESS_MAX])lk->list,
 					    .sender_count = count };
@@ -99,6 +104,32 @@ static bool answer_list(struct lookup *lk, struct lookup_req *r, struct rd *in)
 	rcpt.to = (const char(*)[LOOKUP_ADDRESS_MAX])lk->list;
 	rcpt.to_count = count;
 	r->done.rcpt(r, &rcpt);
+	return true;
+}
+
+static bool answer_own(struct lookup_req *r, struct rd *in, const struct ipc_msg *m)
+{
+	struct lookup_own own = { .status = (enum lookup_status)rd_u8(in) };
+	struct stat st = { 0 };
+	void *p = NULL;
+
+	if (in->bad || rd_left(in) || own.status > LOOKUP_DENIED)
+		return false;
+	if (own.status == LOOKUP_OK) {
+		if (m->fd_count != 1 || fstat(m->fd[0], &st) || st.st_size <= 0)
+			return false;
+		p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, m->fd[0], 0);
+		if (p == MAP_FAILED)
+			return false;
+		own.text = p;
+		own.len = (size_t)st.st_size;
+		for (size_t i = 0; i < own.len; i++)
+			own.count += own.text[i] == '\n';
+	}
+	unlink_req(r);
+	r->done.own(r, &own);
+	if (p)
+		munmap(p, (size_t)st.st_size);
 	return true;
 }
 
@@ -122,8 +153,13 @@ static void on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 	if (type != r->type) {
 		log_err(NULL, "lookup answered another question");
 		fail(r);
-	} else if (type == LK_RCPT || type == LK_AUTH) {
+	} else if (type == LK_RCPT || type == LK_AUTH || type == LK_SENDERS) {
 		if (!answer_list(lk, r, &in)) {
+			log_err(NULL, "lookup's answer is not understood");
+			fail(r);
+		}
+	} else if (type == LK_OWN) {
+		if (!answer_own(r, &in, m)) {
 			log_err(NULL, "lookup's answer is not understood");
 			fail(r);
 		}
@@ -152,7 +188,7 @@ struct lookup *lookup_new(struct loop *l)
 	if (!lk)
 		return NULL;
 	lk->loop = l;
-	lk->list = calloc(LOOKUP_EXPANSION_MAX, sizeof(*lk->list));
+	lk->list = malloc(LOOKUP_EXPANSION_MAX * sizeof(*lk->list)); /* no page before a long answer */
 	if (!lk->list) {
 		free(lk);
 		return NULL;
@@ -207,7 +243,7 @@ static int ask(struct lookup *lk, struct lookup_req *r, uint32_t type, const str
 
 	if (rc)
 		return rc;
-	r->pending = malloc(len);
+	r->pending = malloc(len ? len : 1);
 	if (!r->pending)
 		return -ENOMEM;
 	memcpy(r->pending, w->base, len);
@@ -259,6 +295,11 @@ int lookup_auth(struct lookup *lk, struct lookup_req *r, const char *login, cons
 	return rc;
 }
 
+int lookup_senders(struct lookup *lk, struct lookup_req *r, const char *login)
+{
+	return ask_text(lk, r, LK_SENDERS, login, LOOKUP_ADDRESS_MAX);
+}
+
 int lookup_mx(struct lookup *lk, struct lookup_req *r, const char *domain)
 {
 	return ask_text(lk, r, LK_MX, domain, MTA_DOMAIN_MAX);
@@ -276,6 +317,14 @@ int lookup_ptr(struct lookup *lk, struct lookup_req *r, const struct addr *a)
 
 	lk_addr_put(&w, a);
 	return ask(lk, r, LK_PTR, &w);
+}
+
+int lookup_own(struct lookup *lk, struct lookup_req *r)
+{
+	uint8_t none[1];
+	struct wr w = wr_init(none, sizeof(none));
+
+	return ask(lk, r, LK_OWN, &w);
 }
 
 void lookup_cancel(struct lookup_req *r)
@@ -299,16 +348,10 @@ int lookup_publish(struct lookup *lk, const char *home, const char *text, size_t
 		return -E2BIG;
 	if (!lk->ipc)
 		return -EPIPE;
-	fd = memfd_create("recipients", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	fd = msg_memfd("recipients", text, len);
 	if (fd < 0)
-		return -errno;
-	if (write(fd, text, len) != (ssize_t)len)
-		rc = -EIO;
-	else if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) <
-		 0)
-		rc = -errno;
-	else
-		rc = ipc_send_fds(lk->ipc, LK_PUBLISH, 0, buf, head, &fd, 1);
+		return fd;
+	rc = ipc_send_fds(lk->ipc, LK_PUBLISH, 0, buf, head, &fd, 1);
 	close(fd);
 	return rc;
 }

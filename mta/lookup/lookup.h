@@ -42,13 +42,16 @@ struct lookup_rcpt {
 	enum lookup_status status;
 	bool local;		 /* delivered on this machine */
 	char home[MTA_NAME_MAX]; /* [home NAME] whose it is; "" */
+	/* By what its letters are counted: without the subaddress, and one for all that a catch-all takes. */
+	char mailbox[LOOKUP_ADDRESS_MAX];
 	/* Where it goes after aliases: itself, when it is no alias. Valid during the callback. */
 	const char (*to)[LOOKUP_ADDRESS_MAX];
 	size_t to_count;
 };
 
 struct lookup_auth {
-	enum lookup_status status; /* OK or DENIED (same time for unknown and wrong) or TEMPFAIL */
+	/* OK, DENIED (same time for unknown and wrong), TEMPFAIL; of lookup_senders() NONE: unknown */
+	enum lookup_status status;
 	/* Addresses that the login may use as sender: a@d, @d, "*"; valid during the callback. */
 	const char (*senders)[LOOKUP_ADDRESS_MAX];
 	size_t sender_count;
@@ -66,10 +69,18 @@ struct lookup_host {
 struct lookup_mx {
 	enum lookup_status status;
 	bool implicit; /* no MX: the domain's own A/AAAA */
+	bool more;     /* it has hosts beyond LOOKUP_MX_MAX; lookup's own */
 	bool secure;
 	const struct lookup_host
 	    *host; /* sorted by preference, equals shuffled; during the callback */
 	size_t host_count;
+};
+
+/* Everybody whom this machine has, as lines of a publication; valid during the callback. */
+struct lookup_own {
+	enum lookup_status status; /* OK, or TEMPFAIL */
+	const char *text;	   /* without the first line */
+	size_t len, count;
 };
 
 struct lookup;
@@ -84,6 +95,7 @@ struct lookup_req {
 		void (*rcpt)(struct lookup_req *r, const struct lookup_rcpt *a);
 		void (*auth)(struct lookup_req *r, const struct lookup_auth *a);
 		void (*mx)(struct lookup_req *r, const struct lookup_mx *a);
+		void (*own)(struct lookup_req *r, const struct lookup_own *a);
 	} done;
 	uint8_t *pending; /* encoded question while there is no connection */
 	size_t pending_len;
@@ -105,18 +117,22 @@ void lookup_free(struct lookup *lk);
 int lookup_rcpt(struct lookup *lk, struct lookup_req *r, const char *address);
 /** lookup_auth() - Check a password; @password is wiped from our buffers after sending. */
 int lookup_auth(struct lookup *lk, struct lookup_req *r, const char *login, const char *password);
+/** lookup_senders() - What may @login, known otherwise, send as? Answered as lookup_auth(). */
+int lookup_senders(struct lookup *lk, struct lookup_req *r, const char *login);
 /** lookup_mx() - Mail hosts of a domain with their addresses (RFC 5321 s5.1, RFC 7505). */
 int lookup_mx(struct lookup *lk, struct lookup_req *r, const char *domain);
 /** lookup_addr() - A and AAAA of one host; the answer has the shape of MX with one host. */
 int lookup_addr(struct lookup *lk, struct lookup_req *r, const char *host);
 /** lookup_ptr() - Names of an address that resolve back to it (FCrDNS); hosts with name only. */
 int lookup_ptr(struct lookup *lk, struct lookup_req *r, const struct addr *a);
+/** lookup_own() - Who has mail here ([deliver]): what a home publishes. */
+int lookup_own(struct lookup *lk, struct lookup_req *r);
 /** lookup_cancel() - No callback any more; harmless when nothing is asked. */
 void lookup_cancel(struct lookup_req *r);
 
 /*
- * Recipients that a home published over XPOSTERN: smtpd hands the committed set on. @text holds
- * lines as in a recipients file and counts until the next for that home. The queue keeps it.
+ * Recipients that a home published over XPOSTERN (hop/publication.h): smtpd hands the committed set
+ * on. @text counts until the next for that home. The queue keeps it. -EPIPE without a connection.
  */
 int lookup_publish(struct lookup *lk, const char *home, const char *text, size_t len);
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "msg.h"
 #include "mx.h"
 #include "password.h"
 #include "proc_mta.h"
@@ -34,15 +35,23 @@ struct link {
 	uint32_t generation;
 };
 
+struct told {
+	struct told *next;
+	char home[MTA_NAME_MAX];
+	struct table table;
+};
+
 struct state {
 	struct child *ch;
 	struct resolver *resolver;
 	struct passwords *passwords;
 	struct tables *tables;
-	struct table users; /* login -> "hash:senders" */
-	struct table *published;
-	size_t published_count;
+	struct table users;	 /* login -> "hash:senders" */
+	struct told *told;	 /* sets that homes published, by name: they outlive a reload */
+	struct table *published; /* the same by index of config.homes, borrowed from @told */
 	char *resolv;
+	struct srs_keys srs;
+	struct log_limit quiet;
 	struct link link[MTA_PROCS];
 	uint8_t answer[ANSWER_MAX];
 	char list[LOOKUP_EXPANSION_MAX][LOOKUP_ADDRESS_MAX];
@@ -98,12 +107,11 @@ static void answer_mx(struct job *j)
 	free(j);
 }
 
-static void answer_list(const struct job *j, enum lookup_status status, bool local,
-			const char *home, const char (*list)[LOOKUP_ADDRESS_MAX], size_t count)
+static void answer_list(const struct job *j, const struct lookup_rcpt *a)
 {
 	struct wr w = answer_begin(j);
 
-	lk_list_put(&w, status, local, home, list, count);
+	lk_list_put(&w, a);
 	send_answer(j, &w);
 }
 
@@ -235,7 +243,7 @@ static void do_rcpt(struct job *j, const char *address)
 	if (j->st->tables)
 		tables_rcpt(j->st->tables, j->st->ch->config, j->st->published, address, &a,
 			    j->st->list);
-	answer_list(j, a.status, a.local, a.home, a.to, a.to_count);
+	answer_list(j, &a);
 	free(j);
 }
 
@@ -265,18 +273,77 @@ static size_t senders(struct state *st, const char *login, const char *text)
 	return n;
 }
 
-static void on_password(bool right, void *arg)
+/* Who was let in, with what it may send as; @no: who was not, or is gone from the table. */
+static void answer_login(struct job *j, bool in, enum lookup_status no)
+{
+	const char *line = in ? table_get(&j->st->users, j->login) : NULL;
+	const char *colon = line ? strchr(line, ':') : NULL;
+	const struct lookup_rcpt a = {
+		.status = line ? LOOKUP_OK : no,
+		.to = (const char(*)[LOOKUP_ADDRESS_MAX])j->st->list,
+		.to_count = line ? senders(j->st, j->login, colon ? colon + 1 : "") : 0,
+	};
+
+	answer_list(j, &a);
+	free(j);
+}
+
+/* Told at times: a stranger may ask for that login as often as he likes. */
+static void tell_unchecked(struct state *st, const char *login, int err)
+{
+	uint64_t now_ms = loop_now_ms(st->ch->loop);
+	char quoted[2 * LOOKUP_ADDRESS_MAX];
+	uint32_t swallowed;
+
+	log_quote(quoted, sizeof(quoted), login, strlen(login));
+	if (!log_limited(&st->quiet, (uint32_t)hash_bytes(login, strlen(login)), now_ms, &swallowed))
+		return;
+	if (err == -EINVAL)
+		log_err(NULL,
+			"user=\"%s\" msg=\"cannot log in: crypt(3) of this machine does not know the "
+			"kind of hash in %s; make a new one by postern mail hash-password\"",
+			quoted, st->ch->config->users ? st->ch->config->users : "users");
+	else
+		log_err(NULL, "user=\"%s\" msg=\"the password cannot be checked: %s\"", quoted,
+			strerror(-err));
+}
+
+static void on_password(int right, void *arg)
 {
 	struct job *j = arg;
-	const char *line = table_get(&j->st->users, j->login);
-	const char *colon = line ? strchr(line, ':') : NULL;
-	size_t n = 0;
 
-	if (right && line)
-		n = senders(j->st, j->login, colon ? colon + 1 : "");
-	answer_list(j, right && line ? LOOKUP_OK : LOOKUP_DENIED, false, "",
-		    (const char(*)[LOOKUP_ADDRESS_MAX])j->st->list, n);
-	free(j);
+	if (right < 0)
+		tell_unchecked(j->st, j->login, right);
+	answer_login(j, right > 0, right < 0 ? LOOKUP_TEMPFAIL : LOOKUP_DENIED);
+}
+
+static void hash_of(const char *line, char hash[static PASSWORD_HASH_MAX])
+{
+	snprintf(hash, PASSWORD_HASH_MAX, "%.*s", (int)strcspn(line, ":"), line);
+}
+
+/* Or who asks could tell the names that exist from those that do not, by the time that it takes. */
+static void unknown_costs_as_known(struct state *st)
+{
+	const char *line = table_any(&st->users);
+	char hash[PASSWORD_HASH_MAX] = "";
+
+	if (line)
+		hash_of(line, hash);
+	passwords_usual(st->passwords, hash[0] ? hash : NULL);
+	secret_wipe(hash, sizeof(hash));
+}
+
+static void lower(char *s)
+{
+	for (; *s; s++)
+		*s = (char)(*s >= 'A' && *s <= 'Z' ? *s + ('a' - 'A') : *s);
+}
+
+static void do_senders(struct job *j)
+{
+	lower(j->login);
+	answer_login(j, true, LOOKUP_NONE);
 }
 
 static void do_auth(struct job *j, const char *password)
@@ -285,46 +352,129 @@ static void do_auth(struct job *j, const char *password)
 	char hash[PASSWORD_HASH_MAX];
 	int rc;
 
-	for (char *p = j->login; *p; p++)
-		*p = (char)(*p >= 'A' && *p <= 'Z' ? *p + ('a' - 'A') : *p);
+	lower(j->login);
 	line = table_get(&j->st->users, j->login);
+	if (line && *line == '*')
+		line = NULL; /* it has no password; that takes as long to say as of a wrong one */
 	if (line)
-		snprintf(hash, sizeof(hash), "%.*s", (int)strcspn(line, ":"), line);
+		hash_of(line, hash);
 	rc = passwords_check(j->st->passwords, line ? hash : NULL, password, on_password, j);
 	secret_wipe(hash, sizeof(hash));
 	if (!rc)
 		return;
-	answer_list(j, rc == -EINVAL ? LOOKUP_DENIED : LOOKUP_TEMPFAIL, false, "", NULL, 0);
+	answer_list(j, &(struct lookup_rcpt){ .status = rc == -EINVAL ? LOOKUP_DENIED
+								       : LOOKUP_TEMPFAIL });
 	free(j);
+}
+
+/* Views of what was told, in the order of the configuration. */
+static int arrange_published(struct state *st)
+{
+	const struct mta_config *c = st->ch->config;
+	struct table *by_index = calloc(c->home_count ? c->home_count : 1, sizeof(*by_index));
+
+	if (!by_index)
+		return -ENOMEM;
+	for (const struct told *t = st->told; t; t = t->next) {
+		const struct mta_home *h = config_home(c, t->home);
+
+		if (h)
+			by_index[h - c->homes] = t->table;
+	}
+	free(st->published);
+	st->published = by_index;
+	return 0;
+}
+
+static struct told *told_get(struct state *st, const char *home)
+{
+	struct told *t = st->told;
+
+	while (t && strcmp(t->home, home))
+		t = t->next;
+	if (t)
+		return t;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return NULL;
+	snprintf(t->home, sizeof(t->home), "%s", home);
+	t->next = st->told;
+	st->told = t;
+	return t;
+}
+
+static void take_published(struct state *st, const char *home, const char *text, size_t len)
+{
+	struct publication p;
+	struct table t = { 0 };
+	struct told *told;
+	char line[160];
+	const char *why;
+
+	if (publication_parse(&p, text, len, &why)) {
+		log_warn(NULL, "published recipients refused home=%s: %s", home, why);
+		return;
+	}
+	if (table_parse(&t, text, len, "", line, sizeof(line)) || !(told = told_get(st, home))) {
+		log_warn(NULL, "published recipients not used home=%s: out of memory", home);
+		table_clear(&t);
+		return;
+	}
+	t.subaddress = p.subaddress;
+	table_clear(&told->table);
+	told->table = t;
+	/* Without memory for new views the old ones point to what is gone: better none. */
+	if (arrange_published(st)) {
+		free(st->published);
+		st->published = NULL;
+	}
+	log_info(NULL, "published recipients home=%s serial=%llu count=%zu", home,
+		 (unsigned long long)p.serial, p.count);
 }
 
 static void publish(struct state *st, struct ipc_msg *m)
 {
-	const struct mta_config *c = st->ch->config;
 	struct rd in = rd_init(m->data, m->len);
-	struct table t = { 0 };
-	const struct mta_home *h;
-	char home[MTA_NAME_MAX], why[160];
+	char home[MTA_NAME_MAX];
 	struct stat s;
 	void *p;
 
 	lk_text_get(&in, home, sizeof(home));
-	h = config_home(c, home);
-	if (in.bad || !h || m->fd_count != 1 || fstat(m->fd[0], &s) || s.st_size <= 0 ||
-	    s.st_size > 16 << 20)
+	if (in.bad || m->fd_count != 1 || fstat(m->fd[0], &s) || s.st_size <= 0 ||
+	    s.st_size > (off_t)PUBLICATION_MAX)
 		return;
 	p = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, m->fd[0], 0);
 	if (p == MAP_FAILED)
 		return;
-	if (table_parse(&t, p, (size_t)s.st_size, "", why, sizeof(why))) {
-		log_warn(NULL, "published recipients refused home=%s: %s", home, why);
-		table_clear(&t);
-	} else {
-		table_clear(&st->published[h - c->homes]);
-		st->published[h - c->homes] = t;
-		log_info(NULL, "published recipients home=%s count=%zu", home, t.hash.count);
-	}
+	take_published(st, home, p, (size_t)s.st_size);
 	munmap(p, (size_t)s.st_size);
+}
+
+/* Whom we have ourselves, for the relay to publish. */
+static void do_own(struct link *k, uint32_t id)
+{
+	struct publication_list l = { 0 };
+	uint8_t buf[2];
+	struct wr w = wr_init(buf, sizeof(buf));
+	size_t len = 0;
+	char *text = NULL;
+	int fd = -1;
+
+	if (k->st->tables) {
+		tables_own(k->st->tables, k->st->ch->config, &l);
+		text = publication_text(&l, &len);
+		if (!text)
+			log_warn(NULL, "recipients are too many to be published: %zu", l.count);
+	}
+	if (text && len)
+		fd = msg_memfd("own", text, len);
+	wr_u8(&w, LK_OWN - LK_RCPT);
+	wr_u8(&w, fd >= 0 ? LOOKUP_OK : LOOKUP_TEMPFAIL);
+	ipc_send_fds(k->ipc, LK_ANSWER, id, buf, w.len, &fd, fd >= 0);
+	if (fd >= 0)
+		close(fd);
+	free(text);
+	publication_list_clear(&l);
 }
 
 /* ---- links ---- */
@@ -339,6 +489,10 @@ static void on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 	(void)ipc;
 	if (m->type == LK_PUBLISH) {
 		publish(k->st, m);
+		return;
+	}
+	if (m->type == LK_OWN) {
+		do_own(k, m->id);
 		return;
 	}
 	if (m->type == LK_CANCEL)
@@ -364,6 +518,8 @@ static void on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 		do_rcpt(j, j->login);
 	} else if (m->type == LK_AUTH) {
 		do_auth(j, password);
+	} else if (m->type == LK_SENDERS) {
+		do_senders(j);
 	} else {
 		start_dns(j);
 	}
@@ -408,20 +564,12 @@ static bool load_tables(struct state *st)
 	}
 	tables_free(st->tables);
 	st->tables = t;
+	t->srs = &st->srs;
 	return true;
 }
 
-static int make_published(struct state *st)
-{
-	size_t n = st->ch->config->home_count;
-
-	st->published = calloc(n ? n : 1, sizeof(*st->published));
-	st->published_count = st->published ? n : 0;
-	return st->published ? 0 : -ENOMEM;
-}
-
 /* The network for DNS; /etc to know the users of this machine; threads of libunbound and crypt(3). */
-static const struct sandbox_role role = {
+static const struct sandbox_role lookup_role = {
 	.name = "lookup",
 	.calls = SANDBOX_IPC | SANDBOX_INET | SANDBOX_READ | SANDBOX_THREADS,
 	.extra = { "memfd_create" },
@@ -429,11 +577,18 @@ static const struct sandbox_role role = {
 };
 
 /* Before any thread, since Landlock binds this one and those that it starts. */
-static int confine(void)
+static int confine(const struct mta_config *c)
 {
 	const struct sandbox_path etc = { .path = "/etc", .access = SANDBOX_PATH_READ };
+	struct sandbox_role role = lookup_role;
+	size_t n = 0;
 	int rc;
 
+	/* DNS, DNS over TLS, and what the configuration names; a port that comes later waits for a restart. */
+	role.tcp_ports[n++] = 53;
+	role.tcp_ports[n++] = 853;
+	for (size_t i = 0; i < c->dns_server_count && n < SANDBOX_PORTS_MAX; i++)
+		role.tcp_ports[n++] = c->dns_servers[i].port;
 	(void)getpwnam("root"); /* loads the C library's name services while that is allowed */
 	rc = sandbox_opened(&role, &etc, 1);
 	return rc ? rc : sandbox_run(&role);
@@ -442,7 +597,7 @@ static int confine(void)
 static int on_start(struct child *ch)
 {
 	struct state *st = ch->state;
-	int rc = confine();
+	int rc = confine(ch->config);
 
 	if (rc)
 		return rc;
@@ -451,7 +606,7 @@ static int on_start(struct child *ch)
 	st->resolv = strdup("");
 	st->resolver = resolver_new(ch->loop);
 	st->passwords = passwords_new(ch->loop);
-	if (!st->resolv || !st->resolver || !st->passwords || make_published(st))
+	if (!st->resolv || !st->resolver || !st->passwords || arrange_published(st))
 		return -ENOMEM;
 	load_tables(st);
 	/* For dns = system resolv.conf follows at once and makes another context. */
@@ -463,23 +618,12 @@ static int on_start(struct child *ch)
 static void on_reload(struct child *ch, const struct mta_config *old)
 {
 	struct state *st = ch->state;
-	struct table *published = st->published;
-	size_t count = st->published_count;
 
-	if (make_published(st)) {
-		st->published = published;
-		return;
-	}
 	/* What a home published stays, wherever the home stands now. */
-	for (size_t i = 0; i < count; i++) {
-		const struct mta_home *h = config_home(ch->config, old->homes[i].name);
-
-		if (h)
-			st->published[h - ch->config->homes] = published[i];
-		else
-			table_clear(&published[i]);
+	if (arrange_published(st)) {
+		free(st->published);
+		st->published = NULL;
 	}
-	free(published);
 	if (!load_tables(st) && old->home_count != ch->config->home_count) {
 		tables_free(
 		    st->tables); /* its tables stand by number: better none than another's */
@@ -508,6 +652,8 @@ static void on_key(struct child *ch, uint32_t id, const char *chain, size_t chai
 		st->resolv = text;
 		if (ch->config->dns == DNS_SYSTEM)
 			resolver_setup(st->resolver, ch->config, ch->bundle, st->resolv);
+	} else if (id == MTA_KEY_SRS) {
+		srs_keys_take(&st->srs, key, key_len);
 	} else if (id == MTA_KEY_USERS) {
 		if (table_parse(&t, key, key_len, ":", why, sizeof(why))) {
 			log_err(NULL, "users %s: %s", ch->config->users ? ch->config->users : "",
@@ -517,6 +663,7 @@ static void on_key(struct child *ch, uint32_t id, const char *chain, size_t chai
 		}
 		table_clear(&st->users);
 		st->users = t;
+		unknown_costs_as_known(st);
 	}
 }
 

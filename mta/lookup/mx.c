@@ -39,26 +39,28 @@ int mx_name(const uint8_t *p, size_t len, char out[static MTA_DOMAIN_MAX])
 	return (int)at;
 }
 
-/* Sorted by preference; past LOOKUP_MX_MAX the least preferred goes. */
-static void insert(struct lookup_host *host, size_t *count, const char *name, uint16_t preference)
+/* Sorted by preference; past LOOKUP_MX_MAX the least preferred goes. False: one went. */
+static bool insert(struct lookup_host *host, size_t *count, const char *name, uint16_t preference)
 {
+	bool full = *count == LOOKUP_MX_MAX;
 	size_t i;
 
 	for (i = 0; i < *count; i++) {
 		if (!strcmp(host[i].name, name))
-			return;
+			return true;
 	}
 	for (i = *count; i && host[i - 1].preference > preference; i--)
 		;
 	if (i >= LOOKUP_MX_MAX)
-		return;
-	if (*count == LOOKUP_MX_MAX)
+		return false;
+	if (full)
 		(*count)--;
 	memmove(&host[i + 1], &host[i], (*count - i) * sizeof(*host));
 	memset(&host[i], 0, sizeof(*host));
 	snprintf(host[i].name, sizeof(host[i].name), "%s", name);
 	host[i].preference = preference;
 	(*count)++;
+	return !full;
 }
 
 /* Hosts of one preference share the load (RFC 5321 s5.1). */
@@ -112,7 +114,8 @@ void mx_hosts(const char *domain, const struct resolver_answer *a,
 		if (!name[0])
 			null_mx = true;
 		else if (addr_parse(name, &literal))
-			insert(host, count, name, (uint16_t)(a->data[i][0] << 8 | a->data[i][1]));
+			out->more |= !insert(host, count, name,
+					     (uint16_t)(a->data[i][0] << 8 | a->data[i][1]));
 	}
 	if (*count)
 		shuffle(host, *count);
@@ -141,7 +144,7 @@ void mx_addrs(struct lookup_host *h, int type, const struct resolver_answer *a)
 
 void mx_finish(struct lookup_host *host, size_t *count, struct lookup_mx *out)
 {
-	bool tempfail = false;
+	bool tempfail = out->more; /* of those that nobody asked about nothing is known */
 	size_t kept = 0;
 
 	for (size_t i = 0; i < *count; i++) {

@@ -18,7 +18,7 @@ int mx_name(const uint8_t *p, size_t len, char out[static MTA_DOMAIN_MAX]);
  * @domain: that was asked.
  * @host: LOOKUP_MX_MAX; filled with names and preferences, sorted, equal ones in random order.
  * @count: of them; their addresses are still to be had.
- * @out: status (OK, NONE, TEMPFAIL, NULL_MX), implicit and secure are set.
+ * @out: status (OK, NONE, TEMPFAIL, NULL_MX), implicit, secure and more are set.
  *
  * Records that are broken, or that name an address instead of a host, are passed over.
  */
@@ -26,7 +26,8 @@ void mx_hosts(const char *domain, const struct resolver_answer *a,
 	      struct lookup_host host[static LOOKUP_MX_MAX], size_t *count, struct lookup_mx *out);
 
 /**
- * mx_finish() - When the addresses are there: hosts without any go, the whole may have none.
+ * mx_finish() - When the addresses are there: hosts without any go, the whole may have none. That is no
+ * firm no while there are hosts past the bound: one of them may have an address tomorrow, or come up.
  * @host: in place; @count: changed.
  */
 void mx_finish(struct lookup_host *host, size_t *count, struct lookup_mx *out);

@@ -12,15 +12,16 @@
 
 #include "secret.h"
 
-/* Of no password at all; it only costs what a usual one costs. */
+/* Of no password at all; it only costs what those of hash-password cost. */
 #define DUMMY "$y$j9T$0000000000000000000000$0000000000000000000000000000000000000000000"
 
 struct job {
 	struct job *next;
 	char hash[PASSWORD_HASH_MAX];
 	char password[PASSWORD_MAX];
-	bool known, right;
-	void (*done)(bool right, void *arg);
+	bool known;
+	int right; /* or -errno */
+	void (*done)(int right, void *arg);
 	void *arg;
 };
 
@@ -32,7 +33,8 @@ struct passwords {
 	pthread_mutex_t lock; /* guards all below and @stop */
 	pthread_cond_t work;
 	struct job *head, **tail, *finished;
-	size_t count; /* jobs that live */
+	size_t count;		       /* jobs that live */
+	char usual[PASSWORD_HASH_MAX]; /* what an unknown login costs; "": DUMMY */
 };
 
 static void job_free(struct job *j)
@@ -41,16 +43,41 @@ static void job_free(struct job *j)
 	free(j);
 }
 
+static const char *hash(struct crypt_data *data, const char *password, const char *setting, int *err)
+{
+	const char *got;
+
+	errno = 0;
+	got = crypt_rn(password, setting, data, (int)sizeof(*data));
+	*err = got ? 0 : errno ? -errno : -EINVAL;
+	return got;
+}
+
+static int compute(const struct job *j, struct crypt_data *data)
+{
+	const char *got;
+	int err;
+
+	if (!data)
+		return -ENOMEM;
+	got = hash(data, j->password, j->hash, &err);
+	/* That of another login is of no use: who asks for names must not see that by the time. */
+	if (!got && !j->known && err != -ENOMEM)
+		got = hash(data, j->password, DUMMY, &err);
+	if (!j->known)
+		return err == -ENOMEM ? err : 0;
+	return got ? secret_equal(got, strlen(got), j->hash, strlen(j->hash)) : err;
+}
+
 static void *run(void *arg)
 {
 	struct passwords *p = arg;
-	struct crypt_data *data = calloc(1, sizeof(*data));
+	struct crypt_data *data = NULL;
 
 	pthread_mutex_lock(&p->lock);
 	while (!p->stop) {
 		struct job *j = p->head;
 		uint64_t one = 1;
-		const char *got;
 
 		if (!j) {
 			pthread_cond_wait(&p->work, &p->lock);
@@ -60,9 +87,9 @@ static void *run(void *arg)
 		if (!p->head)
 			p->tail = &p->head;
 		pthread_mutex_unlock(&p->lock);
-		got = data ? crypt_rn(j->password, j->hash, data, (int)sizeof(*data)) : NULL;
-		j->right =
-		    j->known && got && secret_equal(got, strlen(got), j->hash, strlen(j->hash));
+		if (!data)
+			data = calloc(1, sizeof(*data));
+		j->right = compute(j, data);
 		if (data)
 			secret_wipe(data, sizeof(*data));
 		pthread_mutex_lock(&p->lock);
@@ -146,6 +173,7 @@ void passwords_free(struct passwords *p)
 	free_list(p->finished);
 	loop_del(p->loop, &p->lf);
 	close(p->lf.fd);
+	secret_wipe(p->usual, sizeof(p->usual));
 	pthread_cond_destroy(&p->work);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
@@ -166,8 +194,15 @@ static int start_thread(struct passwords *p)
 	return -rc;
 }
 
+void passwords_usual(struct passwords *p, const char *hash)
+{
+	if (!hash || strlen(hash) >= sizeof(p->usual))
+		hash = "";
+	strcpy(p->usual, hash);
+}
+
 int passwords_check(struct passwords *p, const char *hash, const char *password,
-		    void (*done)(bool right, void *arg), void *arg)
+		    void (*done)(int right, void *arg), void *arg)
 {
 	struct job *j;
 
@@ -179,7 +214,7 @@ int passwords_check(struct passwords *p, const char *hash, const char *password,
 	if (!j)
 		return -EAGAIN;
 	j->known = hash;
-	strcpy(j->hash, hash ? hash : DUMMY);
+	strcpy(j->hash, hash ? hash : p->usual[0] ? p->usual : DUMMY);
 	strcpy(j->password, password);
 	j->done = done;
 	j->arg = arg;

@@ -10,12 +10,14 @@
 enum lookup_msg {
 	LK_RCPT = 0x400,   /* text: address */
 	LK_AUTH,	   /* text: login; text: password */
+	LK_SENDERS,	   /* text: login, which has shown already that it is that one */
 	LK_MX,		   /* text: domain */
 	LK_ADDR,	   /* text: host */
 	LK_PTR,		   /* address */
+	LK_OWN,		   /* no payload */
 	LK_PUBLISH,	   /* text: home; fd: memfd with the lines; no answer */
 	LK_CANCEL,	   /* nobody waits any more */
-	LK_ANSWER = 0x410, /* u8 type - LK_RCPT, then as below */
+	LK_ANSWER = 0x410, /* u8 type - LK_RCPT, then as below; of LK_OWN u8 status, fd: the lines */
 };
 
 #define LK_ADDRESS_BYTES 17
@@ -59,17 +61,16 @@ static inline void lk_addr_get(struct rd *r, struct addr *a)
 		r->bad = true;
 }
 
-/* An answer of LK_RCPT and LK_AUTH: status, local, home, count of texts, texts. */
-static inline void lk_list_put(struct wr *w, enum lookup_status status, bool local,
-			       const char *home, const char (*list)[LOOKUP_ADDRESS_MAX],
-			       size_t count)
+/* An answer of LK_RCPT, LK_AUTH and LK_SENDERS: status, local, home, mailbox, count of texts, texts. */
+static inline void lk_list_put(struct wr *w, const struct lookup_rcpt *a)
 {
-	wr_u8(w, (uint8_t)status);
-	wr_u8(w, local);
-	lk_text_put(w, home);
-	wr_be16(w, (uint16_t)count);
-	for (size_t i = 0; i < count; i++)
-		lk_text_put(w, list[i]);
+	wr_u8(w, (uint8_t)a->status);
+	wr_u8(w, a->local);
+	lk_text_put(w, a->home);
+	lk_text_put(w, a->mailbox);
+	wr_be16(w, (uint16_t)a->to_count);
+	for (size_t i = 0; i < a->to_count; i++)
+		lk_text_put(w, a->to[i]);
 }
 
 static inline void lk_mx_put(struct wr *w, const struct lookup_mx *m)
