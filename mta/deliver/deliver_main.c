@@ -8,72 +8,43 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "deliver.h"
+#include "server.h"
+#include "confine.h"
 #include "log.h"
 #include "loop.h"
-#include "maildir.h"
 #include "proc.h"
-#include "resolve.h"
 
-#define CLIENTS_MAX  8
-#define CHILDREN_MAX 16
-#define WAITING_MAX  256
-#define CHILD_S	     60
-#define LISTEN_FD    3 /* sd_listen_fds(3) */
-
-/*
- * Theory: a small root process. A request is checked, its recipient resolved, and then a child is
- * forked that becomes that user for good before it touches a file; it tells the outcome by a line on
- * a pipe. Root itself opens nothing of a user's. Whatever goes wrong is "later": what comes after
- * an error of ours must not be a bounce.
- */
-
-struct client {
-	struct server *server;
-	struct loop_fd lf;
-	bool open;
-	uint32_t generation;
-};
-
-struct work {
-	struct server *server;
-	struct work *next;
-	struct client *client;
-	uint32_t generation; /* of the client, when it asked */
-	struct deliver_request request;
-	struct mailbox mailbox;
-	int body;
-	pid_t pid;
-	struct loop_fd pipe;
-	struct timer limit;
-	char text[DELIVER_TEXT_MAX + 1];
-};
-
-struct server {
-	struct loop *loop;
-	const char *path; /* of mta.conf */
-	struct mta_config *config;
-	struct table users;
-	uid_t asker;
-	struct loop_fd listen;
-	struct client clients[CLIENTS_MAX];
-	struct work *waiting, **waiting_tail;
-	size_t running, waiting_count;
-};
+#define LISTEN_FD 3 /* sd_listen_fds(3) */
 
 /* ---- configuration ---- */
+
+static int load_users(const char *path, struct table *users)
+{
+	char *text = NULL, why[CONF_WHY_MAX];
+	size_t len;
+	int rc = conf_file_read(path, 0, &text, &len, why, sizeof(why));
+
+	if (!rc)
+		rc = table_parse(users, text, len, "=", why, sizeof(why));
+	if (!rc)
+		rc = table_users_check(users, why, sizeof(why));
+	if (rc)
+		log_err(NULL, "%s: %s", path, why);
+	free(text);
+	return rc;
+}
 
 static int load(struct server *s)
 {
 	struct conf *conf = conf_load(&config_schema, s->path);
 	struct mta_config *c = conf && conf_ok(conf) ? config_new(conf) : NULL;
 	struct table users = { 0 };
-	char *text = NULL, why[CONF_WHY_MAX];
-	size_t len;
+	uint64_t sum = 0;
 	gid_t gid;
 	uid_t uid;
 	int rc = c ? 0 : -EINVAL;
@@ -88,12 +59,8 @@ static int load(struct server *s)
 		rc = -ENOENT;
 	}
 	if (!rc && c->deliver.users) {
-		rc = conf_file_read(c->deliver.users, 0, &text, &len, why, sizeof(why));
-		if (!rc)
-			rc = table_parse(&users, text, len, "=", why, sizeof(why));
-		if (rc)
-			log_err(NULL, "%s: %s", c->deliver.users, why);
-		free(text);
+		sum = conf_file_mark(c->deliver.users); /* before it is read: what changes meanwhile is seen later */
+		rc = load_users(c->deliver.users, &users);
 	}
 	conf_free(conf);
 	if (rc) {
@@ -105,8 +72,28 @@ static int load(struct server *s)
 	table_clear(&s->users);
 	s->config = c;
 	s->users = users;
+	s->users_sum = sum;
 	s->asker = uid;
 	return 0;
+}
+
+/* The MTA takes letters by the table as it is now, so they are given by no other. */
+static void refresh_users(struct server *s)
+{
+	uint64_t sum = conf_file_mark(s->config->deliver.users);
+	struct table users = { 0 };
+
+	if (!s->config->deliver.users || sum == s->users_sum)
+		return;
+	s->users_sum = sum; /* a fault in it is told once */
+	if (load_users(s->config->deliver.users, &users)) {
+		log_err(NULL, "table refused, the old one stays in force");
+		table_clear(&users);
+		return;
+	}
+	log_info(NULL, "file=%s read anew", s->config->deliver.users);
+	table_clear(&s->users);
+	s->users = users;
 }
 
 static void on_sighup(int signo, void *arg)
@@ -114,183 +101,6 @@ static void on_sighup(int signo, void *arg)
 	(void)signo;
 	if (load(arg))
 		log_err(NULL, "reload refused, the old configuration stays in force");
-}
-
-/* ---- the child: the user ---- */
-
-static int deliver(const struct work *w, const char *hostname, char *why, size_t cap)
-{
-	struct maildir_letter l = { .body = w->body,
-				    .size = w->request.size,
-				    .sender = w->request.sender,
-				    .recipient = w->request.recipient,
-				    .hostname = hostname };
-	int home, dir, rc;
-	struct stat st;
-
-	home = open(w->mailbox.home, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (home < 0 || fstat(home, &st) < 0) {
-		rc = -errno;
-		snprintf(why, cap, "cannot open the home directory: %s", strerror(-rc));
-		return rc;
-	}
-	if (st.st_uid != w->mailbox.uid) {
-		snprintf(why, cap, "the home directory belongs to another user");
-		return -EPERM;
-	}
-	dir = maildir_open(home, w->mailbox.dir, w->mailbox.uid, why, cap);
-	return dir < 0 ? dir : maildir_put(dir, &l, why, cap);
-}
-
-static void child(const struct work *w, const char *hostname, int out)
-{
-	struct rlimit none = { 0, 0 };
-	char why[DELIVER_TEXT_MAX] = "";
-	sigset_t empty;
-	int rc;
-
-	sigemptyset(&empty);
-	sigprocmask(SIG_SETMASK, &empty, NULL);
-	signal(SIGXFSZ, SIG_IGN);
-	alarm(CHILD_S);
-	umask(077);
-	setrlimit(RLIMIT_CORE, &none);
-	rc = proc_become(w->mailbox.uid, w->mailbox.gid);
-	if (rc)
-		snprintf(why, sizeof(why), "cannot become the user: %s", strerror(-rc));
-	else
-		rc = deliver(w, hostname, why, sizeof(why));
-	if (rc && write(out, why, strlen(why)) < 0)
-		_exit(2);
-	_exit(rc ? 1 : 0);
-}
-
-/* ---- answers ---- */
-
-static void answer(struct work *w, bool done, const char *text)
-{
-	struct deliver_answer a = { .number = w->request.number, .done = done };
-	uint8_t packet[DELIVER_PACKET_MAX];
-	char id[LETTER_ID_STR_MAX], rcpt[600], quoted[500];
-	size_t len;
-
-	snprintf(a.text, sizeof(a.text), "%s", text);
-	log_info(NULL, "letter=%s to=%s user=%s result=%s text=\"%s\"",
-		 letter_id_str(w->request.id, id),
-		 log_quote(rcpt, sizeof(rcpt), w->request.recipient, strlen(w->request.recipient)),
-		 w->mailbox.user, done ? "delivered" : "deferred",
-		 log_quote(quoted, sizeof(quoted), a.text, strlen(a.text)));
-	/* A client that does not read its answers asks again after its own time. */
-	if (w->client->open && w->client->generation == w->generation &&
-	    !deliver_answer_build(&a, packet, &len))
-		(void)!send(w->client->lf.fd, packet, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
-static void work_free(struct work *w)
-{
-	if (w->body >= 0)
-		close(w->body);
-	free(w);
-}
-
-static void run_more(struct server *s);
-
-static void on_pipe(struct loop_fd *lf, uint32_t events)
-{
-	struct work *w = lf->arg;
-	struct server *s = w->server;
-	size_t have = strlen(w->text);
-	ssize_t n = read(lf->fd, w->text + have, DELIVER_TEXT_MAX - have);
-	int status = -1;
-
-	(void)events;
-	if (n > 0) {
-		w->text[have + (size_t)n] = 0;
-		if (have + (size_t)n < DELIVER_TEXT_MAX)
-			return;
-	} else if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-		return;
-	}
-	/* The pipe is closed: the child is at its end or past it. */
-	loop_del(s->loop, lf);
-	close(lf->fd);
-	timer_clear(loop_timers(s->loop), &w->limit);
-	kill(w->pid, n == 0 ? 0 : SIGKILL);
-	while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR)
-		;
-	for (char *p = w->text; *p; p++) {
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
-	}
-	if (WIFEXITED(status) && !WEXITSTATUS(status))
-		answer(w, true, "delivered");
-	else
-		answer(w, false, *w->text ? w->text : "the delivery ended before its time");
-	work_free(w);
-	s->running--;
-	run_more(s);
-}
-
-static void on_limit(struct timer *t, uint64_t now_ms)
-{
-	struct work *w = t->arg;
-
-	(void)now_ms;
-	kill(w->pid, SIGKILL); /* the pipe closes with it */
-}
-
-/* ---- requests ---- */
-
-static int run(struct server *s, struct work *w)
-{
-	int fds[2], rc = resolve_mailbox(s->config, &s->users, w->request.recipient, &w->mailbox,
-					 w->text, sizeof(w->text));
-
-	if (rc)
-		return rc;
-	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
-		return -errno;
-	w->pid = fork();
-	if (!w->pid)
-		child(w, s->config->hostname, fds[1]);
-	close(fds[1]);
-	w->pipe = (struct loop_fd){ .fd = fds[0], .ready = on_pipe, .arg = w };
-	if (w->pid < 0 || loop_add(s->loop, &w->pipe, EPOLLIN)) {
-		rc = -EAGAIN;
-		close(fds[0]);
-		if (w->pid > 0) {
-			kill(w->pid, SIGKILL);
-			waitpid(w->pid, NULL, 0);
-		}
-		return rc;
-	}
-	w->limit = (struct timer){ .fire = on_limit, .arg = w };
-	timer_set(loop_timers(s->loop), &w->limit, loop_now_ms(s->loop) + (CHILD_S + 5) * 1000);
-	s->running++;
-	return 0;
-}
-
-static void run_more(struct server *s)
-{
-	while (s->waiting && s->running < CHILDREN_MAX) {
-		struct work *w = s->waiting;
-		int rc;
-
-		s->waiting = w->next;
-		if (!s->waiting)
-			s->waiting_tail = &s->waiting;
-		s->waiting_count--;
-		/* Nobody would hear of it, and who asked asks again: it would come twice. */
-		if (!w->client->open || w->client->generation != w->generation) {
-			work_free(w);
-			continue;
-		}
-		rc = run(s, w);
-		if (!rc)
-			continue;
-		answer(w, false, *w->text ? w->text : strerror(-rc));
-		work_free(w);
-	}
 }
 
 static void client_close(struct client *c)
@@ -305,6 +115,7 @@ static int on_request(struct client *c, const uint8_t *packet, size_t len, int b
 {
 	struct server *s = c->server;
 	struct work *w = calloc(1, sizeof(*w));
+	char why[DELIVER_TEXT_MAX];
 	int rc = -ENOMEM;
 
 	if (!w) {
@@ -319,18 +130,16 @@ static int on_request(struct client *c, const uint8_t *packet, size_t len, int b
 	if (!rc)
 		rc = deliver_body_check(body, w->request.size);
 	if (rc) {
-		work_free(w);
+		close(body);
+		free(w);
 		return rc;
 	}
-	if (s->waiting_count >= WAITING_MAX) {
-		answer(w, false, "too many deliveries at once");
-		work_free(w);
-		return 0;
-	}
-	*s->waiting_tail = w;
-	s->waiting_tail = &w->next;
-	s->waiting_count++;
-	run_more(s);
+	refresh_users(s);
+	rc = resolve_mailbox(s->config, &s->users, &w->request, &w->mailbox, why, sizeof(why));
+	if (rc)
+		work_refuse(w, rc == -EBADMSG ? "5.1.3" : NULL, why);
+	else
+		work_add(s, w);
 	return 0;
 }
 
@@ -394,14 +203,18 @@ static void on_connect(struct loop_fd *lf, uint32_t events)
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 	struct client *c = NULL;
+	uint32_t swallowed;
 
 	(void)events;
 	if (fd < 0)
 		return;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 ||
 	    (cred.uid && cred.uid != s->asker)) {
-		log_err(NULL, "a connection by uid %u is refused; allowed: uid %u and root",
-			cred.uid, s->asker);
+		if (log_limited(&s->quiet, cred.uid, loop_now_ms(s->loop), &swallowed))
+			log_err(NULL,
+				"a connection by uid %u is refused; allowed: uid %u and root (%u more "
+				"not told)",
+				cred.uid, s->asker, swallowed);
 		close(fd);
 		return;
 	}
@@ -428,23 +241,30 @@ static int listen_at(const char *path)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	mode_t mask;
 
 	if (strlen(path) >= sizeof(un.sun_path))
 		die("%s: the path is too long for a socket", path);
 	memcpy(un.sun_path, path, strlen(path));
 	unlink(path);
-	/* Everybody may connect; SO_PEERCRED decides. */
-	if (fd < 0 || bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 || chmod(path, 0666) < 0 ||
-	    listen(fd, CLIENTS_MAX) < 0)
+	/* Everybody may connect; SO_PEERCRED decides. By the mask: a name may lead elsewhere a moment later. */
+	mask = umask(0111);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 || listen(fd, CLIENTS_MAX) < 0)
 		die("cannot listen at %s: %s", path, strerror(errno));
+	umask(mask);
 	return fd;
+}
+
+static bool activated(void)
+{
+	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+
+	return pid && fds && atol(pid) == (long)getpid() && !strcmp(fds, "1");
 }
 
 static int inherited(void)
 {
-	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
-
-	if (!pid || !fds || atol(pid) != (long)getpid() || strcmp(fds, "1"))
+	if (!activated())
 		return -1;
 	fcntl(LISTEN_FD, F_SETFD, FD_CLOEXEC);
 	fcntl(LISTEN_FD, F_SETFL, O_NONBLOCK);
@@ -490,8 +310,10 @@ int main(int argc, char **argv)
 	if (optind != argc)
 		return usage(stderr);
 	log_setup("postern-deliver", LOG_LVL_INFO, STDERR_FILENO);
+	if (confine_start(activated()))
+		die("cannot start");
 	signal(SIGPIPE, SIG_IGN);
-	s.waiting_tail = &s.waiting;
+	work_init(&s);
 	s.loop = loop_new();
 	if (!s.loop || load(&s))
 		die("cannot start");
@@ -502,6 +324,8 @@ int main(int argc, char **argv)
 	if (loop_add(s.loop, &s.listen, EPOLLIN) || loop_signal(s.loop, SIGHUP, on_sighup, &s) ||
 	    loop_signal(s.loop, SIGTERM, on_term, &s) || loop_signal(s.loop, SIGINT, on_term, &s))
 		die("cannot start: %s", strerror(errno));
+	if (confine_server())
+		die("cannot start");
 	log_info(NULL, "ready");
 	loop_run(s.loop);
 	config_free(s.config);

@@ -41,10 +41,12 @@ int deliver_request_build(const struct deliver_request *r, uint8_t out[static DE
 {
 	struct wr w = wr_init(out, DELIVER_PACKET_MAX);
 
-	wr_bytes(&w, "PDL1", 4);
+	wr_bytes(&w, "PDL2", 4);
 	wr_bytes(&w, r->id, sizeof(r->id));
 	wr_be64(&w, r->size);
 	wr_be32(&w, r->number);
+	wr_be64(&w, r->received_s);
+	wr_u8(&w, r->repeat);
 	text_put(&w, r->recipient);
 	text_put(&w, r->sender);
 	return wr_finish(&w, len);
@@ -54,16 +56,20 @@ int deliver_request_parse(struct deliver_request *r, const void *data, size_t le
 {
 	struct rd in = rd_init(data, len);
 	const uint8_t *magic = rd_take(&in, 4);
+	uint8_t repeat;
 
 	memset(r, 0, sizeof(*r));
-	if (!magic || memcmp(magic, "PDL1", 4) || len > DELIVER_PACKET_MAX)
+	if (!magic || memcmp(magic, "PDL2", 4) || len > DELIVER_PACKET_MAX)
 		return -EBADMSG;
 	rd_copy(&in, r->id, sizeof(r->id));
 	r->size = rd_be64(&in);
 	r->number = rd_be32(&in);
+	r->received_s = rd_be64(&in);
+	repeat = rd_u8(&in);
+	r->repeat = repeat;
 	text_get(&in, r->recipient, sizeof(r->recipient));
 	text_get(&in, r->sender, sizeof(r->sender));
-	if (in.bad || rd_left(&in) || !r->recipient[0] || r->size > DELIVER_SIZE_MAX)
+	if (in.bad || rd_left(&in) || repeat > 1 || !r->recipient[0] || r->size > DELIVER_SIZE_MAX)
 		return -EBADMSG;
 	return 0;
 }
@@ -75,7 +81,7 @@ int deliver_answer_build(const struct deliver_answer *a, uint8_t out[static DELI
 
 	wr_bytes(&w, "PDA1", 4);
 	wr_be32(&w, a->number);
-	wr_u8(&w, a->done ? 0 : 1);
+	wr_u8(&w, (uint8_t)a->status);
 	text_put(&w, a->text);
 	return wr_finish(&w, len);
 }
@@ -92,9 +98,9 @@ int deliver_answer_parse(struct deliver_answer *a, const void *data, size_t len)
 	a->number = rd_be32(&in);
 	status = rd_u8(&in);
 	text_get(&in, a->text, sizeof(a->text));
-	if (in.bad || rd_left(&in) || status > 1)
+	if (in.bad || rd_left(&in) || status >= DELIVER_STATUSES)
 		return -EBADMSG;
-	a->done = !status;
+	a->status = (enum deliver_status)status;
 	return 0;
 }
 

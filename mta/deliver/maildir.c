@@ -9,15 +9,16 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <unistd.h>
 
+#include "look.h"
 #include "secret.h"
+#include "whole.h"
 
 #define NAME_LEN_MAX 200
 #define BUF_MAX	     65536
 
-static int open_beneath(int dir, const char *path, int flags)
+int maildir_open_beneath(int dir, const char *path, int flags)
 {
 	struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC),
 				.resolve =
@@ -38,7 +39,7 @@ static int open_part(int dir, const char *name, uid_t uid, char *why, size_t cap
 		snprintf(why, cap, "cannot make directory %.60s: %s", name, strerror(-rc));
 		return rc;
 	}
-	fd = open_beneath(dir, name, O_RDONLY | O_DIRECTORY);
+	fd = maildir_open_beneath(dir, name, O_RDONLY | O_DIRECTORY);
 	if (fd < 0) {
 		snprintf(why, cap, "cannot open directory %.60s: %s", name,
 			 fd == -ELOOP ? "it is a symbolic link" : strerror(-fd));
@@ -79,21 +80,6 @@ int maildir_open(int home_fd, const char *dir, uid_t uid, char *why, size_t cap)
 	return fd < 0 ? -EINVAL : fd;
 }
 
-static int write_all(int fd, const char *p, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 static int write_head(int fd, const struct maildir_letter *l)
 {
 	char head[1600];
@@ -102,7 +88,7 @@ static int write_head(int fd, const struct maildir_letter *l)
 
 	if (n < 0 || (size_t)n >= sizeof(head))
 		return -EMSGSIZE;
-	return write_all(fd, head, (size_t)n);
+	return whole_write(fd, head, (size_t)n);
 }
 
 /* As the tools of this machine expect it: CRLF becomes LF, all other bytes stay. */
@@ -129,85 +115,142 @@ static int write_body(int fd, const struct maildir_letter *l)
 			if (!cr)
 				out[k++] = in[i];
 		}
-		rc = write_all(fd, out, k);
+		rc = whole_write(fd, out, k);
 	}
 	if (!rc && cr)
-		rc = write_all(fd, "\r", 1);
+		rc = whole_write(fd, "\r", 1);
 	free(in);
 	return rc;
 }
 
-static int unique_name(const struct maildir_letter *l, char out[static NAME_LEN_MAX])
+/* Of what stays the same when a letter comes again. */
+static void name_of(const struct maildir_letter *l, char out[static NAME_LEN_MAX])
 {
-	struct timeval tv;
-	uint64_t random;
-	char host[100];
+	char id[LETTER_ID_STR_MAX], host[100];
+	uint64_t rcpt = 0xcbf29ce484222325u; /* FNV-1a */
 	size_t n = 0;
 
-	if (secret_random(&random, sizeof(random)))
-		return -EIO;
-	gettimeofday(&tv, NULL);
+	for (const char *p = l->recipient; *p; p++)
+		rcpt = (rcpt ^ (uint8_t)*p) * 0x100000001b3u;
 	for (const char *p = l->hostname; *p && n + 1 < sizeof(host); p++)
 		host[n++] = *p == '/' || *p == ':' ? '_' : *p;
 	host[n] = 0;
-	snprintf(out, NAME_LEN_MAX, "%lld.M%06ldP%dR%016llx.%s", (long long)tv.tv_sec,
-		 (long)tv.tv_usec, (int)getpid(), (unsigned long long)random, host);
-	return 0;
+	snprintf(out, NAME_LEN_MAX, "%llu.P%sR%016llx.%s", (unsigned long long)l->received_s,
+		 letter_id_str(l->id, id), (unsigned long long)rcpt, host);
 }
 
-static int put(int tmp, int new, const char *name, const struct maildir_letter *l, char *why,
-	       size_t cap)
+int letter_write(int fd, const struct maildir_letter *l)
+{
+	int rc = write_head(fd, l);
+
+	return rc ? rc : write_body(fd, l);
+}
+
+static int write_file(int tmp, const char *name, const struct maildir_letter *l)
 {
 	int fd = openat(tmp, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int rc = fd < 0 ? -errno : 0;
 
-	if (rc) {
-		snprintf(why, cap, "cannot create a file in tmp: %s", strerror(-rc));
+	if (rc)
 		return rc;
-	}
-	rc = write_head(fd, l);
-	if (!rc)
-		rc = write_body(fd, l);
+	rc = letter_write(fd, l);
 	if (!rc && fsync(fd) < 0)
 		rc = -errno;
 	if (close(fd) < 0 && !rc)
 		rc = -errno;
-	if (!rc && syscall(SYS_renameat2, tmp, name, new, name, 1 /* RENAME_NOREPLACE */) < 0)
-		rc = -errno;
-	if (rc) {
-		snprintf(why, cap, "cannot write the letter: %s", strerror(-rc));
-		unlinkat(tmp, name, 0);
+	return rc;
+}
+
+/* NFS and many in user space cannot be told to replace nothing; what would be replaced is this letter. */
+static int move(int tmp, const char *part, int new, const char *name)
+{
+	if (!syscall(SYS_renameat2, tmp, part, new, name, 1 /* NOREPLACE */))
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	return renameat(tmp, part, new, name) < 0 ? -errno : 0;
+}
+
+enum { TMP, NEW, CUR, PARTS };
+
+/* A new file in new. 0 or -errno; @mine: it is there by us. */
+static int put_new(int dir, const int fd[static PARTS], const char *name,
+		   const struct maildir_letter *l, bool *mine)
+{
+	char part[NAME_LEN_MAX + 20];
+	uint64_t random;
+	int rc = quota_room(dir, &l->limit, l->size, QUOTA_SLICE_MS);
+
+	if (rc)
 		return rc;
+	if (secret_random(&random, sizeof(random)))
+		return -EIO;
+	snprintf(part, sizeof(part), "%s.%016llx", name, (unsigned long long)random);
+	rc = write_file(fd[TMP], part, l);
+	if (!rc)
+		rc = move(fd[TMP], part, fd[NEW], name);
+	*mine = !rc;
+	if (rc)
+		unlinkat(fd[TMP], part, 0);
+	else
+		quota_added(dir, &l->limit, l->size);
+	return rc == -EEXIST ? 0 : rc; /* another delivery of the same letter was quicker */
+}
+
+static int put(int dir, const int fd[static PARTS], const struct maildir_letter *l, char *why,
+	       size_t cap)
+{
+	char name[NAME_LEN_MAX];
+	bool mine = false;
+	int at, rc = 0;
+
+	name_of(l, name);
+	at = l->repeat ? look_for(fd[TMP], fd[NEW], fd[CUR], name, LOOK_SLICE_MS) : -ENOENT;
+	if (at == -EAGAIN) {
+		snprintf(why, cap, "it may lie in cur already, and to look there takes a while");
+		return at;
 	}
-	/* In new it counts; that it stays there after a power cut needs the directory. */
-	if (fsync(new) < 0) {
+	if (at < 0 && at != -ENOENT) {
+		snprintf(why, cap, "cannot look for the letter: %s", strerror(-at));
+		return at;
+	}
+	if (at < 0) {
+		at = fd[NEW];
+		rc = put_new(dir, fd, name, l, &mine);
+	}
+	if (rc == -EDQUOT)
+		snprintf(why, cap, "the mailbox is full");
+	else if (rc == -EAGAIN)
+		snprintf(why, cap, "the mailbox was full and is counted anew, which takes a while");
+	else if (rc)
+		snprintf(why, cap, "cannot write the letter: %s", strerror(-rc));
+	if (rc)
+		return rc;
+	/* There it counts; that it stays there after a power cut needs the directory. */
+	if (fsync(at) < 0) {
 		rc = -errno;
 		snprintf(why, cap, "cannot make the directory durable: %s", strerror(-rc));
-		unlinkat(new, name, 0);
+		if (mine)
+			unlinkat(fd[NEW], name, 0);
 	}
 	return rc;
 }
 
 int maildir_put(int dir_fd, const struct maildir_letter *l, char *why, size_t cap)
 {
-	static const char *const parts[] = { "tmp", "new", "cur" };
-	char name[NAME_LEN_MAX];
+	static const char *const parts[PARTS] = { "tmp", "new", "cur" };
+	int fd[PARTS] = { -1, -1, -1 };
 	struct stat st;
-	int fd[3] = { -1, -1, -1 }, rc = fstat(dir_fd, &st) < 0 ? -errno : 0;
+	int rc = fstat(dir_fd, &st) < 0 ? -errno : 0;
 
-	for (int i = 0; !rc && i < 3; i++) {
+	for (int i = 0; !rc && i < PARTS; i++) {
 		fd[i] = open_part(dir_fd, parts[i], st.st_uid, why, cap);
 		if (fd[i] < 0)
 			rc = fd[i];
 	}
-	if (!rc) {
-		rc = unique_name(l, name);
-		if (rc)
-			snprintf(why, cap, "no random numbers");
-	}
 	if (!rc)
-		rc = put(fd[0], fd[1], name, l, why, cap);
-	for (int i = 0; i < 3; i++) {
+		rc = put(dir_fd, fd, l, why, cap);
+	for (int i = 0; i < PARTS; i++) {
 		if (fd[i] >= 0)
 			close(fd[i]);
 	}

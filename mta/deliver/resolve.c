@@ -3,42 +3,55 @@
 
 #include <errno.h>
 #include <pwd.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void lower(char *s)
+/* "user", "user directory", "user | command" */
+static const char *take_value(const char *value, struct mailbox *m)
 {
-	for (; *s; s++) {
-		if (*s >= 'A' && *s <= 'Z')
-			*s += 'a' - 'A';
-	}
-}
-
-/* "user" or "user directory" */
-static void take_value(const char *value, const char *dflt, struct mailbox *m)
-{
-	size_t n = strcspn(value, " \t");
+	size_t n = strcspn(value, " \t|");
 
 	snprintf(m->user, sizeof(m->user), "%.*s", (int)n, value);
 	value += n;
-	value += strspn(value, " \t");
-	snprintf(m->dir, sizeof(m->dir), "%s", *value ? value : dflt);
+	return value + strspn(value, " \t");
 }
 
-static int by_name(const struct mta_config *c, const struct table *users, const char *local,
-		   struct mailbox *m)
+/* As lookup sees it (tables.h): one who gets no mail has no name here, and is left to "@d" and the catch-all. */
+static bool is_system_user(const struct mta_config *c, const char *name)
 {
-	const char *value = table_get(users, local);
+	const struct passwd *pw = *name && !strpbrk(name, "/\"\\ ") ? getpwnam(name) : NULL;
 
-	if (value) {
-		take_value(value, c->deliver.maildir, m);
-		return 0;
+	return pw && config_user_gets_mail(c->deliver.uid_min, pw->pw_uid, pw->pw_gid);
+}
+
+/* In the order of tables.h. What stands behind the user, or NULL: nobody has that name. */
+static const char *by_name(const struct mta_config *c, const struct table *users,
+			   struct table_name *n, struct mailbox *m)
+{
+	bool virtual = config_is_virtual(c, n->domain);
+	const char *value = table_find(users, c, n);
+
+	if (value)
+		return take_value(value, m);
+	if (c->deliver.system_users && !virtual) {
+		if (is_system_user(c, n->local))
+			return take_value(n->local, m);
+		if (is_system_user(c, n->base))
+			return take_value(n->base, m);
 	}
-	if (!c->deliver.system_users || strpbrk(local, "/\"\\ ") || !getpwnam(local))
-		return -ENOENT;
-	take_value(local, c->deliver.maildir, m);
-	return 0;
+	value = table_find_rest(users, n);
+	if (value)
+		return take_value(value, m);
+	if (!c->deliver.catch_all || virtual)
+		return NULL;
+	snprintf(n->local, sizeof(n->local), "%s", c->deliver.catch_all);
+	snprintf(n->base, sizeof(n->base), "%s", c->deliver.catch_all);
+	value = table_find(users, c, n);
+	if (value)
+		return take_value(value, m);
+	return c->deliver.system_users && is_system_user(c, n->local) ? take_value(n->local, m) : NULL;
 }
 
 static int take_user(const struct mta_config *c, struct mailbox *m, char *why, size_t cap)
@@ -54,7 +67,7 @@ static int take_user(const struct mta_config *c, struct mailbox *m, char *why, s
 	m->uid = pw->pw_uid;
 	m->gid = pw->pw_gid;
 	snprintf(m->home, sizeof(m->home), "%s", pw->pw_dir);
-	if (!m->uid || !m->gid || m->uid < c->deliver.uid_min) {
+	if (!config_user_gets_mail(c->deliver.uid_min, m->uid, m->gid)) {
 		snprintf(why, cap, "user %.32s may not get mail (uid %u, uid-min %u)", m->user,
 			 m->uid, c->deliver.uid_min);
 		return -EPERM;
@@ -66,40 +79,56 @@ static int take_user(const struct mta_config *c, struct mailbox *m, char *why, s
 	return 0;
 }
 
-int resolve_mailbox(const struct mta_config *c, const struct table *users, const char *recipient,
-		    struct mailbox *m, char *why, size_t cap)
+/* What a line says, or [deliver] where it says nothing. */
+static int take_place(const struct mta_config *c, const char *value, const struct table_name *n,
+		      const struct deliver_request *r, struct mailbox *m, char *why, size_t cap)
 {
-	const char *at = strrchr(recipient, '@');
-	char local[512], domain[512], *sub;
-	size_t n;
+	size_t base = strlen(n->base);
+	char id[LETTER_ID_STR_MAX];
+	const struct template_values v = { .user = m->user,
+					   .home = m->home,
+					   .local = n->base,
+					   .extension = n->local[base] ? n->local + base + 1 : "",
+					   .domain = n->domain,
+					   .recipient = r->recipient,
+					   .sender = r->sender,
+					   .id = letter_id_str(r->id, id) };
+
+	const char *command = *value == '|' ? value + 1 : *value ? NULL : c->deliver.pipe;
+	int rc;
+
+	if (command) {
+		snprintf(m->box, sizeof(m->box), "%s@%s", n->base, n->domain);
+		return template_command(command, &v, &m->command, why, cap);
+	}
+	rc = template_dir(*value ? value : c->deliver.maildir, &v, m->dir, sizeof(m->dir), why,
+			  cap);
+	snprintf(m->box, sizeof(m->box), "%s", m->dir);
+	return rc;
+}
+
+int resolve_mailbox(const struct mta_config *c, const struct table *users,
+		    const struct deliver_request *r, struct mailbox *m, char *why, size_t cap)
+{
+	struct table_name n;
+	const char *value;
 	int rc;
 
 	memset(m, 0, sizeof(*m));
-	snprintf(local, sizeof(local), "%.*s", (int)(at ? at - recipient : (long)strlen(recipient)),
-		 recipient);
-	snprintf(domain, sizeof(domain), "%s", at ? at + 1 : "");
-	lower(local);
-	lower(domain);
-	n = strlen(local);
-	if (n > 2 && local[0] == '"' && local[n - 1] == '"') {
-		memmove(local, local + 1, n - 2);
-		local[n - 2] = 0;
+	if (strlen(r->recipient) >= sizeof(n.local)) {
+		snprintf(why, cap, "no such mailbox");
+		return -ENOENT;
 	}
-	if (at && !config_is_local(c, domain)) {
+	table_name(r->recipient, c->deliver.subaddress, &n);
+	if (n.domain[0] && !config_is_local(c, n.domain)) {
 		snprintf(why, cap, "the domain is not delivered here");
 		return -ENOENT;
 	}
-	rc = by_name(c, users, local, m);
-	sub = rc && c->deliver.subaddress ? strchr(local + 1, c->deliver.subaddress) : NULL;
-	if (rc && n && sub) {
-		*sub = 0;
-		rc = by_name(c, users, local, m);
-	}
-	if (rc && c->deliver.catch_all)
-		rc = by_name(c, users, c->deliver.catch_all, m);
-	if (rc) {
+	value = n.local[0] ? by_name(c, users, &n, m) : NULL;
+	if (!value) {
 		snprintf(why, cap, "no such mailbox");
-		return rc;
+		return -ENOENT;
 	}
-	return take_user(c, m, why, cap);
+	rc = take_user(c, m, why, cap);
+	return rc ? rc : take_place(c, value, &n, r, m, why, cap);
 }

@@ -11,16 +11,17 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "domain.h"
 #include "log.h"
 
 #define ANSWER_MS	 180000 /* two rounds of deliver's children, 65 s each at most, and more */
-#define MAILBOX_OPEN_MAX 32 /* requests under way; the rest waits in line */
+#define MAILBOX_OPEN_MAX 32	/* requests under way; the rest waits in line */
 #define COPY_CHUNK	 65536
 
 /*
  * Theory: a request to postern-deliver for each recipient, all of one letter with the same sealed
  * memfd. An answer settles its recipient; without one in time, or when the connection ends, it is
- * "later". Nothing of what comes back is believed beyond "done" and "later" and a line of text.
+ * "later". Nothing of what comes back is believed beyond enum deliver_status and a line of text.
  */
 struct mailbox_wait {
 	struct mailbox_wait *next;
@@ -32,8 +33,41 @@ struct mailbox_wait {
 	uint64_t until_ms;
 };
 
-static void finish(struct relay *r, struct mailbox_wait *w, bool done, enum fault_scope scope,
-		   const char *text)
+/* "5.2.2 the mailbox is full": the code, when it is of @class, and where the text begins. */
+static const char *split_code(const char *text, char class, char code[static 12])
+{
+	unsigned subject, detail;
+	int n = 0;
+
+	if (text[0] == class && sscanf(text + 1, ".%3u.%3u %n", &subject, &detail, &n) == 2 && n) {
+		snprintf(code, 12, "%c.%u.%u", class, subject % 1000, detail % 1000);
+		return text + 1 + n;
+	}
+	snprintf(code, 12, "%c.2.0", class);
+	return text;
+}
+
+static void take_answer(struct out_rcpt *rcpt, enum deliver_status status, enum fault_scope scope,
+			const char *text)
+{
+	static const struct {
+		enum rcpt_result result;
+		uint16_t code;
+		char class;
+	} means[DELIVER_STATUSES] = { [DELIVER_DONE] = { RCPT_RES_DELIVERED, 250, '2' },
+				      [DELIVER_LATER] = { RCPT_RES_TEMPFAIL, 0, '4' },
+				      [DELIVER_NEVER] = { RCPT_RES_PERMFAIL, 550, '5' } };
+
+	rcpt->settled = true;
+	rcpt->result = means[status].result;
+	rcpt->scope = (uint8_t)(status == DELIVER_DONE ? SCOPE_NONE : scope);
+	rcpt->reply.code = means[status].code;
+	text = split_code(text, means[status].class, rcpt->reply.enhanced);
+	snprintf(rcpt->reply.text, sizeof(rcpt->reply.text), "%s", text);
+}
+
+static void finish(struct relay *r, struct mailbox_wait *w, enum deliver_status status,
+		   enum fault_scope scope, const char *text)
 {
 	struct attempt *a = w->attempt;
 	struct out_rcpt *rcpt = &a->letter.rcpt[w->rcpt];
@@ -44,15 +78,8 @@ static void finish(struct relay *r, struct mailbox_wait *w, bool done, enum faul
 	*at = w->next;
 	close(w->body);
 	free(w);
-	if (!rcpt->settled) {
-		rcpt->settled = true;
-		rcpt->result = done ? RCPT_RES_DELIVERED : RCPT_RES_TEMPFAIL;
-		rcpt->scope = (uint8_t)(done ? SCOPE_NONE : scope);
-		rcpt->reply.code = done ? 250 : 0;
-		snprintf(rcpt->reply.enhanced, sizeof(rcpt->reply.enhanced),
-			 done ? "2.0.0" : "4.2.0");
-		snprintf(rcpt->reply.text, sizeof(rcpt->reply.text), "%s", text);
-	}
+	if (!rcpt->settled)
+		take_answer(rcpt, status, scope, text);
 	if (--a->mailbox_open)
 		return;
 	if (a->orphan) {
@@ -78,16 +105,30 @@ static void lost(struct relay *r, const char *why)
 	/* What was not sent is not lost with the connection, but neither is there another now. */
 	for (w = r->mailbox_waits; w; w = next) {
 		next = w->next;
-		finish(r, w, false, SCOPE_HOST, why);
+		finish(r, w, DELIVER_LATER, SCOPE_HOST, why);
 	}
 }
 
 static int connect_to(struct relay *r);
 
+/* postern-deliver runs as root, and shall not have to understand names of the wide world. */
+static void address_spell(const char *address, char *out, size_t cap)
+{
+	const char *d = route_domain(address);
+	char spelled[MTA_DOMAIN_MAX];
+	int local = (int)(strlen(address) - strlen(d));
+
+	if ((size_t)snprintf(out, cap, "%.*s%s", local, address, domain_spell(d, spelled)) >= cap)
+		snprintf(out, cap, "%s", address);
+}
+
 static bool send_one(struct relay *r, struct mailbox_wait *w)
 {
 	struct attempt *a = w->attempt;
-	struct deliver_request q = { .size = a->msg.body_len, .number = w->number };
+	struct deliver_request q = { .size = a->msg.body_len,
+				     .number = w->number,
+				     .received_s = a->env.received_s,
+				     .repeat = a->msg.flags & MSG_R_REPEAT };
 	uint8_t packet[DELIVER_PACKET_MAX];
 	union {
 		struct cmsghdr align;
@@ -103,13 +144,13 @@ static bool send_one(struct relay *r, struct mailbox_wait *w)
 	memcpy(q.id, a->env.id, sizeof(q.id));
 	if (strlen(a->letter.rcpt[w->rcpt].addr) >= sizeof(q.recipient) ||
 	    strlen(a->letter.sender) >= sizeof(q.sender)) {
-		finish(r, w, false, SCOPE_RECIPIENT, "the address is too long");
+		finish(r, w, DELIVER_LATER, SCOPE_RECIPIENT, "the address is too long");
 		return true;
 	}
-	snprintf(q.recipient, sizeof(q.recipient), "%s", a->letter.rcpt[w->rcpt].addr);
+	address_spell(a->letter.rcpt[w->rcpt].addr, q.recipient, sizeof(q.recipient));
 	snprintf(q.sender, sizeof(q.sender), "%s", a->letter.sender);
 	if (deliver_request_build(&q, packet, &iov.iov_len)) {
-		finish(r, w, false, SCOPE_RECIPIENT, "the addresses are too long");
+		finish(r, w, DELIVER_LATER, SCOPE_RECIPIENT, "the addresses are too long");
 		return true;
 	}
 	memset(&ctl, 0, sizeof(ctl));
@@ -170,7 +211,7 @@ static void on_answer(struct relay *r, const void *data, size_t len)
 	while (w && (w->number != a.number || !w->sent))
 		w = w->next;
 	if (w)
-		finish(r, w, a.done, SCOPE_RECIPIENT, a.text);
+		finish(r, w, a.status, SCOPE_RECIPIENT, a.text);
 }
 
 static void on_ready(struct loop_fd *lf, uint32_t events)
@@ -267,6 +308,10 @@ void mailbox_deliver(struct attempt *a)
 	struct relay *r = a->relay;
 	int body = body_copy(a);
 
+	/* The copy is all that is wanted, and one whose queue is gone is freed without a result. */
+	if (a->body_fd >= 0)
+		close(a->body_fd);
+	a->body_fd = -1;
 	a->mailbox_open = 0;
 	for (size_t i = 0; body >= 0 && i < a->letter.rcpt_count; i++) {
 		struct mailbox_wait *w = calloc(1, sizeof(*w));
