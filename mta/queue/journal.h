@@ -36,11 +36,15 @@
  * that has a good fragment; it is dropped. Anything else was once committed: it is copied to
  * quarantine and logged. Each start, and each failed sync, begins a new segment; its page 0
  * lists the holes in older segments (tails, quarantined areas, batches whose sync failed), where
- * nothing counts any more. So a record whose writer was told "failed" is void, and each
- * fault is reported once.
+ * nothing counts any more. Writers of a batch whose sync failed are told so when that page is durable;
+ * while there can be none, they hear that it is in doubt.
+ * So a record whose writer was told "failed" is void, and each fault is reported once. (A start
+ * without room for a new segment goes on in the last one if nothing bad stands there.) The last segment is synced before it is read, and read from the disk:
+ * after a kill, what it says may have been in memory only.
  *
  * Segments go oldest first and only when nothing in them lives, so a record never outlives one
- * that it refers to. Unknown versions are refused, unknown record contents are store.c's to skip.
+ * that it refers to. Unknown versions are refused; records that store.c does not understand go to
+ * quarantine too, unknown items in them are its to skip.
  *
  * All functions run on the loop's thread; disk work runs on the worker.
  */
@@ -54,6 +58,7 @@
 
 #define JOURNAL_RECORD_MAX    (512 * 1024)
 #define JOURNAL_SEGMENT_BYTES (16u << 20)
+#define JOURNAL_LATER_MAX     4
 
 struct journal;
 
@@ -65,8 +70,16 @@ struct journal_pos {
 
 /* Embedded in its owner; called once, from the loop, never from inside journal_append(). */
 struct journal_waiter {
-	/* @rc: 0: durable, at @pos. -errno: void, now and after any restart. */
+	/*
+	 * @rc: 0: durable, at @pos. -errno: void, now and after any restart; -ECANCELED: the journal ends, and
+	 * whether a restart brings it back is not known.
+	 */
 	void (*done)(struct journal_waiter *w, int rc, struct journal_pos pos);
+	/*
+	 * Once before done, or never; NULL: not wanted. Nothing can be written now. With @keep it waits for that.
+	 * Without, it was to be written and that failed, and nothing says so yet: a restart could bring it back.
+	 */
+	void (*doubt)(struct journal_waiter *w, int rc);
 };
 
 struct journal_config {
@@ -74,7 +87,10 @@ struct journal_config {
 	struct worker *worker;
 	uint32_t
 	    segment_bytes; /* multiple of 32 KiB, at least two blocks; 0: JOURNAL_SEGMENT_BYTES */
-	/* Replay: each whole record in order; @data is valid during the call. 0, or -errno to give up. */
+	/*
+	 * Replay: each whole record in order; @data is valid during the call. 0, -EBADMSG (it is not
+	 * understood, and nothing of it was taken: it goes to quarantine), or -errno to give up.
+	 */
 	int (*record)(void *arg, struct journal_pos pos, uint64_t rid, const uint8_t *data,
 		      size_t len);
 	void *arg;
@@ -87,13 +103,16 @@ struct journal_stats {
 	uint64_t batches, records;
 	uint64_t failed_syncs;
 	uint32_t quarantined, tails; /* at replay */
+	uint32_t gaps;		     /* places where batches are missing that were confirmed */
 };
 
 /**
  * journal_open() - Replay what is there, then start a new segment.
  *
- * Does its disk work itself, before it returns. 0 and @out; -errno: -EPROTONOSUPPORT (written by
- * a newer version), -ENOSPC, -EIO and so on, or what @record returned.
+ * Does its disk work itself, before it returns. On a disk without room for a new segment it goes on
+ * behind the records of the last one, or, where something bad stands there, writes nothing until
+ * there is room; journal_ready() says no meanwhile. 0 and @out; -errno: -EPROTONOSUPPORT (written by a
+ * newer version), -EIO and so on, or what @record returned.
  */
 int journal_open(struct journal **out, const struct journal_config *cfg);
 /** journal_close() - Commit what is pending, mark a clean end, free. Waiters are called. */
@@ -111,8 +130,19 @@ void journal_abandon(struct journal *j);
  */
 int journal_append(struct journal *j, const void *data, size_t len, bool keep,
 		   struct journal_waiter *w);
+/**
+ * journal_append_later() - As journal_append() with @keep, of what nobody waits for: it goes with the next record
+ * that somebody does, with JOURNAL_LATER_MAX of its kind, or by journal_flush(). Never out of its order.
+ */
+int journal_append_later(struct journal *j, const void *data, size_t len, struct journal_waiter *w);
+/** journal_flush() - What waits for company waits no longer; journal_tick() does so too. */
+void journal_flush(struct journal *j);
 /** journal_read() - A committed record again: malloc'd to *@data. -EBADMSG when it went bad. */
 int journal_read(struct journal *j, struct journal_pos pos, uint8_t **data, size_t *len);
+/** journal_extent() - Offset behind a record of @len that starts at @off. */
+uint32_t journal_extent(uint32_t off, size_t len);
+/** journal_file() - Name of a segment's file; returns @out. */
+const char *journal_file(uint32_t segment, char out[static 16]);
 /** journal_tick() - About once a second: try again to make room and to write what was kept. */
 void journal_tick(struct journal *j);
 /** journal_ready() - May a record without @keep be appended now? */

@@ -16,8 +16,9 @@
 #include "wire.h"
 
 #define AREAS_MAX	 256
-#define QUARANTINE_MAX	 64
+#define QUARANTINE_MAX	 256 /* copies of one start */
 #define QUARANTINE_BYTES (1u << 20)
+#define REFRESH_TRIES	 3 /* a sync tells of a fault once; then the pages can go */
 
 struct area {
 	uint32_t from, to;
@@ -37,9 +38,11 @@ struct replay {
 	uint32_t rec_at;
 	uint64_t batch; /* highest in this segment, and where it starts */
 	uint32_t batch_start;
-	bool holes; /* one was met in this segment */
+	uint32_t end; /* behind the last good fragment */
+	bool holes;   /* one was met in this segment */
 	struct area area[AREAS_MAX];
-	size_t areas;
+	size_t areas, more_areas;
+	bool copied; /* something went to quarantine */
 };
 
 static void add_area(struct replay *r, uint32_t from, uint32_t to)
@@ -49,8 +52,8 @@ static void add_area(struct replay *r, uint32_t from, uint32_t to)
 			r->area[r->areas - 1].to = to;
 		return;
 	}
-	if (r->areas == AREAS_MAX) { /* one long one is as good a report */
-		r->area[r->areas - 1].to = to;
+	if (r->areas == AREAS_MAX) { /* never one long one: what lies between them is good */
+		r->more_areas++;
 		return;
 	}
 	r->area[r->areas++] = (struct area){ from, to };
@@ -62,6 +65,24 @@ static void break_record(struct replay *r, uint32_t at)
 	if (r->open)
 		add_area(r, r->rec_at, at);
 	r->open = false;
+}
+
+static void quarantine(struct replay *r, const struct area *a, const char *why);
+
+/* The record is whole. */
+static int give_record(struct replay *r, uint32_t end)
+{
+	struct area a = { r->rec_at, end };
+	int rc;
+
+	r->j->stats.records++;
+	rc = r->j->cfg.record(r->j->cfg.arg, (struct journal_pos){ r->s->number, r->rec_at },
+			      r->rid, r->rec, r->rec_len);
+	if (rc != -EBADMSG)
+		return rc;
+	/* Good on the disk and yet nonsense: a fault of ours, or what a newer version wrote. */
+	quarantine(r, &a, "record not understood");
+	return 0;
 }
 
 static int take_fragment(struct replay *r, const struct frag *f, uint32_t at,
@@ -92,11 +113,7 @@ static int take_fragment(struct replay *r, const struct frag *f, uint32_t at,
 	memcpy(r->rec + r->rec_len, payload, f->len);
 	r->rec_len += f->len;
 	r->open = f->kind == FRAG_FIRST || f->kind == FRAG_MIDDLE;
-	if (r->open)
-		return 0;
-	r->j->stats.records++;
-	return r->j->cfg.record(r->j->cfg.arg, (struct journal_pos){ r->s->number, r->rec_at },
-				f->rid, r->rec, r->rec_len);
+	return r->open ? 0 : give_record(r, at + FRAG_HDR + f->len);
 }
 
 /* End of the hole that @at lies in, or 0. */
@@ -115,11 +132,13 @@ static void note_batch(struct replay *r, const struct frag *f, uint32_t at)
 
 	if (f->batch <= r->batch)
 		return;
-	if (f->batch != before + 1 && !r->areas && r->s->nonce && before && !r->holes)
+	if (f->batch != before + 1 && !r->areas && r->s->nonce && before && !r->holes) {
+		r->j->stats.gaps++;
 		log_err(NULL,
 			"segment=%08x offset=%u msg=\"batches missing before this one: the disk "
 			"lost writes that it had confirmed\"",
 			r->s->number, at);
+	}
 	r->batch = f->batch;
 	r->batch_start = f->start;
 }
@@ -177,38 +196,71 @@ static int walk_block(struct replay *r, uint32_t base, uint32_t *pos)
 				return rc;
 		}
 		p += FRAG_HDR + f.len;
+		r->end = base + p;
 	}
 	return 0;
 }
 
-static void quarantine(struct replay *r, const struct area *a)
+/* 0: @buf lies there durably, or has before: what bears the name is whole. */
+static int write_copy(struct replay *r, uint32_t from, const uint8_t *buf, uint32_t n)
+{
+	static const char part[] = "quarantine/new";
+	struct vfs *v = r->j->cfg.vfs;
+	char name[64];
+	int fd, rc;
+
+	snprintf(name, sizeof(name), "quarantine/%08x-%u", r->s->number, from);
+	fd = v->open_read(v, name);
+	if (fd >= 0) {
+		v->close(v, fd);
+		return 0;
+	}
+	v->unlink(v, part); /* a start that was cut short */
+	fd = v->open(v, part, true);
+	if (fd < 0)
+		return fd;
+	rc = vfs_write_all(v, fd, buf, n, 0);
+	if (!rc)
+		rc = v->sync(v, fd);
+	v->close(v, fd);
+	if (!rc)
+		rc = v->rename(v, part, name);
+	if (rc)
+		v->unlink(v, part);
+	r->copied |= !rc;
+	return rc;
+}
+
+/*
+ * Out of the way, with a copy for the admin; the segment stays while there is no room for that, and for the
+ * next start what is too much for this one.
+ */
+static void quarantine(struct replay *r, const struct area *a, const char *why)
 {
 	struct journal *j = r->j;
 	uint32_t n = a->to - a->from;
-	char name[64];
 	uint8_t *buf;
-	int fd;
+	int rc = 0;
 
-	log_err(NULL,
-		"segment=%08x offset=%u bytes=%u msg=\"unreadable record in committed mail, copied "
-		"to quarantine\"",
-		r->s->number, a->from, n);
-	if (j->stats.quarantined++ >= QUARANTINE_MAX)
-		return;
-	if (n > QUARANTINE_BYTES)
-		n = QUARANTINE_BYTES;
-	buf = malloc(n);
-	if (!buf)
-		return;
-	snprintf(name, sizeof(name), "quarantine/%08x-%u", r->s->number, a->from);
-	if (!vfs_read_all(j->cfg.vfs, r->fd, buf, n, a->from)) {
-		fd = j->cfg.vfs->open(j->cfg.vfs, name, true);
-		if (fd >= 0) {
-			vfs_write_all(j->cfg.vfs, fd, buf, n, 0);
-			j->cfg.vfs->close(j->cfg.vfs, fd);
-		}
+	if (j->stats.quarantined++ >= QUARANTINE_MAX) {
+		rc = -E2BIG;
+	} else {
+		n = n > QUARANTINE_BYTES ? QUARANTINE_BYTES : n;
+		buf = malloc(n);
+		rc = buf ? 0 : -ENOMEM;
+		if (buf && !vfs_read_all(j->cfg.vfs, r->fd, buf, n, a->from))
+			rc = write_copy(r, a->from, buf, n);
+		free(buf);
 	}
-	free(buf);
+	log_err(NULL, "segment=%08x offset=%u bytes=%u msg=\"%s, %s\"", r->s->number, a->from,
+		a->to - a->from, why,
+		rc == -E2BIG ? "too many for one start: it stays for the next"
+		: rc	     ? "no room for it in quarantine: it stays"
+			     : "copied to quarantine");
+	if (rc)
+		r->s->pinned = true;
+	else
+		journal_add_hole(j, r->s->number, a->from, a->to);
 }
 
 static void judge(struct replay *r)
@@ -222,11 +274,21 @@ static void judge(struct replay *r)
 				 "segment=%08x offset=%u bytes=%u msg=\"unfinished write dropped\"",
 				 r->s->number, a->from, a->to - a->from);
 			r->j->stats.tails++;
+			journal_add_hole(r->j, r->s->number, a->from, a->to);
 		} else {
-			quarantine(r, a);
+			quarantine(r, a, "unreadable record in committed mail");
 		}
-		journal_add_hole(r->j, r->s->number, a->from, a->to);
 	}
+	if (r->more_areas) {
+		log_err(NULL,
+			"segment=%08x places=%zu msg=\"more unreadable records in committed mail: they "
+			"stay for the next start\"",
+			r->s->number, r->more_areas);
+		r->s->pinned = true;
+		r->j->stats.quarantined += (uint32_t)r->more_areas;
+	}
+	if (r->copied)
+		r->j->cfg.vfs->sync_dir(r->j->cfg.vfs, "quarantine");
 }
 
 /* Page 0 is bad: the nonce also stands in the first header behind it. */
@@ -239,20 +301,42 @@ static uint64_t guess_nonce(const uint8_t *block, uint32_t number)
 	return frag_parse(block + PAGE, nonce, number, &f) ? 0 : nonce;
 }
 
+/*
+ * What a killed process wrote last may stand in memory only, be it that it was never synced or that
+ * its sync failed. What is taken from it here will be acted on, so it has to be what the disk has.
+ */
+static int refresh(struct replay *r)
+{
+	struct vfs *v = r->j->cfg.vfs;
+	int rc = -EIO;
+
+	for (int i = 0; rc && i < REFRESH_TRIES; i++)
+		rc = v->refresh(v, r->fd);
+	if (rc)
+		log_err(NULL, "segment=%08x msg=\"cannot be synced before it is read: %s\"",
+			r->s->number, strerror(-rc));
+	return rc;
+}
+
 static int replay_segment(struct replay *r)
 {
 	struct journal *j = r->j;
 	uint32_t pos = PAGE, base = 0;
+	bool whole;
 	int rc = 0;
 
 	r->fd = journal_segment_fd(j, r->s);
-	if (r->fd < 0)
-		return r->fd;
+	rc = r->fd < 0 ? r->fd : r->last ? refresh(r) : 0;
+	if (rc)
+		return rc;
 	r->open = false;
-	r->areas = 0;
+	r->areas = r->more_areas = 0;
+	r->copied = false;
 	r->batch = 0;
 	r->batch_start = 0;
+	r->end = PAGE;
 	r->holes = false;
+	whole = r->s->nonce != 0;
 	for (; !rc && base + BLOCK <= r->s->size; base += BLOCK) {
 		if (pos >= BLOCK) { /* a hole reaches over this block */
 			pos -= BLOCK;
@@ -276,6 +360,8 @@ static int replay_segment(struct replay *r)
 		return rc;
 	if (r->batch > j->batch)
 		j->batch = r->batch;
+	if (r->last && whole && !r->areas && !r->holes)
+		j->tail_end = (r->end + PAGE - 1) / PAGE * PAGE;
 	judge(r);
 	return 0;
 }
@@ -294,9 +380,9 @@ static void on_file(const char *name, uint64_t size, void *arg)
 	char canon[16];
 	unsigned n;
 
-	if (!strcmp(name, "spare"))
+	if (!strcmp(name, JOURNAL_SPARE))
 		f->spare_bytes = size;
-	if (sscanf(name, "%8x.seg", &n) != 1 || strcmp(segment_name(n, canon), name) || !n)
+	if (sscanf(name, "%8x.seg", &n) != 1 || strcmp(journal_file(n, canon), name) || !n)
 		return;
 	if (j->seg_count == j->seg_cap) {
 		a = realloc(j->seg, (j->seg_cap ? 2 * j->seg_cap : 16) * sizeof(*a));

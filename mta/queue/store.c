@@ -12,29 +12,7 @@
 #define CLOCK_EVERY_S 600 /* when nothing else writes it */
 #define KEEP_SEGMENTS 4	  /* no compaction below */
 #define MOVE_LETTERS  64  /* letters moved per tick */
-
-/* Part of a change that waits for its commit. */
-struct part {
-	struct part *next;
-	struct item_letter it; /* a new letter; env NULL: not one */
-	uint8_t *env;
-	uint32_t rec_len;
-	char *peer; /* with ENV_PEER_ID */
-	uint8_t peer_id[LETTER_ID_LEN];
-	uint64_t *hash;
-	size_t hash_count;
-	struct letter *gone;
-	struct letter *moved;
-};
-
-struct store_change {
-	struct journal_waiter w;
-	struct store *s;
-	uint8_t *buf;
-	struct wr wr;
-	struct part *parts, **last;
-	struct store_waiter *waiter;
-};
+#define MOVE_LOOKS    16384 /* letters looked at for it, a millisecond or two */
 
 const char *store_body_name(const uint8_t id[static LETTER_ID_LEN], char out[static 48])
 {
@@ -83,7 +61,9 @@ uint64_t store_clock(const struct store *s)
 
 uint64_t store_age(const struct store *s, const struct letter *l)
 {
-	return s->clock > l->born ? s->clock - l->born : 0;
+	int64_t age = (int64_t)(s->clock - l->born);
+
+	return age > 0 ? (uint64_t)age : 0;
 }
 
 uint64_t store_low_seq(const struct store *s)
@@ -92,9 +72,49 @@ uint64_t store_low_seq(const struct store *s)
 	return s->oldest ? s->oldest->seq : s->next_seq;
 }
 
+uint64_t store_next_seq(const struct store *s)
+{
+	return s->next_seq;
+}
+
 struct letter *store_oldest(const struct store *s)
 {
 	return s->oldest;
+}
+
+void store_walk_end(struct store_walk *w)
+{
+	struct store_walk **at;
+
+	if (!w->s)
+		return;
+	for (at = &w->s->walks; *at != w; at = &(*at)->other)
+		;
+	*at = w->other;
+	*w = (struct store_walk){ .at = NULL };
+}
+
+void store_walk_begin(struct store *s, struct store_walk *w)
+{
+	store_walk_end(w);
+	*w = (struct store_walk){ .other = s->walks, .s = s, .at = s->oldest };
+	s->walks = w;
+}
+
+struct letter *store_walk_next(struct store_walk *w)
+{
+	struct letter *l = w->at;
+
+	if (l)
+		w->at = l->newer;
+	else
+		store_walk_end(w);
+	return l;
+}
+
+uint64_t store_bytes(const struct store *s, enum letter_state state)
+{
+	return s->bytes[state];
 }
 
 size_t store_count(const struct store *s, enum letter_state state)
@@ -160,6 +180,12 @@ static void want(struct store_change *c, size_t n)
 	c->wr.cap = cap;
 }
 
+struct wr *change_room(struct store_change *c, size_t n)
+{
+	want(c, n);
+	return &c->wr;
+}
+
 struct store_change *store_begin(struct store *s)
 {
 	struct store_change *c = calloc(1, sizeof(*c));
@@ -178,8 +204,15 @@ struct store_change *store_begin(struct store *s)
 	return c;
 }
 
-static void part_free(struct part *p)
+static void part_free(struct store *s, struct part *p)
 {
+	if (p->is_new)
+		hash_remove(&s->storing, &p->node);
+	letter_was_free(p->was);
+	letter_free(p->letter);
+	if (p->read)
+		envelope_clear(p->read);
+	free(p->read);
 	free(p->env);
 	free(p->peer);
 	free(p->hash);
@@ -192,7 +225,7 @@ static void change_free(struct store_change *c)
 
 	while ((p = c->parts)) {
 		c->parts = p->next;
-		part_free(p);
+		part_free(c->s, p);
 	}
 	free(c->buf);
 	free(c);
@@ -208,12 +241,15 @@ void store_cancel(struct store_change *c)
 {
 	if (!c)
 		return;
-	for (struct part *p = c->parts; p; p = p->next)
+	for (struct part *p = c->parts; p; p = p->next) {
 		settle(c->s, p, false, 0);
+		if (p->was)
+			letter_undo(c->s, p->was);
+	}
 	change_free(c);
 }
 
-static struct part *part_new(struct store_change *c)
+struct part *part_new(struct store_change *c)
 {
 	struct part *p = calloc(1, sizeof(*p));
 
@@ -222,113 +258,6 @@ static struct part *part_new(struct store_change *c)
 	*c->last = p;
 	c->last = &p->next;
 	return p;
-}
-
-static void put_letter_item(struct store_change *c, const struct item_letter *it)
-{
-	struct wr *w = &c->wr;
-	size_t at;
-
-	want(c, 128 + it->env_len + (it->body_kind == BODY_INLINE ? it->body_len : 0));
-	at = put_item(w, ITEM_LETTER);
-	wr_bytes(w, it->id, LETTER_ID_LEN);
-	wr_be64(w, it->seq);
-	wr_be64(w, it->born);
-	wr_u8(w, it->state);
-	wr_u8(w, it->body_kind);
-	wr_be64(w, it->body_len);
-	wr_be32(w, it->env_len);
-	wr_bytes(w, it->env, it->env_len);
-	if (it->body_kind == BODY_INLINE)
-		wr_bytes(w, it->body, it->body_len);
-	end_item(w, at);
-}
-
-/* Recipients that the peer has not sent before go to @out; what is new is noted as pending. */
-static int new_rcpts(struct store *s, const struct envelope *e, struct env_rcpt *out, size_t *n)
-{
-	*n = 0;
-	for (size_t i = 0; i < e->rcpt_count; i++) {
-		const struct seen *old = seen_find(s, e, e->rcpt[i].addr);
-
-		if (old && old->pending)
-			return -EAGAIN;
-		if (!old)
-			out[(*n)++] = e->rcpt[i];
-	}
-	return *n ? 0 : -EEXIST;
-}
-
-static int note_rcpts(struct store *s, struct part *p, const struct envelope *e)
-{
-	if (!(e->flags & ENV_PEER_ID))
-		return 0;
-	p->hash = calloc(e->rcpt_count, sizeof(*p->hash));
-	p->peer = strdup(e->peer ? e->peer : "");
-	if (!p->hash || !p->peer)
-		return -ENOMEM;
-	memcpy(p->peer_id, e->peer_id, LETTER_ID_LEN);
-	for (size_t i = 0; i < e->rcpt_count; i++) {
-		/* The same recipient twice in one letter: one entry. */
-		if (!seen_find(s, e, e->rcpt[i].addr) &&
-		    seen_add(s, e, e->rcpt[i].addr, s->clock, 0, true))
-			return -ENOMEM;
-		p->hash[p->hash_count++] = seen_hash(e->rcpt[i].addr);
-	}
-	seen_low(s, p->peer, e->peer_low);
-	return 0;
-}
-
-int store_put_letter(struct store_change *c, const struct envelope *e, const uint8_t *body,
-		     uint64_t body_len)
-{
-	struct store *s = c->s;
-	struct envelope stored = *e;
-	struct env_rcpt *rcpts;
-	struct part *p;
-	struct wr w;
-	int rc;
-
-	if (!e->rcpt_count || (body && body_len > STORE_BODY_INLINE) || store_find(s, e->id))
-		return -EINVAL;
-	rcpts = calloc(e->rcpt_count, sizeof(*rcpts));
-	if (!rcpts)
-		return -ENOMEM;
-	rc = new_rcpts(s, e, rcpts, &stored.rcpt_count);
-	if (rc) {
-		free(rcpts);
-		return rc;
-	}
-	stored.rcpt = rcpts;
-	stored.age_s = 0;
-	stored.size = body_len;
-	p = part_new(c);
-	if (p)
-		p->env = malloc(ENVELOPE_MAX + 1);
-	if (!p || !p->env) {
-		free(rcpts);
-		return -ENOMEM;
-	}
-	w = wr_init(p->env, ENVELOPE_MAX + 1);
-	envelope_build(&stored, &w);
-	rc = w.bad ? -EMSGSIZE : note_rcpts(s, p, &stored);
-	free(rcpts);
-	if (rc)
-		return rc;
-	/* It waits for the commit: no more than it needs. */
-	p->env = realloc(p->env, w.len);
-	memcpy(p->it.id, e->id, LETTER_ID_LEN);
-	p->it.seq = s->next_seq++;
-	p->it.born = s->clock;
-	p->it.state = LETTER_QUEUED;
-	p->it.body_kind = body ? BODY_INLINE : BODY_OWN_FILE;
-	p->it.body_len = body_len;
-	p->it.env = p->env;
-	p->it.env_len = (uint32_t)w.len;
-	p->it.body = body;
-	put_letter_item(c, &p->it);
-	p->it.body = NULL; /* the caller's */
-	return c->wr.bad ? -EMSGSIZE : 0;
 }
 
 int store_put_rcpt(struct store_change *c, struct letter *l, uint16_t index, enum rcpt_state state,
@@ -373,37 +302,20 @@ int store_put_state(struct store_change *c, struct letter *l, enum letter_state 
 	return c->wr.bad ? -EMSGSIZE : 0;
 }
 
-int store_put_birth(struct store_change *c, struct letter *l)
-{
-	size_t at;
-
-	want(c, 64);
-	at = put_item(&c->wr, ITEM_BIRTH);
-	wr_bytes(&c->wr, l->id, LETTER_ID_LEN);
-	wr_be64(&c->wr, c->s->clock);
-	end_item(&c->wr, at);
-	l->born = c->s->clock;
-	return c->wr.bad ? -EMSGSIZE : 0;
-}
-
+/* It is durable now, whatever else fails. */
 static struct letter *stored(struct store *s, struct part *p, struct journal_pos pos)
 {
-	struct envelope e;
-	struct letter *l;
+	struct letter *l = p->letter;
 
-	if (envelope_parse(&e, p->env, p->it.env_len))
-		return NULL;
-	l = letter_new(s, &p->it, &e);
-	if (l) {
-		l->pos = pos;
-		l->rec_len = p->rec_len;
-		s->live_bytes += l->rec_len;
-		store_ref(s, pos.segment, 1);
-		letter_link(s, l);
-		if (s->cfg.added)
-			s->cfg.added(s->cfg.arg, l, &e);
-	}
-	envelope_clear(&e);
+	p->letter = NULL;
+	letter_enter(s, l);
+	l->pos = pos;
+	l->rec_len = p->rec_len;
+	s->live_bytes += l->rec_len;
+	store_ref(s, pos.segment, 1);
+	letter_link(s, l);
+	if (s->cfg.added)
+		s->cfg.added(s->cfg.arg, l, p->read);
 	return l;
 }
 
@@ -417,7 +329,7 @@ static void committed(struct journal_waiter *w, int rc, struct journal_pos pos)
 		settle(s, p, !rc, pos.segment);
 		if (rc)
 			continue;
-		if (p->env) {
+		if (p->letter) {
 			l = stored(s, p, pos);
 			first = first ? first : l;
 		} else if (p->gone) {
@@ -425,6 +337,9 @@ static void committed(struct journal_waiter *w, int rc, struct journal_pos pos)
 		} else if (p->moved) {
 			store_ref(s, p->moved->pos.segment, -1);
 			p->moved->pos = pos;
+			s->live_bytes += p->rec_len;
+			s->live_bytes -= p->moved->rec_len;
+			p->moved->rec_len = p->rec_len;
 			store_ref(s, pos.segment, 1);
 			p->moved->moving = false;
 		}
@@ -434,16 +349,26 @@ static void committed(struct journal_waiter *w, int rc, struct journal_pos pos)
 	change_free(c);
 }
 
-int store_commit(struct store_change *c, bool keep, struct store_waiter *w)
+static void doubted(struct journal_waiter *w, int rc)
 {
+	struct store_change *c = (struct store_change *)(void *)w;
+
+	if (c->waiter && c->waiter->doubt)
+		c->waiter->doubt(c->waiter, rc);
+}
+
+static int commit(struct store_change *c, bool keep, bool later, struct store_waiter *w)
+{
+	struct journal *j = c->s->journal;
 	int rc = c->wr.bad ? -EMSGSIZE : 0;
 
 	c->waiter = w;
-	c->w.done = committed;
+	c->w = (struct journal_waiter){ .done = committed, .doubt = doubted };
 	for (struct part *p = c->parts; p; p = p->next)
 		p->rec_len = (uint32_t)c->wr.len;
 	if (!rc)
-		rc = journal_append(c->s->journal, c->buf, c->wr.len, keep, &c->w);
+		rc = later ? journal_append_later(j, c->buf, c->wr.len, &c->w)
+			   : journal_append(j, c->buf, c->wr.len, keep, &c->w);
 	if (rc) {
 		store_cancel(c);
 		return rc;
@@ -451,6 +376,21 @@ int store_commit(struct store_change *c, bool keep, struct store_waiter *w)
 	free(c->buf); /* the journal has its copy */
 	c->buf = NULL;
 	return 0;
+}
+
+int store_commit(struct store_change *c, bool keep, struct store_waiter *w)
+{
+	return commit(c, keep, false, w);
+}
+
+int store_commit_later(struct store_change *c, struct store_waiter *w)
+{
+	return commit(c, true, true, w);
+}
+
+void store_flush(struct store *s)
+{
+	journal_flush(s->journal);
 }
 
 /* --- reading --- */
@@ -568,8 +508,8 @@ static int move_letter(struct store *s, struct letter *l)
 				.body = r.body,
 			};
 			memcpy(p->it.id, l->id, LETTER_ID_LEN);
-			put_letter_item(c, &p->it);
-			if (w.bad)
+			put_letter(c, &p->it);
+			if (w.bad || store_put_marks(c, l))
 				c->wr.bad = true;
 		}
 		p->moved = l;
@@ -587,21 +527,38 @@ static int move_letter(struct store *s, struct letter *l)
 	return rc;
 }
 
-/* Letters that still stand in the oldest segment are written again; true when some are on their way. */
-static bool compact(struct store *s)
+/*
+ * Letters that still stand in the oldest segment are written again, some each tick. One that was moved before
+ * stands in a later segment than its age says, so all are looked at, and in pieces.
+ */
+static void compact(struct store *s)
 {
 	uint32_t oldest = journal_oldest(s->journal);
+	struct letter *l;
 	int n = 0;
 
-	for (struct letter *l = s->oldest; l && n < MOVE_LETTERS; l = l->newer) {
-		if (l->pos.segment != oldest || l->state == LETTER_GONE)
+	if (s->compacting != oldest || !store_walk_on(&s->compact)) {
+		store_walk_begin(s, &s->compact);
+		s->compacting = oldest;
+	}
+	for (int looks = 0; looks < MOVE_LOOKS && n < MOVE_LETTERS; looks++) {
+		int rc;
+
+		l = store_walk_next(&s->compact);
+		if (!l)
+			break;
+		if (l->pos.segment != oldest || l->state == LETTER_GONE || l->moving ||
+		    store_rescuing(s, l))
 			continue;
 		/* One that lacks its body is moved all the same: its segment holds all newer ones. */
-		if (!l->moving && move_letter(s, l))
-			continue;
-		n++;
+		rc = move_letter(s, l);
+		if (rc == -EBADMSG || rc == -EIO)
+			store_rescue(s, l);
+		else if (!rc && s->bad_segment == oldest)
+			s->bad_segment = 0; /* the disk gives again */
+		n += !rc;
 	}
-	return n + seen_move(s, oldest) > 0;
+	seen_move(s, oldest);
 }
 
 void store_tick(struct store *s, uint64_t now_ms)
@@ -636,19 +593,18 @@ void store_tick(struct store *s, uint64_t now_ms)
 
 static void free_letter(struct hash_node *n, void *arg)
 {
-	struct letter *l = (struct letter *)(void *)n;
-
 	(void)arg;
-	for (size_t i = 0; i < l->rcpt_count; i++)
-		free(l->rcpt[i].last);
-	free(l);
+	letter_free((struct letter *)(void *)n);
 }
 
 static void store_free(struct store *s)
 {
 	hash_each(&s->index, free_letter, NULL);
 	hash_free(&s->index);
+	hash_free(&s->storing);
 	seen_free(s);
+	free(s->rescue);
+	store_walk_end(&s->compact);
 	free(s->refs);
 	free(s);
 }
@@ -665,6 +621,7 @@ int store_open(struct store **out, const struct store_config *cfg, uint64_t now_
 	if (!s)
 		return -ENOMEM;
 	s->cfg = *cfg;
+	TAILQ_INIT(&s->seen_all);
 	s->clock_ms = now_ms;
 	s->next_seq = 1;
 	jc.arg = s;
