@@ -12,6 +12,14 @@
 #define BOUNCE_BODY_MAX	   (60 * 1024)
 #define BOUNCE_HEADERS_MAX (16 * 1024) /* of the original header section */
 
+/** bounce_date() - RFC 5322 s3.3, in UTC; returns @out. */
+const char *bounce_date(int64_t s, char out[static 64]);
+/**
+ * bounce_one_line() - What a next hop said, or NULL, fit for a header field: one line, no controls, and
+ * bounded; returns @out.
+ */
+const char *bounce_one_line(const char *s, char out[static 512]);
+
 /**
  * bounce_wanted() - Does the sender get a DSN for this recipient?
  *
@@ -22,12 +30,36 @@
  */
 bool bounce_wanted(const struct mta_config *c, const struct mta_route *route,
 		   const struct envelope *e, const struct env_rcpt *r);
+/**
+ * bounce_delay_wanted() - Is the sender told that this recipient's letter waits? As bounce_wanted(), with
+ * DELAY for FAILURE in a NOTIFY.
+ */
+bool bounce_delay_wanted(const struct mta_config *c, const struct mta_route *route,
+			 const struct envelope *e, const struct env_rcpt *r);
+
+/**
+ * bounce_success_wanted() - Is the sender told that it arrived? Only who asked by NOTIFY=SUCCESS; else as
+ * bounce_wanted().
+ */
+bool bounce_success_wanted(const struct mta_config *c, const struct mta_route *route,
+			   const struct envelope *e, const struct env_rcpt *r);
+
+/* Action of RFC 3464 s2.3.3. */
+enum dsn_kind {
+	DSN_FAILED,
+	DSN_DELAYED,
+	DSN_DELIVERED,
+	DSN_RELAYED,
+	DSN_PROBED /* it ended before the mailbox */
+};
 
 struct bounce_text {
+	enum dsn_kind kind;
 	const char *hostname;
 	const uint8_t *headers; /* beginning of the original letter */
 	size_t headers_len;
-	int64_t now_s; /* wall clock, for Date */
+	int64_t now_s;	 /* wall clock, for Date */
+	int64_t until_s; /* DSN_DELAYED: wall clock, they are given up then */
 	uint8_t id[LETTER_ID_LEN];
 };
 
