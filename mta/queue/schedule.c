@@ -1,32 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "schedule.h"
+#include "schedule_int.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-#include "hash.h"
 #include "log.h"
+#include "way.h"
 
-#define PROBE_FIRST_MS	  200
-#define PROBE_MAX_MS	  10000
-#define UNKNOWN_FIRST_MS  1000
-#define UNKNOWN_MAX_MS	  30000
-#define HOLD_FIRST_MS	  2000
-#define HOLD_MAX_MS	  30000
-#define FAMILY_FIRST_MS	  60000
-#define FAMILY_MAX_MS	  3600000
-#define LIMIT_PER_SESSION 32
-#define MX_PER_SESSION	  2 /* one under way and one behind it: nothing is pipelined there */
-
-struct schedule {
-	const struct mta_config *config;
-	const struct tunnel_table *tunnel;
-	struct hash_table index;
-	struct dest *ring; /* any of them; the next to be asked */
-	uint32_t mx_flying;
-};
+#define HOLD_FIRST_MS 2000
+#define HOLD_MAX_MS   30000
 
 static const char *const state_words[DEST_STATES] = { "up", "probing", "unknown", "down", "held" };
 
@@ -37,92 +22,45 @@ const char *dest_state_word(enum dest_state st)
 
 /* --- heaps --- */
 
-static bool before(const struct leg *a, const struct leg *b)
+static bool sooner(const struct heap_node *a, const struct heap_node *b)
 {
-	if (a->waiting)
-		return a->next_ms < b->next_ms;
-	return a->letter->seq < b->letter->seq;
+	return leg_at(a)->next_ms < leg_at(b)->next_ms;
 }
 
-static void place(struct leg_heap *h, size_t i, struct leg *g)
+static bool older(const struct heap_node *a, const struct heap_node *b)
 {
-	h->v[i] = g;
-	g->slot = i + 1;
+	return leg_at(a)->letter->seq < leg_at(b)->letter->seq;
 }
 
-static void sift(struct leg_heap *h, size_t i)
+static bool wakes_before(const struct heap_node *a, const struct heap_node *b)
 {
-	struct leg *g = h->v[i];
-
-	while (i && before(g, h->v[(i - 1) / 2])) {
-		place(h, i, h->v[(i - 1) / 2]);
-		i = (i - 1) / 2;
-	}
-	for (;;) {
-		size_t kid = 2 * i + 1;
-
-		if (kid + 1 < h->count && before(h->v[kid + 1], h->v[kid]))
-			kid++;
-		if (kid >= h->count || !before(h->v[kid], g))
-			break;
-		place(h, i, h->v[kid]);
-		i = kid;
-	}
-	place(h, i, g);
-}
-
-static int heap_put(struct leg_heap *h, struct leg *g)
-{
-	if (h->count == h->cap) {
-		size_t cap = h->cap ? 2 * h->cap : 4;
-		struct leg **v = realloc(h->v, cap * sizeof(struct leg *));
-
-		if (!v)
-			return -ENOMEM;
-		h->v = v;
-		h->cap = cap;
-	}
-	place(h, h->count++, g);
-	sift(h, g->slot - 1);
-	return 0;
-}
-
-static void heap_take(struct leg_heap *h, struct leg *g)
-{
-	size_t i = g->slot - 1;
-	struct leg *last = h->v[--h->count];
-
-	g->slot = 0;
-	if (last == g)
-		return;
-	place(h, i, last);
-	sift(h, i);
+	return dest_at(a)->due_ms < dest_at(b)->due_ms;
 }
 
 static void unqueue(struct leg *g)
 {
-	if (g->slot)
-		heap_take(g->waiting ? &g->dest->waiting : &g->dest->ready, g);
+	if (g->node.slot)
+		heap_take(g->waiting ? &g->dest->waiting : &g->dest->ready, &g->node);
 }
 
 /* --- destinations --- */
 
-static bool is_tunnel(const struct dest *d)
+void dest_enter(struct dest *d, enum dest_state st, uint64_t until_ms, const char *why)
 {
-	return d->policy && d->policy->kind == ROUTE_TUNNEL;
-}
+	char quoted[600];
 
-static void enter(struct dest *d, enum dest_state st, uint64_t until_ms, const char *why)
-{
 	if (d->state != st)
 		log_info(NULL, "route=%s hop=%s state=%s was=%s waiting=%zu msg=\"%s\"", d->route,
 			 d->hop, state_words[st], state_words[d->state],
-			 d->ready.count + d->waiting.count, why);
+			 d->ready.count + d->waiting.count,
+			 log_quote(quoted, sizeof(quoted), why, strlen(why)));
+	if (d->state != st)
+		d->catching_up = true;
 	d->state = st;
 	d->until_ms = until_ms;
 }
 
-static enum tunnel_state tunnel_of(const struct schedule *s, const struct dest *d)
+enum tunnel_state dest_tunnel(const struct schedule *s, const struct dest *d)
 {
 	const struct tunnel_peer *p = tunnel_peer(s->tunnel, d->policy->peer);
 
@@ -140,7 +78,7 @@ static const char *tunnel_why(const struct schedule *s, const struct dest *d)
 }
 
 /* A tunnel that came up: at once, unless it flaps. */
-static void tunnel_came_up(struct dest *d, uint64_t now_ms)
+static void tunnel_came_up(struct schedule *s, struct dest *d, uint64_t now_ms)
 {
 	uint64_t oldest = d->ups_ms[0], hold = 0;
 
@@ -156,9 +94,11 @@ static void tunnel_came_up(struct dest *d, uint64_t now_ms)
 		d->hold_down_ms = 0;
 	}
 	d->failures = 0;
+	backup_works(s, d);
 	d->limit = SCHEDULE_LIMIT_FIRST;
 	memset(d->family, 0, sizeof(d->family));
-	enter(d, DEST_UP, hold, hold ? "tunnel is up; it flaps, held down first" : "tunnel is up");
+	dest_enter(d, DEST_UP, hold,
+		   hold ? "tunnel is up; it flaps, held down first" : "tunnel is up");
 }
 
 static void set_policy(struct schedule *s, struct dest *d, uint64_t now_ms)
@@ -169,35 +109,48 @@ static void set_policy(struct schedule *s, struct dest *d, uint64_t now_ms)
 	d->policy = d->route[0] ? config_route(s->config, d->route) : NULL;
 	d->home[0] = 0;
 	if (!d->policy) {
-		enter(d, DEST_HELD, 0, "no route in the configuration");
+		dest_enter(d, DEST_HELD, 0, "no route in the configuration");
 		return;
 	}
-	if (!is_tunnel(d)) {
+	if (!dest_is_tunnel(d)) {
 		if (d->state == DEST_HELD || d->state == DEST_DOWN || d->state == DEST_UNKNOWN)
-			enter(d, DEST_UP, 0, "route configured");
+			dest_enter(d, DEST_UP, 0, "route configured");
 		return;
 	}
 	h = config_home_by_peer(s->config, d->policy->peer);
 	if (h)
 		snprintf(d->home, sizeof(d->home), "%s", h->name);
-	switch (tunnel_of(s, d)) {
+	switch (dest_tunnel(s, d)) {
 	case TUNNEL_UP:
 		/* A down and up between two tables shows in the time of the change. */
 		changed = tunnel_peer(s->tunnel, d->policy->peer)->changed_ms;
 		if ((d->state != DEST_UP && d->state != DEST_PROBING) || changed != d->changed_ms)
-			tunnel_came_up(d, now_ms);
+			tunnel_came_up(s, d, now_ms);
 		d->changed_ms = changed;
 		break;
 	case TUNNEL_DOWN:
-		enter(d, DEST_DOWN, 0, tunnel_why(s, d));
+		dest_enter(d, DEST_DOWN, 0, tunnel_why(s, d));
+		backup_fails(d, now_ms);
 		break;
 	case TUNNEL_UNKNOWN:
 		if (d->state != DEST_UNKNOWN) {
 			d->failures = 0;
-			enter(d, DEST_UNKNOWN, 0, tunnel_why(s, d));
+			dest_enter(d, DEST_UNKNOWN, 0, tunnel_why(s, d));
 		}
 		break;
 	}
+}
+
+/* Domains are compared as the DNS has them. */
+static bool is_held(const struct schedule *s, const char *route, const char *hop)
+{
+	for (size_t i = 0; i < s->held_count; i++) {
+		const struct hold *h = &s->held[i];
+
+		if (!strcmp(h->route, route) && (!h->hop[0] || !strcasecmp(h->hop, hop)))
+			return true;
+	}
+	return false;
 }
 
 static struct dest *dest_of(struct schedule *s, const char *route, const char *hop, uint64_t now_ms)
@@ -213,42 +166,43 @@ static struct dest *dest_of(struct schedule *s, const char *route, const char *h
 			return d;
 	}
 	d = calloc(1, sizeof(*d));
-	if (!d || hash_insert(&s->index, &d->node, h)) {
+	if (!d || heap_reserve(&s->sleeping, s->count + 1) || hash_insert(&s->index, &d->node, h)) {
 		free(d);
 		return NULL;
 	}
 	snprintf(d->route, sizeof(d->route), "%s", route);
 	snprintf(d->hop, sizeof(d->hop), "%s", hop);
+	d->admin_hold = is_held(s, route, hop);
 	d->limit = SCHEDULE_LIMIT_FIRST;
 	d->state = DEST_HELD;
+	d->waiting.before = sooner;
+	d->ready.before = older;
+	TAILQ_INIT(&d->diverted);
+	memory_recall(s, d, now_ms);
 	set_policy(s, d, now_ms);
-	d->next = s->ring ? s->ring->next : d;
-	if (s->ring)
-		s->ring->next = d;
-	s->ring = d;
+	TAILQ_INSERT_TAIL(&s->all, d, all);
+	s->count++;
 	return d;
 }
 
 static void dest_free(struct dest *d)
 {
-	free(d->waiting.v);
-	free(d->ready.v);
+	heap_clear(&d->waiting);
+	heap_clear(&d->ready);
 	free(d);
 }
 
-/* A healthy one that nobody waits for is made anew when needed: MX domains have no bound. */
-static void dest_drop(struct schedule *s, struct dest *d)
+/* One that nobody waits for is made anew when needed: MX domains have no bound, those that never answer neither. */
+static void dest_drop(struct schedule *s, struct dest *d, bool again)
 {
-	struct dest *prev = d;
-
-	if (d->waiting.count || d->ready.count || d->flying || d->admin_hold ||
-	    d->state != DEST_UP || !d->policy || d->policy->kind != ROUTE_MX)
+	if (d->waiting.count || d->ready.count || d->flying || d->diverted_count || d->admin_hold ||
+	    (d->state != DEST_UP && (again || d->state != DEST_PROBING)) || !d->policy ||
+	    d->policy->kind != ROUTE_MX)
 		return;
-	while (prev->next != d)
-		prev = prev->next;
-	prev->next = d->next;
-	if (s->ring == d)
-		s->ring = prev == d ? NULL : prev;
+	memory_keep(s, d);
+	turn_leave(s, d);
+	TAILQ_REMOVE(&s->all, d, all);
+	s->count--;
 	hash_remove(&s->index, &d->node);
 	dest_free(d);
 }
@@ -260,6 +214,10 @@ struct schedule *schedule_new(const struct mta_config *c, const struct tunnel_ta
 	if (s) {
 		s->config = c;
 		s->tunnel = t;
+		s->sleeping.before = wakes_before;
+		TAILQ_INIT(&s->all);
+		for (int i = 0; i < LINES; i++)
+			TAILQ_INIT(&s->turn[i]);
 	}
 	return s;
 }
@@ -279,48 +237,45 @@ void schedule_free(struct schedule *s)
 		return;
 	hash_each(&s->index, free_dest, NULL);
 	hash_free(&s->index);
+	heap_clear(&s->sleeping);
+	free(s->held);
 	free(s);
 }
 
 void schedule_each(struct schedule *s, void (*fn)(const struct dest *d, void *arg), void *arg)
 {
-	struct dest *d = s->ring;
+	struct dest *d;
 
-	if (!d)
-		return;
-	do {
-		fn(d, arg);
-		d = d->next;
-	} while (d != s->ring);
+	TAILQ_FOREACH(d, &s->all, all)
+	fn(d, arg);
 }
 
 void schedule_reload(struct schedule *s, const struct mta_config *c, const struct tunnel_table *t,
 		     uint64_t now_ms)
 {
-	struct dest *d = s->ring;
+	struct dest *d;
 
 	s->config = c;
 	s->tunnel = t;
-	if (!d)
-		return;
-	do {
+	TAILQ_FOREACH(d, &s->all, all)
+	{
 		set_policy(s, d, now_ms);
-		d = d->next;
-	} while (d != s->ring);
+		turn_again(s, d);
+	}
 }
 
 void schedule_tunnel(struct schedule *s, const struct tunnel_table *t, uint64_t now_ms)
 {
-	struct dest *d = s->ring;
+	struct dest *d;
 
 	s->tunnel = t;
-	if (!d)
-		return;
-	do {
-		if (is_tunnel(d))
-			set_policy(s, d, now_ms);
-		d = d->next;
-	} while (d != s->ring);
+	TAILQ_FOREACH(d, &s->all, all)
+	{
+		if (!dest_is_tunnel(d))
+			continue;
+		set_policy(s, d, now_ms);
+		turn_touch(s, d);
+	}
 }
 
 /* --- legs --- */
@@ -339,18 +294,20 @@ static uint64_t leg_due(const struct leg *g)
 	return due;
 }
 
-static void queue_leg(struct leg *g, uint64_t now_ms)
+void leg_queue(struct schedule *s, struct leg *g, uint64_t now_ms)
 {
 	g->next_ms = leg_due(g);
 	g->waiting = g->next_ms > now_ms;
-	if (heap_put(g->waiting ? &g->dest->waiting : &g->dest->ready, g))
-		log_err(NULL, "msg=\"out of memory: a letter waits for the next restart\"");
+	if (heap_put(g->waiting ? &g->dest->waiting : &g->dest->ready, &g->node))
+		log_err(NULL, "msg=\"out of memory: a letter waits a minute\"");
+	turn_touch(s, g->dest);
 }
 
-static void drop_leg(struct schedule *s, struct leg *g)
+void leg_drop(struct schedule *s, struct leg *g, bool again)
 {
 	struct letter *l = g->letter;
 	struct leg **at = &l->legs;
+	struct dest *instead = backup_leave(g);
 
 	unqueue(g);
 	while (*at != g)
@@ -362,18 +319,23 @@ static void drop_leg(struct schedule *s, struct leg *g)
 	g->dest->bytes -= l->body_len;
 	if (g->flying) {
 		g->dest->flying--;
+		s->flying--;
 		s->mx_flying -= g->mx;
+		turn_share(s);
 	}
-	dest_drop(s, g->dest);
+	turn_touch(s, g->dest);
+	dest_drop(s, g->dest, again);
+	if (instead)
+		dest_drop(s, instead, again);
 	free(g);
 }
 
-static struct leg *leg_for(struct letter *l, struct dest *d)
+static struct leg *leg_for(struct letter *l, struct dest *d, struct dest *instead)
 {
 	struct leg *g;
 
 	for (g = l->legs; g; g = g->next)
-		if (g->dest == d && !g->flying)
+		if (g->dest == d && g->instead == instead && !g->flying)
 			return g;
 	g = calloc(1, sizeof(*g));
 	if (!g)
@@ -383,35 +345,66 @@ static struct leg *leg_for(struct letter *l, struct dest *d)
 	g->next = l->legs;
 	l->legs = g;
 	d->bytes += l->body_len;
+	backup_join(g, instead);
 	return g;
+}
+
+/*
+ * Where a recipient of @r goes now. @instead: of which dest, when it is a backup's. A probe is there to see
+ * the way itself, and a report on it goes to who asked and to nobody else: they wait.
+ */
+static struct dest *dest_for(struct schedule *s, const struct mta_route *r,
+			     const struct envelope *e, const char *rcpt, uint64_t now_ms,
+			     struct dest **instead)
+{
+	char hop[ROUTE_HOP_MAX];
+	struct dest *d =
+	    dest_of(s, r ? r->name : "", r ? route_next_hop(r, rcpt, hop) : "", now_ms);
+
+	*instead = NULL;
+	while (d && !(e->flags & ENV_PROBE) && backup_diverts(d, now_ms)) {
+		*instead = *instead ? *instead : d;
+		r = config_route(s->config, d->policy->backup);
+		d = dest_of(s, r->name, route_next_hop(r, rcpt, hop), now_ms);
+	}
+	return d;
 }
 
 int schedule_add(struct schedule *s, struct letter *l, const struct envelope *e, uint64_t now_ms)
 {
-	char hop[ROUTE_HOP_MAX];
-
 	if (l->state != LETTER_QUEUED || l->unreadable)
 		return 0;
 	for (size_t i = 0; i < l->rcpt_count && i < e->rcpt_count; i++) {
-		const struct mta_route *r;
-		struct dest *d;
+		struct dest *d, *instead;
 		struct leg *g;
 
 		if (l->rcpt[i].state != RCPT_PENDING || l->rcpt[i].leg)
 			continue;
-		r = route_choose(s->config, e, e->rcpt[i].addr);
-		d = dest_of(s, r ? r->name : "", r ? route_next_hop(r, e->rcpt[i].addr, hop) : "",
-			    now_ms);
-		g = d ? leg_for(l, d) : NULL;
+		d = dest_for(s, way_route(s->config, l->way, e, e->rcpt[i].addr), e,
+			     e->rcpt[i].addr, now_ms, &instead);
+		g = d ? leg_for(l, d, instead) : NULL;
 		if (!g)
 			return -ENOMEM;
 		l->rcpt[i].leg = g;
 		g->open++;
 	}
 	for (struct leg *g = l->legs; g; g = g->next)
-		if (!g->slot && !g->flying)
-			queue_leg(g, now_ms);
+		if (!g->node.slot && !g->flying)
+			leg_queue(s, g, now_ms);
 	return 0;
+}
+
+bool schedule_misses(const struct letter *l)
+{
+	if (l->state != LETTER_QUEUED || l->unreadable)
+		return false;
+	for (size_t i = 0; i < l->rcpt_count; i++)
+		if (l->rcpt[i].state == RCPT_PENDING && !l->rcpt[i].leg)
+			return true;
+	for (const struct leg *g = l->legs; g; g = g->next)
+		if (!g->node.slot && !g->flying)
+			return true;
+	return false;
 }
 
 void schedule_remove(struct schedule *s, struct letter *l)
@@ -420,7 +413,7 @@ void schedule_remove(struct schedule *s, struct letter *l)
 
 	for (g = l->legs; g; g = next) {
 		next = g->next;
-		drop_leg(s, g);
+		leg_drop(s, g, false);
 	}
 	for (size_t i = 0; i < l->rcpt_count; i++)
 		l->rcpt[i].flying = false;
@@ -433,7 +426,7 @@ void schedule_remove_idle(struct schedule *s, struct letter *l)
 	for (g = l->legs; g; g = next) {
 		next = g->next;
 		if (!g->flying)
-			drop_leg(s, g);
+			leg_drop(s, g, true);
 	}
 }
 
@@ -446,73 +439,25 @@ void schedule_settle(struct schedule *s, struct letter *l, uint64_t now_ms)
 		if (g->flying)
 			continue;
 		if (leg_due(g) == UINT64_MAX) {
-			drop_leg(s, g);
+			leg_drop(s, g, false);
 		} else {
 			unqueue(g);
-			queue_leg(g, now_ms);
+			leg_queue(s, g, now_ms);
 		}
 	}
 }
 
 /* --- starting --- */
 
-static void ripen(struct dest *d, uint64_t now_ms)
-{
-	while (d->waiting.count && d->waiting.v[0]->next_ms <= now_ms) {
-		struct leg *g = d->waiting.v[0];
-
-		heap_take(&d->waiting, g);
-		queue_leg(g, now_ms);
-		if (g->waiting)
-			break;
-	}
-}
-
-/* Strangers' hosts have all the attempts that they may have. */
-static bool mx_full(const struct schedule *s, const struct dest *d)
-{
-	return d->policy->kind == ROUTE_MX && s->mx_flying >= SCHEDULE_MX_FLYING;
-}
-
-static bool may_start(const struct schedule *s, const struct dest *d, uint64_t now_ms)
-{
-	if (!d->policy || d->admin_hold)
-		return false;
-	if (d->force)
-		return true;
-	if (mx_full(s, d))
-		return false;
-	if (now_ms < d->until_ms)
-		return false;
-	switch (d->state) {
-	case DEST_UP:
-		return d->flying < d->limit &&
-		       (now_ms - d->pace_ms >= 1000 || d->paced < SCHEDULE_RELEASE_PER_S);
-	case DEST_PROBING:
-	case DEST_UNKNOWN:
-		return !d->flying;
-	default:
-		return false;
-	}
-}
-
-static uint8_t families(const struct dest *d, uint64_t now_ms)
-{
-	uint8_t f = 0;
-
-	f |= d->family[0].until_ms <= now_ms ? MSG_R_FAMILY4 : 0;
-	f |= d->family[1].until_ms <= now_ms ? MSG_R_FAMILY6 : 0;
-	return f ? f : MSG_R_FAMILY4 | MSG_R_FAMILY6;
-}
-
 static struct leg *launch(struct schedule *s, struct dest *d, uint64_t now_ms, uint8_t *fam,
 			  bool *probe)
 {
-	struct leg *g = d->ready.v[0];
+	struct leg *g = leg_of(heap_first(&d->ready));
 
-	heap_take(&d->ready, g);
+	heap_take(&d->ready, &g->node);
 	g->flying = true;
 	g->mx = d->policy->kind == ROUTE_MX;
+	s->flying++;
 	s->mx_flying += g->mx;
 	for (size_t i = 0; i < g->letter->rcpt_count; i++) {
 		struct letter_rcpt *r = &g->letter->rcpt[i];
@@ -521,305 +466,165 @@ static struct leg *launch(struct schedule *s, struct dest *d, uint64_t now_ms, u
 		    r->leg == g && r->state == RCPT_PENDING && (uint64_t)r->next_s * 1000 <= now_ms;
 	}
 	if (now_ms - d->pace_ms >= 1000) {
+		d->paced_before = now_ms - d->pace_ms < 2000 ? d->paced : 0;
 		d->pace_ms = now_ms;
 		d->paced = 0;
 	}
+	d->catching_up &= d->ready.count > SCHEDULE_AHEAD;
 	d->paced++;
 	d->flying++;
-	*fam = families(d, now_ms);
+	*fam = family_usable(d, now_ms);
 	*probe = d->state != DEST_UP || d->force;
-	g->next_ms = d->state == DEST_UP ? 0 : 1; /* in flight: was it a probe? */
+	g->next_ms = now_ms << 1 | (d->state != DEST_UP); /* leg_launched_ms(), leg_probed() */
 	d->force = false;
+	turn_touch(s, d);
 	return g;
 }
 
 struct leg *schedule_next(struct schedule *s, uint64_t now_ms, uint8_t *fam, bool *probe)
 {
-	struct dest *d = s->ring;
+	struct dest *d = turn_next(s, now_ms);
 
-	if (!d)
-		return NULL;
-	do {
-		d = d->next;
-		ripen(d, now_ms);
-		if (d->ready.count && may_start(s, d, now_ms)) {
-			s->ring = d; /* the one behind it is asked first next time */
-			return launch(s, d, now_ms, fam, probe);
-		}
-	} while (d != s->ring);
-	return NULL;
+	return d ? launch(s, d, now_ms, fam, probe) : NULL;
 }
 
-uint64_t schedule_due(const struct schedule *s, uint64_t now_ms)
+bool schedule_behind(const struct letter *l, uint64_t now_ms)
 {
-	const struct dest *d = s->ring;
-	uint64_t due = UINT64_MAX, t;
+	for (const struct leg *g = l->legs; g; g = g->next) {
+		const struct dest *d = g->dest;
+		bool fast = now_ms - d->pace_ms < 2000 && (d->paced >= SCHEDULE_FAST_PER_S ||
+							   d->paced_before >= SCHEDULE_FAST_PER_S);
 
-	if (!d)
-		return due;
-	do {
-		if (d->policy && !d->admin_hold && d->state != DEST_DOWN && d->state != DEST_HELD &&
-		    !mx_full(s, d) && (d->state == DEST_UP ? d->flying < d->limit : !d->flying)) {
-			t = d->ready.count     ? now_ms
-			    : d->waiting.count ? d->waiting.v[0]->next_ms
-					       : UINT64_MAX;
-			if (d->state == DEST_UP && d->paced >= SCHEDULE_RELEASE_PER_S &&
-			    t < d->pace_ms + 1000)
-				t = d->pace_ms + 1000;
-			if (t < d->until_ms)
-				t = d->until_ms;
-			if (t < due)
-				due = t;
-		}
-		d = d->next;
-	} while (d != s->ring);
-	return due;
-}
-
-/* --- landing --- */
-
-static void note_families(struct dest *d, const struct msg_r_result *r, uint64_t now_ms)
-{
-	static const uint8_t bit[2] = { MSG_R_FAMILY4, MSG_R_FAMILY6 };
-
-	for (int i = 0; i < 2; i++) {
-		struct dest_family *f = &d->family[i];
-		uint64_t wait = FAMILY_FIRST_MS;
-
-		if (r->families_ok & bit[i])
-			*f = (struct dest_family){ 0 };
-		/* Only while the other one works: else the host is at fault, not the family. */
-		if (!(r->families_failed & bit[i]) || !(r->families_ok & bit[!i]))
-			continue;
-		for (uint32_t n = 0; n < f->failures && wait < FAMILY_MAX_MS; n++)
-			wait *= 2;
-		f->failures++;
-		f->until_ms = now_ms + (wait < FAMILY_MAX_MS ? wait : FAMILY_MAX_MS);
+		if (!g->flying && !g->waiting && fast && d->state == DEST_UP && !d->admin_hold &&
+		    !d->catching_up && d->ready.count > SCHEDULE_AHEAD)
+			return true;
 	}
-}
-
-static uint64_t doubling(uint64_t first, uint64_t max, uint32_t failures)
-{
-	for (uint32_t i = 1; i < failures && first < max; i++)
-		first *= 2;
-	return first < max ? first : max;
-}
-
-static void host_fault(struct schedule *s, struct dest *d, bool probe, const char *text,
-		       uint64_t now_ms)
-{
-	uint64_t wait;
-
-	snprintf(d->fault, sizeof(d->fault), "%s", text ? text : "");
-	d->limit = SCHEDULE_LIMIT_FIRST;
-	/* Many attempts tell of the same event: the first counts, later only probes do. */
-	if (!d->policy || d->state == DEST_DOWN || d->state == DEST_HELD ||
-	    (d->state != DEST_UP && !probe))
-		return;
-	d->failures++;
-	if (!is_tunnel(d)) {
-		wait = route_wait_ms(&d->policy->schedule, d->failures,
-				     (uint32_t)hash_bytes(&now_ms, sizeof(now_ms)));
-		enter(d, DEST_PROBING, now_ms + (wait < PROBE_FIRST_MS ? PROBE_FIRST_MS : wait),
-		      text);
-	} else if (tunnel_of(s, d) == TUNNEL_UNKNOWN) {
-		wait = doubling(UNKNOWN_FIRST_MS, UNKNOWN_MAX_MS, d->failures);
-		enter(d, DEST_UNKNOWN, now_ms + wait, text);
-	} else {
-		wait = doubling(PROBE_FIRST_MS, PROBE_MAX_MS, d->failures);
-		enter(d, DEST_PROBING, now_ms + wait, text);
-	}
-}
-
-void schedule_host(struct schedule *s, struct leg *g, const struct msg_r_result *r, bool fault,
-		   bool worked, const char *text, uint64_t now_ms)
-{
-	struct dest *d = g->dest;
-	uint32_t max = d->policy && d->policy->sessions_max ? d->policy->sessions_max : 1;
-
-	max *= d->policy && d->policy->kind == ROUTE_MX ? MX_PER_SESSION : LIMIT_PER_SESSION;
-
-	if (r)
-		note_families(d, r, now_ms);
-	if (worked && d->policy && d->state != DEST_DOWN && d->state != DEST_HELD) {
-		d->failures = 0;
-		d->fault[0] = 0;
-		if (d->state != DEST_UP)
-			enter(d, DEST_UP, 0, "next hop answers");
-		d->limit = d->limit * 2 < max ? d->limit * 2 : max;
-	}
-	if (fault)
-		host_fault(s, d, g->next_ms != 0, text, now_ms);
-}
-
-struct schedule_verdict schedule_rcpt(struct schedule *s, struct leg *g, uint16_t index,
-				      const struct msg_r_rcpt_result *res, uint32_t random,
-				      uint64_t now_ms)
-{
-	struct letter_rcpt *r = &g->letter->rcpt[index];
-	struct schedule_verdict v = { RCPT_PENDING, false };
-	const struct mta_route *p = g->dest->policy;
-	uint64_t wait;
-
-	(void)s;
-	r->flying = false;
-	switch (res->result) {
-	case RCPT_RES_DELIVERED:
-		return (struct schedule_verdict){ RCPT_DELIVERED, true };
-	case RCPT_RES_PERMFAIL:
-		if (res->scope != SCOPE_HOST)
-			return (struct schedule_verdict){ RCPT_FAILED, true };
-		/* A host that turns everybody away says nothing about this letter. */
-		v.charged = !is_tunnel(g->dest);
-		break;
-	case RCPT_RES_TEMPFAIL:
-		v.charged = res->scope != SCOPE_HOST || !is_tunnel(g->dest);
-		if (res->scope == SCOPE_HOST)
-			break;
-		wait = p ? route_wait_ms(&p->schedule, r->attempts + 1u, random) : 60000;
-		r->next_s = (uint32_t)((now_ms + wait + 999) / 1000);
-		break;
-	default:
-		/* Not reached. If the dest stays open the relay had its own reason: no tight loop. */
-		if (g->dest->state == DEST_UP)
-			r->next_s = (uint32_t)(now_ms / 1000 + 1);
-		else if (g->dest->until_ms <= now_ms)
-			g->dest->until_ms = now_ms + UNKNOWN_FIRST_MS;
-		break;
-	}
-	return v;
-}
-
-void schedule_landed(struct schedule *s, struct leg *g, uint64_t now_ms)
-{
-	struct dest *d = g->dest;
-	uint16_t open = 0;
-
-	for (size_t i = 0; i < g->letter->rcpt_count; i++) {
-		struct letter_rcpt *r = &g->letter->rcpt[i];
-
-		if (r->leg != g)
-			continue;
-		r->flying = false;
-		open += r->state == RCPT_PENDING;
-	}
-	g->open = open;
-	g->flying = false;
-	d->flying--;
-	s->mx_flying -= g->mx;
-	if (open)
-		queue_leg(g, now_ms);
-	else
-		drop_leg(s, g);
-}
-
-void schedule_lost(struct schedule *s, struct letter *l, uint64_t now_ms)
-{
-	struct leg *g, *next;
-
-	for (g = l->legs; g; g = next) {
-		next = g->next;
-		if (g->flying)
-			schedule_landed(s, g, now_ms);
-	}
-}
-
-bool schedule_expired(const struct leg *g, const struct letter_rcpt *r, uint64_t age_s,
-		      uint64_t uptime_s)
-{
-	const struct mta_route *p = g->dest->policy;
-
-	if (!p || r->flying || r->state != RCPT_PENDING || age_s * 1000 < p->ttl_ms)
-		return false;
-	return r->attempts || uptime_s >= SCHEDULE_EXPIRE_UP_S;
+	return false;
 }
 
 /* --- by the admin --- */
 
-static void clear_leg(struct leg *g, uint64_t now_ms)
+static void clear_leg(struct schedule *s, struct leg *g, uint64_t now_ms)
 {
 	for (size_t i = 0; i < g->letter->rcpt_count; i++)
 		if (g->letter->rcpt[i].leg == g)
 			g->letter->rcpt[i].next_s = 0;
-	if (g->slot) {
+	if (g->node.slot) {
 		unqueue(g);
-		queue_leg(g, now_ms);
+		leg_queue(s, g, now_ms);
 	}
 }
 
 size_t schedule_flush(struct schedule *s, const char *route, struct letter *l, uint64_t now_ms)
 {
-	struct dest *d = s->ring;
+	struct dest *d;
 	size_t n = 0;
 
 	if (l) {
 		for (struct leg *g = l->legs; g; g = g->next, n++)
-			clear_leg(g, now_ms);
+			clear_leg(s, g, now_ms);
 		return n;
 	}
-	if (!d)
-		return 0;
-	do {
-		if (!route || !strcmp(route, d->route)) {
-			n += d->ready.count;
-			for (size_t left = d->waiting.count; left; left--, n++)
-				clear_leg(d->waiting.v[0], now_ms);
-			if (!is_tunnel(d) && d->state == DEST_PROBING)
-				d->until_ms = now_ms;
-		}
-		d = d->next;
-	} while (d != s->ring);
+	TAILQ_FOREACH(d, &s->all, all)
+	{
+		if (route && strcmp(route, d->route))
+			continue;
+		n += d->ready.count;
+		for (size_t left = d->waiting.count; left; left--, n++)
+			clear_leg(s, leg_of(heap_first(&d->waiting)), now_ms);
+		if (!dest_is_tunnel(d) && d->state == DEST_PROBING)
+			d->until_ms = now_ms;
+		memset(d->family, 0, sizeof(d->family));
+		turn_touch(s, d);
+	}
 	return n;
 }
 
 size_t schedule_force(struct schedule *s, const char *route, uint64_t now_ms)
 {
-	struct dest *d = s->ring;
+	struct dest *d;
 	size_t n = 0;
 
-	if (!d)
-		return 0;
-	do {
-		if (!strcmp(route, d->route) && d->policy && d->waiting.count + d->ready.count) {
-			if (!d->ready.count)
-				clear_leg(d->waiting.v[0], now_ms);
-			d->force = true;
-			n++;
-		}
-		d = d->next;
-	} while (d != s->ring);
+	TAILQ_FOREACH(d, &s->all, all)
+	{
+		if (strcmp(route, d->route) || !d->policy || !(d->waiting.count + d->ready.count))
+			continue;
+		if (!d->ready.count)
+			clear_leg(s, leg_of(heap_first(&d->waiting)), now_ms);
+		d->force = true;
+		turn_again(s, d);
+		n++;
+	}
 	return n;
 }
 
-size_t schedule_hold(struct schedule *s, const char *route, bool hold, uint64_t now_ms)
+/* What is held or released now stands for itself: older words on it are taken out. */
+static int note_hold(struct schedule *s, const char *route, const char *hop, bool hold)
 {
-	struct dest *d = s->ring;
+	struct hold *a;
 	size_t n = 0;
 
-	(void)now_ms;
-	if (!d)
+	for (size_t i = 0; i < s->held_count; i++) {
+		const struct hold *h = &s->held[i];
+
+		if (strcmp(h->route, route) ||
+		    (hop ? strcasecmp(h->hop, hop) != 0 : hold && h->hop[0]))
+			s->held[n++] = *h;
+	}
+	s->held_count = n;
+	if (!hold)
 		return 0;
-	do {
-		if (!strcmp(route, d->route)) {
-			d->admin_hold = hold;
-			n++;
-		}
-		d = d->next;
-	} while (d != s->ring);
+	if (n == SCHEDULE_HOLDS_MAX)
+		return -ENOSPC;
+	a = realloc(s->held, (n + 1) * sizeof(*a));
+	if (!a)
+		return -ENOMEM;
+	s->held = a;
+	a += s->held_count++;
+	snprintf(a->route, sizeof(a->route), "%s", route);
+	snprintf(a->hop, sizeof(a->hop), "%s", hop ? hop : "");
+	return 0;
+}
+
+ssize_t schedule_hold(struct schedule *s, const char *route, const char *hop, bool hold,
+		      uint64_t now_ms)
+{
+	int rc = note_hold(s, route, hop, hold);
+	struct dest *d;
+	ssize_t n = 0;
+
+	(void)now_ms;
+	if (rc)
+		return rc;
+	TAILQ_FOREACH(d, &s->all, all)
+	{
+		if (strcmp(route, d->route) || (hop && strcasecmp(hop, d->hop) != 0))
+			continue;
+		d->admin_hold = is_held(s, d->route, d->hop);
+		d->catching_up = true;
+		turn_touch(s, d);
+		n++;
+	}
 	return n;
+}
+
+void schedule_holds(const struct schedule *s,
+		    void (*fn)(const char *route, const char *hop, void *arg), void *arg)
+{
+	for (size_t i = 0; i < s->held_count; i++)
+		fn(s->held[i].route, s->held[i].hop, arg);
 }
 
 uint64_t schedule_home_bytes(const struct schedule *s, const char *home)
 {
-	const struct dest *d = s->ring;
+	const struct dest *d;
 	uint64_t n = 0;
 
-	if (!d)
-		return 0;
-	do {
-		if (!strcmp(d->home, home))
-			n += d->bytes;
-		d = d->next;
-	} while (d != s->ring);
+	TAILQ_FOREACH(d, &s->all, all)
+	{
+		size_t legs = d->ready.count + d->waiting.count + d->flying;
+
+		n += strcmp(d->home, home) ? 0 : d->bytes + legs * SCHEDULE_LETTER_BYTES;
+	}
 	return n;
 }

@@ -24,7 +24,9 @@
  * A success, and a tunnel that comes up, end the waits of that dest, never those of a letter or a
  * recipient (a greylisted one has to wait). Up is acted on at once; from the fourth up within 60 s on
  * it is held down first, 2 s doubling to 30 s. The limit of attempts starts at 4 after each
- * trouble and doubles with each success; release is paced besides.
+ * trouble and doubles with each success; release is paced besides. Of the relay's places a dest has no
+ * more than are free: the first one that hangs keeps half of them, the next a quarter, and there is
+ * always one left for whoever else has a letter.
  *
  * Time is an argument; the caller runs schedule_next() when schedule_due() says so.
  */
@@ -32,8 +34,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
 
 #include "config.h"
+#include "heap.h"
 #include "msg.h"
 #include "route.h"
 #include "store.h"
@@ -41,31 +46,34 @@
 
 enum dest_state { DEST_UP, DEST_PROBING, DEST_UNKNOWN, DEST_DOWN, DEST_HELD, DEST_STATES };
 
-#define SCHEDULE_RELEASE_PER_S 2500 /* legs per dest */
+#define SCHEDULE_HOLDS_MAX     256   /* routes and next hops that the admin holds */
+#define SCHEDULE_RELEASE_PER_S 20000 /* legs per dest */
 #define SCHEDULE_LIMIT_FIRST   4
+#define SCHEDULE_AHEAD	       32 /* ready legs of a fast dest that make schedule_behind() */
+#define SCHEDULE_FAST_PER_S    500
 #define SCHEDULE_FLAPS	       4
 #define SCHEDULE_FLAP_MS       60000
-#define SCHEDULE_MX_FLYING     48 /* of the relay's 64: a tarpit must not hold up the tunnel */
-#define SCHEDULE_EXPIRE_UP_S   86400 /* of uptime, where no attempt was made */
+#define SCHEDULE_FLYING	       128 /* attempts of all, as many as the relay takes */
+#define SCHEDULE_MX_FLYING     48  /* of these: a tarpit must not hold up the tunnel */
+#define SCHEDULE_LETTER_BYTES                                                                      \
+	1024 /* envelope, records and memory of a letter, as queue-max counts it */
+#define SCHEDULE_EXPIRE_UP_S 86400 /* of uptime, where no attempt was made */
 
 struct dest;
 
-/* The recipients of one letter that go the same way; heap slots are 1-based, 0: in none. */
+/* The recipients of one letter that go the same way. */
 struct leg {
-	struct leg *next; /* of the same letter */
+	struct heap_node node; /* of its dest's waiting or ready */
+	struct leg *next;      /* of the same letter */
 	struct letter *letter;
 	struct dest *dest;
-	size_t slot;
+	struct dest *instead;	   /* by a backup: whose letter it is; NULL: its own dest's */
+	TAILQ_ENTRY(leg) diverted; /* of that one */
 	uint64_t next_ms;
 	bool waiting; /* in the waiting heap, else ready or flying */
 	bool flying;
 	bool mx;       /* flying to a stranger's host */
 	uint16_t open; /* recipients of it that are pending */
-};
-
-struct leg_heap {
-	struct leg **v;
-	size_t count, cap;
 };
 
 struct dest_family {
@@ -75,7 +83,13 @@ struct dest_family {
 
 struct dest {
 	struct hash_node node;
-	struct dest *next; /* all of them, in a ring for fairness */
+	TAILQ_ENTRY(dest) all;
+	/* schedule_turn.c: asleep until due_ms, or in line, or neither, until an event. */
+	struct heap_node sleep;
+	uint64_t due_ms;
+	TAILQ_ENTRY(dest) line;
+	bool in_line;
+	uint8_t line_of; /* enum turn_line */
 	char route[MTA_NAME_MAX];
 	char hop[ROUTE_HOP_MAX];
 	const struct mta_route *policy; /* of this configuration; NULL: none any more */
@@ -89,11 +103,18 @@ struct dest {
 	uint32_t hold_down_ms;
 	struct dest_family family[2]; /* v4, v6 */
 	uint32_t limit, flying;
-	uint64_t pace_ms; /* release: start of the second, and legs released in it */
-	uint32_t paced;
-	struct leg_heap waiting, ready;
+	uint64_t pace_ms;	      /* release: start of the second, and legs released in it */
+	bool catching_up;	      /* what lies ready is left from when it was closed */
+	uint32_t paced, paced_before; /* in the second before */
+	struct heap waiting, ready;
 	uint64_t bytes;	 /* of letters with a leg here */
 	char fault[256]; /* last host-scope fault, in words */
+	/* schedule_backup.c */
+	uint64_t bad_ms;    /* fails since; 0: it does not */
+	uint64_t failed_ms; /* when it did so last */
+	bool on_backup;
+	TAILQ_HEAD(, leg) diverted; /* legs that go by a backup instead */
+	size_t diverted_count, rechoose;
 };
 
 struct schedule;
@@ -109,6 +130,8 @@ void schedule_tunnel(struct schedule *s, const struct tunnel_table *t, uint64_t 
 
 /** schedule_add() - Make the legs of a queued letter; no effect on others. 0 or -ENOMEM. */
 int schedule_add(struct schedule *s, struct letter *l, const struct envelope *e, uint64_t now_ms);
+/** schedule_misses() - Is there something of it that schedule_add() had no memory for? */
+bool schedule_misses(const struct letter *l);
 /** schedule_remove() - Drop the legs of a letter; those in flight are forgotten too. */
 void schedule_remove(struct schedule *s, struct letter *l);
 /** schedule_remove_idle() - Drop those that are not in flight; for a new schedule_add(). */
@@ -123,6 +146,14 @@ void schedule_settle(struct schedule *s, struct letter *l, uint64_t now_ms);
 struct leg *schedule_next(struct schedule *s, uint64_t now_ms, uint8_t *families, bool *probe);
 /** schedule_due() - When schedule_next() should be asked again; UINT64_MAX: not before an event. */
 uint64_t schedule_due(const struct schedule *s, uint64_t now_ms);
+
+/**
+ * schedule_behind() - Does @l stand in a line that moves fast, and yet is longer than it should be?
+ *
+ * Then its sender had better wait a moment: letters come in faster than their next hop takes them.
+ * Never where that hop is slow, closed, or busy with what an outage left.
+ */
+bool schedule_behind(const struct letter *l, uint64_t now_ms);
 
 /* What became of one recipient, as the queue shall write it down. */
 struct schedule_verdict {
@@ -152,12 +183,27 @@ bool schedule_expired(const struct leg *g, const struct letter_rcpt *r, uint64_t
 size_t schedule_flush(struct schedule *s, const char *route, struct letter *l, uint64_t now_ms);
 /** schedule_force() - One attempt on each dest of this route now, whatever its state; how many. */
 size_t schedule_force(struct schedule *s, const char *route, uint64_t now_ms);
-/** schedule_hold() - By the admin; how many dests. */
-size_t schedule_hold(struct schedule *s, const char *route, bool hold, uint64_t now_ms);
+/**
+ * schedule_hold() - By the admin, until release.
+ * @hop: of these next hops alone; NULL: all of @route, whose release ends the holds of single ones too.
+ *
+ * How many of them are there now, or -ENOMEM, or -ENOSPC: SCHEDULE_HOLDS_MAX stand.
+ */
+ssize_t schedule_hold(struct schedule *s, const char *route, const char *hop, bool hold,
+		      uint64_t now_ms);
+/** schedule_holds() - Each that stands; @hop is "" where it is of the whole route. */
+void schedule_holds(const struct schedule *s,
+		    void (*fn)(const char *route, const char *hop, void *arg), void *arg);
 /** schedule_each() - Every dest, for status. */
 void schedule_each(struct schedule *s, void (*fn)(const struct dest *d, void *arg), void *arg);
-/** schedule_home_bytes() - Of all that waits for this home. */
+/** schedule_home_bytes() - Of all that waits for this home, with what each letter costs besides its body. */
 uint64_t schedule_home_bytes(const struct schedule *s, const char *home);
+/**
+ * schedule_stranded() - Once a second: which next hops are on their backup from now on, or not any more.
+ * @out: up to @max letters that are to find their way anew (schedule_remove_idle(), _add()), the same one
+ * maybe twice. Returns how many; when it is @max, ask again soon.
+ */
+size_t schedule_stranded(struct schedule *s, uint64_t now_ms, struct letter **out, size_t max);
 const char *dest_state_word(enum dest_state st);
 
 #endif

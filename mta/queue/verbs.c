@@ -248,6 +248,7 @@ static void on_letter(struct queue *q, uint32_t id, const char *verb, struct let
 static void on_route(struct queue *q, uint32_t id, const char *verb, const char *route, bool force)
 {
 	uint64_t now_ms = loop_now_ms(q->loop);
+	ssize_t n;
 
 	if (route && !config_route(q->ch->config, route))
 		return fail(q, id, "no such route in mta.conf; postern mail routes lists them");
@@ -259,7 +260,10 @@ static void on_route(struct queue *q, uint32_t id, const char *verb, const char 
 			    "waits are cleared; holds, down routes and the pace still count");
 	if (!route || !strcmp(verb, "remove"))
 		return fail(q, id, "needs a letter id, or a route");
-	done(q, id, schedule_hold(q->schedule, route, !strcmp(verb, "hold"), now_ms), verb);
+	n = schedule_hold(q->schedule, route, NULL, !strcmp(verb, "hold"), now_ms);
+	if (n < 0)
+		return fail(q, id, "no room for one more hold");
+	done(q, id, (size_t)n, verb);
 }
 
 void verbs_run(struct queue *q, uint32_t id, const char *json, size_t len)

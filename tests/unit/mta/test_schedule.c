@@ -1,132 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <errno.h>
 
-#include <cmocka.h>
+#include "schedule_bench.h"
 
-#include "log.h"
-#include "schedule.h"
+#include <time.h>
 
-/* A small configuration by hand: a tunnel to "home", and the internet. */
-static char *home_domains[] = { (char *)"home.example" };
-static char *any_domain[] = { (char *)"*" };
-static struct mta_route routes[] = {
-	{ .name = "to-home",
-	  .kind = ROUTE_TUNNEL,
-	  .peer = (char *)"home",
-	  .ttl_ms = 86400000,
-	  .domains = { home_domains, 1 },
-	  .sessions_max = 2,
-	  .schedule = { SCHEDULE_EXPONENTIAL, 60000, 3600000, 0 } },
-	{ .name = "internet",
-	  .kind = ROUTE_MX,
-	  .domains = { any_domain, 1 },
-	  .ttl_ms = 432000000,
-	  .sessions_max = 1,
-	  .schedule = { SCHEDULE_EXPONENTIAL, 300000, 3600000, 0 } },
-};
-static struct mta_home home = { .name = "home",
-				.peer = (char *)"home",
-				.domains = { home_domains, 1 } };
-static struct mta_config config = {
-	.routes = routes, .route_count = 2, .homes = &home, .home_count = 1
-};
-
-struct bench {
-	struct schedule *s;
-	struct tunnel_table tunnel;
-	struct tunnel_peer peer;
-	uint64_t now;
-	uint64_t seq;
-	struct letter *letters[2000];
-	size_t count;
-};
-
-static struct bench *bench_new(enum tunnel_state st)
-{
-	struct bench *b = calloc(1, sizeof(*b));
-
-	b->now = 1000000;
-	snprintf(b->peer.name, sizeof(b->peer.name), "home");
-	b->peer.state = st;
-	b->peer.changed_ms = b->now;
-	b->tunnel.connected = st != TUNNEL_UNKNOWN;
-	b->tunnel.peers = &b->peer;
-	b->tunnel.peer_count = 1;
-	b->s = schedule_new(&config, &b->tunnel);
-	return b;
-}
-
-static void bench_free(struct bench *b)
-{
-	for (size_t i = 0; i < b->count; i++) {
-		schedule_remove(b->s, b->letters[i]);
-		free(b->letters[i]);
-	}
-	schedule_free(b->s);
-	free(b);
-}
-
-static struct letter *letter(struct bench *b, const char *a1, const char *a2)
-{
-	struct env_rcpt r[2] = { { .addr = a1 }, { .addr = a2 } };
-	struct envelope e = { .sender = "x@y", .rcpt = r, .rcpt_count = a2 ? 2 : 1 };
-	struct letter *l = calloc(1, sizeof(*l) + 2 * sizeof(l->rcpt[0]));
-
-	l->seq = ++b->seq;
-	l->body_len = 100;
-	l->rcpt_count = l->open = (uint16_t)e.rcpt_count;
-	b->letters[b->count++] = l;
-	assert_int_equal(schedule_add(b->s, l, &e, b->now), 0);
-	return l;
-}
-
-static void tunnel(struct bench *b, enum tunnel_state st)
-{
-	b->peer.state = st;
-	b->peer.changed_ms = b->now;
-	b->tunnel.connected = st != TUNNEL_UNKNOWN;
-	schedule_tunnel(b->s, &b->tunnel, b->now);
-}
-
-static bool was_probe;
-static uint8_t was_families;
-
-static struct leg *next(struct bench *b)
-{
-	return schedule_next(b->s, b->now, &was_families, &was_probe);
-}
-
-/* One result for all flying recipients of @g. */
-static struct schedule_verdict land(struct bench *b, struct leg *g, enum rcpt_result res,
-				    enum fault_scope scope, uint8_t ok, uint8_t failed)
-{
-	struct msg_r_rcpt_result rr = {
-		.result = (uint8_t)res, .scope = (uint8_t)scope, .enhanced = "", .text = ""
-	};
-	struct msg_r_result r = { .host = "h", .families_ok = ok, .families_failed = failed };
-	struct schedule_verdict v = { 0 };
-	struct letter *l = g->letter;
-	bool fault = scope == SCOPE_HOST;
-
-	schedule_host(b->s, g, &r, fault, !fault && res != RCPT_RES_NOT_TRIED, "451 why", b->now);
-	for (uint16_t i = 0; i < l->rcpt_count; i++) {
-		if (l->rcpt[i].leg != g || !l->rcpt[i].flying)
-			continue;
-		v = schedule_rcpt(b->s, g, i, &rr, 0, b->now);
-		l->rcpt[i].state = (uint8_t)v.state;
-		l->rcpt[i].attempts = (uint16_t)(l->rcpt[i].attempts + v.charged);
-	}
-	schedule_landed(b->s, g, b->now);
-	return v;
-}
-
-static void down_makes_no_attempts_and_up_releases_oldest_first(void **state)
+static void mail_case_067_down_makes_no_attempts_and_up_releases_oldest_first(void **state)
 {
 	struct bench *b = bench_new(TUNNEL_DOWN);
 	uint64_t last = 0;
@@ -177,7 +56,7 @@ static void limit_grows_with_success_and_release_is_paced(void **state)
 	b = bench_new(TUNNEL_UP);
 	for (n = 0; n < 2000; n++)
 		letter(b, "a@home.example", NULL);
-	for (int round = 0; round < 3; round++)
+	for (int round = 0; round < SCHEDULE_RELEASE_PER_S / 2000 + 1; round++)
 		for (size_t i = 0; i < 2000; i++) {
 			struct leg *x = next(b);
 
@@ -191,6 +70,80 @@ static void limit_grows_with_success_and_release_is_paced(void **state)
 	assert_int_equal(n - 2000, SCHEDULE_RELEASE_PER_S);
 	b->now += 1000;
 	assert_non_null(next(b));
+	bench_free(b);
+}
+
+/* @n letters come and go at once. */
+static void deliver(struct bench *b, size_t n)
+{
+	while (n--) {
+		letter(b, "a@home.example", NULL);
+		land(b, next(b), RCPT_RES_DELIVERED, SCOPE_NONE, MSG_R_FAMILY4, 0);
+	}
+}
+
+static void who_stands_in_a_long_line_that_moves_fast_is_behind(void **state)
+{
+	struct bench *b = bench_new(TUNNEL_UP);
+	struct letter *l = NULL;
+
+	/* Long, but nothing is known of how fast it moves. */
+	for (int i = 0; i <= SCHEDULE_AHEAD; i++)
+		l = letter(b, "a@home.example", NULL);
+	assert_false(schedule_behind(l, b->now));
+	for (int i = 0; i <= SCHEDULE_AHEAD; i++)
+		land(b, next(b), RCPT_RES_DELIVERED, SCOPE_NONE, MSG_R_FAMILY4, 0);
+
+	deliver(b, SCHEDULE_FAST_PER_S);
+	for (int i = 0; i < SCHEDULE_AHEAD; i++)
+		l = letter(b, "a@home.example", NULL);
+	assert_false(schedule_behind(l, b->now));
+	l = letter(b, "a@home.example", NULL);
+	assert_true(schedule_behind(l, b->now));
+	/* Not for one who goes elsewhere, nor once it is closed, nor after a while without traffic. */
+	assert_false(schedule_behind(letter(b, "a@stranger.example", NULL), b->now));
+	schedule_hold(b->s, "to-home", NULL, true, b->now);
+	assert_false(schedule_behind(l, b->now));
+	schedule_hold(b->s, "to-home", NULL, false, b->now);
+	tunnel(b, TUNNEL_DOWN);
+	assert_false(schedule_behind(l, b->now));
+	tunnel(b, TUNNEL_UP);
+	assert_false(schedule_behind(l, b->now));
+	for (struct leg *g; (g = next(b));)
+		land(b, g, RCPT_RES_DELIVERED, SCOPE_NONE, MSG_R_FAMILY4, 0);
+	for (int i = 0; i < 2 * SCHEDULE_AHEAD; i++)
+		l = letter(b, "a@home.example", NULL);
+	assert_true(schedule_behind(l, b->now));
+	assert_false(schedule_behind(l, b->now + 2000));
+	/* The second before counts when a new one has just begun. */
+	b->now += 1000;
+	land(b, next(b), RCPT_RES_DELIVERED, SCOPE_NONE, MSG_R_FAMILY4, 0);
+	l = letter(b, "a@home.example", NULL);
+	assert_true(schedule_behind(l, b->now));
+	bench_free(b);
+}
+
+static void what_an_outage_left_makes_no_newcomer_wait(void **state)
+{
+	struct bench *b = bench_new(TUNNEL_UP);
+
+	deliver(b, SCHEDULE_FAST_PER_S);
+	tunnel(b, TUNNEL_DOWN);
+	for (int i = 0; i < 3 * SCHEDULE_AHEAD; i++)
+		letter(b, "a@home.example", NULL);
+	tunnel(b, TUNNEL_UP);
+	for (int i = 0; i < 2 * SCHEDULE_AHEAD; i++) {
+		assert_false(schedule_behind(letter(b, "a@home.example", NULL), b->now));
+		land(b, next(b), RCPT_RES_DELIVERED, SCOPE_NONE, MSG_R_FAMILY4, 0);
+	}
+	/* That is behind it; what comes together now is a burst. */
+	for (int i = 0; i < 3 * SCHEDULE_AHEAD; i++)
+		land(b, next(b), RCPT_RES_DELIVERED, SCOPE_NONE, MSG_R_FAMILY4, 0);
+	assert_null(next(b));
+	deliver(b, 1);
+	for (int i = 0; i < SCHEDULE_AHEAD; i++)
+		assert_false(schedule_behind(letter(b, "a@home.example", NULL), b->now));
+	assert_true(schedule_behind(letter(b, "a@home.example", NULL), b->now));
 	bench_free(b);
 }
 
@@ -255,7 +208,7 @@ static void tunnel_up_ends_the_waits_of_its_host_only(void **state)
 	bench_free(b);
 }
 
-static void fourth_flap_within_a_minute_is_held_down(void **state)
+static void mail_case_068_fourth_flap_within_a_minute_is_held_down(void **state)
 {
 	struct bench *b = bench_new(TUNNEL_UP);
 	uint64_t hold[] = { 0, 0, 0, 2000, 4000, 8000, 16000, 30000, 30000 };
@@ -347,6 +300,66 @@ static void failing_family_is_left_out_while_the_other_works(void **state)
 	bench_free(b);
 }
 
+/* A stranger's state goes with the last letter to it; that his IPv6 leads nowhere is not learned anew. */
+static void a_slow_family_is_remembered_beyond_the_last_letter(void **state)
+{
+	struct bench *b = bench_new(TUNNEL_UP);
+	uint8_t both = MSG_R_FAMILY4 | MSG_R_FAMILY6;
+
+	(void)state;
+	for (uint32_t n = 0; n < 3; n++) {
+		letter(b, "a@far.example", NULL);
+		land(b, next(b), RCPT_RES_DELIVERED, SCOPE_NONE, MSG_R_FAMILY4, MSG_R_FAMILY6);
+		letter(b, "a@far.example", NULL);
+		letter(b, "a@near.example", NULL);
+		land(b, next(b), RCPT_RES_DELIVERED, SCOPE_NONE, MSG_R_FAMILY4, 0);
+		assert_int_equal(was_families, MSG_R_FAMILY4);
+		land(b, next(b), RCPT_RES_DELIVERED, SCOPE_NONE, MSG_R_FAMILY4, 0);
+		assert_int_equal(was_families, both);
+		/* Each time it is left out for longer. */
+		b->now += (60000ull << n) - 1;
+		letter(b, "a@far.example", NULL);
+		land(b, next(b), RCPT_RES_DELIVERED, SCOPE_NONE, MSG_R_FAMILY4, 0);
+		assert_int_equal(was_families, MSG_R_FAMILY4);
+		b->now += 1;
+	}
+	letter(b, "a@far.example", NULL);
+	land(b, next(b), RCPT_RES_DELIVERED, SCOPE_NONE, MSG_R_FAMILY6, 0);
+	assert_int_equal(was_families, both);
+	letter(b, "a@far.example", NULL);
+	assert_non_null(next(b));
+	assert_int_equal(was_families, both);
+	bench_free(b);
+}
+
+/* What was under way when the tunnel went is not made to wait behind those that were not. */
+static void a_letter_that_a_cut_interrupted_goes_first_again(void **state)
+{
+	struct bench *b = bench_new(TUNNEL_UP);
+	struct leg *g;
+	struct letter *l;
+
+	(void)state;
+	l = letter(b, "a@home.example", NULL);
+	letter(b, "b@home.example", NULL);
+	g = next(b);
+	assert_ptr_equal(g->letter, l);
+	b->now += 1000;
+	tunnel(b, TUNNEL_DOWN);
+	b->now += 5000;
+	tunnel(b, TUNNEL_UP);
+	land(b, g, RCPT_RES_NOT_TRIED, SCOPE_NONE, 0, 0);
+	g = next(b);
+	assert_non_null(g);
+	assert_ptr_equal(g->letter, l);
+	/* Given back once more, without a cut between, it waits as ever. */
+	land(b, g, RCPT_RES_NOT_TRIED, SCOPE_NONE, 0, 0);
+	g = next(b);
+	assert_non_null(g);
+	assert_ptr_not_equal(g->letter, l);
+	bench_free(b);
+}
+
 static void letters_expire_by_ttl_and_a_try_or_a_day(void **state)
 {
 	struct bench *b = bench_new(TUNNEL_DOWN);
@@ -375,16 +388,76 @@ static void flush_clears_waits_but_neither_hold_nor_down(void **state)
 	assert_int_equal(schedule_flush(b->s, "to-home", NULL, b->now), 1);
 	assert_non_null(g = next(b));
 	land(b, g, RCPT_RES_TEMPFAIL, SCOPE_RECIPIENT, 1, 0);
-	schedule_hold(b->s, "to-home", true, b->now);
+	schedule_hold(b->s, "to-home", NULL, true, b->now);
 	schedule_flush(b->s, NULL, NULL, b->now);
 	assert_null(next(b));
-	schedule_hold(b->s, "to-home", false, b->now);
+	schedule_hold(b->s, "to-home", NULL, false, b->now);
 	tunnel(b, TUNNEL_DOWN);
 	schedule_flush(b->s, NULL, NULL, b->now);
 	assert_null(next(b));
 	assert_int_equal(schedule_force(b->s, "to-home", b->now), 1);
 	assert_non_null(next(b)); /* one attempt, asked for by name */
 	assert_null(next(b));
+	bench_free(b);
+}
+
+static void a_held_route_holds_hosts_that_nobody_knew(void **state)
+{
+	struct bench *b = bench_new(TUNNEL_UP);
+
+	assert_int_equal(schedule_hold(b->s, "internet", NULL, true, b->now), 0);
+	schedule_hold(b->s, "internet", NULL, true, b->now);
+	letter(b, "a@new.example", NULL);
+	assert_null(next(b));
+	letter(b, "a@home.example", NULL);
+	assert_non_null(next(b));
+	assert_null(next(b));
+	schedule_hold(b->s, "to-home", NULL, true, b->now);
+	assert_int_equal(schedule_hold(b->s, "internet", NULL, false, b->now), 1);
+	assert_non_null(next(b));
+	letter(b, "a@newer.example", NULL);
+	assert_non_null(next(b));
+	letter(b, "b@home.example", NULL);
+	assert_null(next(b));
+	bench_free(b);
+}
+
+static void one_next_hop_is_held_beside_others(void **state)
+{
+	struct bench *b = bench_new(TUNNEL_UP);
+
+	(void)state;
+	assert_int_equal(schedule_hold(b->s, "internet", "Held.example", true, b->now), 0);
+	letter(b, "a@held.example", NULL);
+	letter(b, "a@free.example", NULL);
+	assert_string_equal(next(b)->dest->hop, "free.example");
+	assert_null(next(b));
+	/* The whole route and back again: what was held alone is free too. */
+	assert_int_equal(schedule_hold(b->s, "internet", NULL, true, b->now), 2);
+	letter(b, "b@free.example", NULL);
+	assert_null(next(b));
+	assert_int_equal(schedule_hold(b->s, "internet", "held.example", false, b->now), 1);
+	assert_null(next(b));
+	assert_int_equal(schedule_hold(b->s, "internet", NULL, false, b->now), 2);
+	assert_non_null(next(b));
+	assert_non_null(next(b));
+	bench_free(b);
+}
+
+static void holds_have_a_bound(void **state)
+{
+	struct bench *b = bench_new(TUNNEL_UP);
+	char hop[32];
+
+	(void)state;
+	for (unsigned i = 0; i < SCHEDULE_HOLDS_MAX; i++) {
+		snprintf(hop, sizeof(hop), "d%u.example", i);
+		assert_int_equal(schedule_hold(b->s, "internet", hop, true, b->now), 0);
+		assert_int_equal(schedule_hold(b->s, "internet", hop, true, b->now), 0);
+	}
+	assert_int_equal(schedule_hold(b->s, "internet", "more.example", true, b->now), -ENOSPC);
+	assert_int_equal(schedule_hold(b->s, "internet", NULL, false, b->now), 0);
+	assert_int_equal(schedule_hold(b->s, "internet", "more.example", true, b->now), 0);
 	bench_free(b);
 }
 
@@ -474,23 +547,148 @@ static void tarpits_of_strangers_leave_room_for_the_tunnel(void **state)
 	bench_free(b);
 }
 
+/* Least CPU time of 200 letters to the home in and out, with letters to @hops strangers in the queue. */
+static uint64_t cost_beside(size_t hops)
+{
+	struct bench *b = bench_new(TUNNEL_UP);
+	uint64_t least = UINT64_MAX;
+
+	for (size_t i = 0; i < hops; i++) {
+		char addr[64];
+
+		snprintf(addr, sizeof(addr), "a@stranger-%zu.example", i);
+		letter(b, addr, NULL);
+	}
+	for (struct leg *g; (g = next(b));)
+		land(b, g, RCPT_RES_TEMPFAIL, SCOPE_HOST, 0, 0);
+	for (int round = 0; round < 7; round++) {
+		struct timespec from, to;
+		uint64_t ns;
+
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+		for (int i = 0; i < 200; i++) {
+			struct letter *l = letter(b, "a@home.example", NULL);
+			struct leg *g = next(b);
+
+			assert_non_null(g);
+			land(b, g, RCPT_RES_DELIVERED, SCOPE_NONE, MSG_R_FAMILY4, 0);
+			assert_null(next(b));
+			assert_true(schedule_due(b->s, b->now) > b->now);
+			free(l);
+			b->count--;
+		}
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+		ns = (uint64_t)(to.tv_sec - from.tv_sec) * 1000000000 + (uint64_t)to.tv_nsec -
+		     (uint64_t)from.tv_nsec;
+		least = ns < least ? ns : least;
+	}
+	bench_free(b);
+	return least;
+}
+
+static void many_next_hops_cost_no_more_than_few(void **state)
+{
+	(void)state;
+	assert_true(cost_beside(1900) < 10 * cost_beside(10));
+}
+
+/* Of those whose time has come each has its turn. */
+static void count_one(const struct dest *d, void *arg)
+{
+	(void)d;
+	++*(size_t *)arg;
+}
+
+static size_t dests(struct bench *b)
+{
+	size_t n = 0;
+
+	schedule_each(b->s, count_one, &n);
+	return n;
+}
+
+/* Who writes to a thousand domains that never answer leaves nothing of them behind, but while they are waited for. */
+static void next_hops_that_never_answered_are_forgotten_with_their_last_letter(void **state)
+{
+	struct env_rcpt r = { .addr = "x@d0.example" };
+	struct envelope e = { .sender = "x@y", .rcpt = &r, .rcpt_count = 1 };
+	struct bench *b = bench_new(TUNNEL_UP);
+	char addr[32];
+
+	(void)state;
+	for (int i = 0; i < 50; i++) {
+		struct leg *g;
+
+		snprintf(addr, sizeof(addr), "x@d%d.example", i);
+		letter(b, addr, NULL);
+		g = next(b);
+		assert_non_null(g);
+		land(b, g, RCPT_RES_TEMPFAIL, SCOPE_HOST, 0, MSG_R_FAMILY4);
+	}
+	assert_int_equal(dests(b), 50);
+	/* Routed anew, it waits on for its host, as the others do. */
+	schedule_remove_idle(b->s, b->letters[0]);
+	assert_int_equal(schedule_add(b->s, b->letters[0], &e, b->now), 0);
+	assert_null(next(b));
+	assert_int_equal(dests(b), 50);
+	for (size_t i = 0; i < b->count; i++)
+		schedule_remove(b->s, b->letters[i]);
+	assert_int_equal(dests(b), 0);
+	bench_free(b);
+}
+
+static void next_hops_take_turns(void **state)
+{
+	struct bench *b = bench_new(TUNNEL_UP);
+	int turns[5] = { 0 };
+
+	(void)state;
+	for (int i = 0; i < 100; i++) {
+		char addr[64];
+
+		snprintf(addr, sizeof(addr), "a@stranger-%d.example", i / 20);
+		letter(b, addr, NULL);
+	}
+	for (int i = 0; i < 20; i++) {
+		struct leg *g = next(b);
+
+		assert_non_null(g);
+		turns[g->dest->hop[strlen("stranger-")] - '0']++;
+		land(b, g, RCPT_RES_DELIVERED, SCOPE_NONE, MSG_R_FAMILY4, 0);
+	}
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(turns[i], 4);
+	bench_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(down_makes_no_attempts_and_up_releases_oldest_first),
+		cmocka_unit_test(mail_case_067_down_makes_no_attempts_and_up_releases_oldest_first),
 		cmocka_unit_test(limit_grows_with_success_and_release_is_paced),
+		cmocka_unit_test(who_stands_in_a_long_line_that_moves_fast_is_behind),
+		cmocka_unit_test(what_an_outage_left_makes_no_newcomer_wait),
 		cmocka_unit_test(probing_tunnel_charges_nobody),
 		cmocka_unit_test(tunnel_up_ends_the_waits_of_its_host_only),
-		cmocka_unit_test(fourth_flap_within_a_minute_is_held_down),
+		cmocka_unit_test(mail_case_068_fourth_flap_within_a_minute_is_held_down),
 		cmocka_unit_test(unknown_tunnel_is_tried_by_one),
 		cmocka_unit_test(faults_have_their_scope),
 		cmocka_unit_test(failing_family_is_left_out_while_the_other_works),
+		cmocka_unit_test(a_slow_family_is_remembered_beyond_the_last_letter),
+		cmocka_unit_test(a_letter_that_a_cut_interrupted_goes_first_again),
 		cmocka_unit_test(letters_expire_by_ttl_and_a_try_or_a_day),
 		cmocka_unit_test(flush_clears_waits_but_neither_hold_nor_down),
+		cmocka_unit_test(a_held_route_holds_hosts_that_nobody_knew),
+		cmocka_unit_test(one_next_hop_is_held_beside_others),
+		cmocka_unit_test(holds_have_a_bound),
 		cmocka_unit_test(lost_relay_puts_everything_back),
 		cmocka_unit_test(waits_follow_the_schedule),
 		cmocka_unit_test(what_the_relay_gives_back_untried_does_not_go_round_and_round),
 		cmocka_unit_test(tarpits_of_strangers_leave_room_for_the_tunnel),
+		cmocka_unit_test(many_next_hops_cost_no_more_than_few),
+		cmocka_unit_test(
+		    next_hops_that_never_answered_are_forgotten_with_their_last_letter),
+		cmocka_unit_test(next_hops_take_turns),
 	};
 
 	log_setup("test_schedule", LOG_LVL_ERR, -1);
