@@ -31,6 +31,8 @@ struct txn {
 	bool busy;     /* the job is under way */
 	bool storing;  /* STORE came */
 	bool finished; /* the file has its name and is durable */
+	bool report;   /* on the probe @probe, which goes on from here */
+	uint8_t probe[LETTER_ID_LEN];
 	int fd;
 	int rc;
 	char name[48];
@@ -65,6 +67,8 @@ static void txn_free(struct txn *t)
 		t->q->dir.vfs.unlink(&t->q->dir.vfs, t->finished ? t->final : t->name);
 	if (t->link)
 		hash_remove(&t->q->txns, &t->node);
+	if (t->report)
+		probe_passed(t->q, t->probe, false);
 	free(t->env);
 	free(t);
 }
@@ -100,6 +104,14 @@ static void answer(struct queue *q, struct ipc *link, uint32_t id, uint16_t code
 	ipc_send(link, MSG_Q_STORED, id, buf, w.len);
 }
 
+void accept_stored(struct queue *q, uint32_t txn, const uint8_t id[static LETTER_ID_LEN])
+{
+	char hex[LETTER_ID_STR_MAX], text[96];
+
+	snprintf(text, sizeof(text), "2.0.0 %s queued", letter_id_str(id, hex));
+	answer(q, q->smtpd, txn, 250, false, text);
+}
+
 static void refuse(struct txn *t, int rc)
 {
 	struct queue *q = t->q;
@@ -121,6 +133,14 @@ static void refuse(struct txn *t, int rc)
 			       : "4.3.0 The queue could not store the letter");
 }
 
+/* Whoever brought the probe of which it tells gets it, now or after a restart. */
+static void report_passed(struct txn *t)
+{
+	if (t->report)
+		probe_passed(t->q, t->probe, true);
+	t->report = false;
+}
+
 /* No more is wanted of @t, but a job may still use it. */
 static void drop(struct txn *t)
 {
@@ -135,20 +155,32 @@ static void stored(struct store_waiter *w, int rc, struct letter *l)
 {
 	struct txn *t = (struct txn *)(void *)((char *)w - offsetof(struct txn, waiter));
 	struct queue *q = t->q;
-	char hex[LETTER_ID_STR_MAX], text[96];
+	char hex[LETTER_ID_STR_MAX];
 
 	t->busy = false;
+	if (rc == -ECANCELED)
+		t->name[0] = 0; /* the next start knows whether it is a letter's */
 	if (rc || !l) {
 		refuse(t, rc ? rc : -ENOMEM);
 		return drop(t);
 	}
 	t->name[0] = 0; /* the file is the letter's now */
-	snprintf(text, sizeof(text), "2.0.0 %s queued", letter_id_str(l->id, hex));
-	log_info(NULL, "letter=%s size=%llu rcpts=%u msg=\"queued\"", hex,
+	report_passed(t);
+	log_info(NULL, "letter=%s size=%llu rcpts=%u msg=\"queued\"", letter_id_str(l->id, hex),
 		 (unsigned long long)l->body_len, l->rcpt_count);
-	answer(t->q, t->link, t->id, 250, false, text);
+	if (t->link && t->link == q->smtpd && !pressure_hold(q, t->id, l))
+		accept_stored(q, t->id, l->id);
 	drop(t);
 	attempt_pump(q);
+}
+
+/* Who waits hears of it. The file stays until it is known that no restart makes it a letter's. */
+static void doubted(struct store_waiter *w, int rc)
+{
+	struct txn *t = (struct txn *)(void *)((char *)w - offsetof(struct txn, waiter));
+
+	refuse(t, rc);
+	drop(t);
 }
 
 /* The body is durable, or comes along: into the journal. Ends @t on failure. */
@@ -162,18 +194,32 @@ static void commit(struct txn *t, const uint8_t *body, uint64_t body_len)
 		refuse(t, rc == -EBADMSG ? -EINVAL : rc);
 		return drop(t);
 	}
+	rc = probe_take(t->q, &e, body, body_len);
+	if (rc) {
+		envelope_clear(&e);
+		if (rc == -EAGAIN)
+			refuse(t, rc);
+		else
+			answer(t->q, t->link, t->id, rc > 0 ? 250 : 550, false,
+			       rc > 0 ? "2.0.0 The report is taken"
+				      : "5.1.1 Nobody waits for this report");
+		return drop(t);
+	}
+	t->report = (e.flags & ENV_PROBE) && (e.flags & ENV_BOUNCE);
+	memcpy(t->probe, e.probe, LETTER_ID_LEN);
 	c = store_begin(t->q->store);
 	rc = c ? store_put_letter(c, &e, body, body_len) : -ENOMEM;
 	envelope_clear(&e);
 	if (rc == -EEXIST) {
 		store_cancel(c);
+		report_passed(t);
 		answer(t->q, t->link, t->id, 250, true, "2.0.0 already have it");
 		return drop(t);
 	}
 	if (rc) {
 		store_cancel(c);
 	} else {
-		t->waiter.done = stored;
+		t->waiter = (struct store_waiter){ .done = stored, .doubt = doubted };
 		t->busy = true;
 		rc = store_commit(c, false, &t->waiter);
 		if (rc)
@@ -312,12 +358,42 @@ static void on_body(struct queue *q, const struct ipc_msg *m)
 	advance(t);
 }
 
+struct naming {
+	const char *file;
+	bool taken;
+};
+
+static void look_at_name(struct hash_node *n, void *arg)
+{
+	const struct txn *t = (const struct txn *)(void *)n;
+	struct naming *x = arg;
+
+	x->taken |= t->storing && !strcmp(t->final, x->file);
+}
+
+/*
+ * May @t's file get the name of letter @id? Ids are never used twice; an smtpd that does so means to
+ * put its own text in the place of another's letter.
+ */
+static bool may_name(struct queue *q, struct txn *t, const uint8_t id[static LETTER_ID_LEN])
+{
+	struct naming x = { .file = t->final };
+
+	store_body_name(id, t->final);
+	hash_each(&q->txns, look_at_name, &x);
+	if (!x.taken && !store_has(q->store, id))
+		return true;
+	log_err(NULL, "msg=\"smtpd names a letter that is there already: %s\"", t->final);
+	return false;
+}
+
 static void on_store(struct queue *q, const struct ipc_msg *m)
 {
 	struct rd r = rd_init(m->data, m->len);
 	struct txn *t = find(q, m->id);
 	struct msg_q_store s;
 	struct envelope e;
+	bool ok;
 
 	if (!t && was_refused(q, m->id))
 		return;
@@ -348,8 +424,12 @@ static void on_store(struct queue *q, const struct ipc_msg *m)
 		refuse(t, -EINVAL);
 		return drop(t);
 	}
-	store_body_name(e.id, t->final);
+	ok = may_name(q, t, e.id);
 	envelope_clear(&e);
+	if (!ok) {
+		refuse(t, -EINVAL);
+		return drop(t);
+	}
 	t->storing = true;
 	advance(t);
 }
@@ -365,6 +445,10 @@ static void on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 		return on_body(q, m);
 	case MSG_Q_STORE:
 		return on_store(q, m);
+	case MSG_Q_TRACE:
+		return ask_peer(q, m);
+	case MSG_Q_PUBLISH:
+		return homes_publish(q, m);
 	case MSG_Q_ABORT:
 		t = find(q, m->id);
 		if (t) /* what is on its way into the journal cannot be called back */
@@ -385,6 +469,7 @@ void accept_close(struct queue *q)
 {
 	if (!q->smtpd)
 		return;
+	pressure_end(q, false);
 	ipc_free(q->smtpd);
 	q->smtpd = NULL;
 	hash_each(&q->txns, drop_each, NULL);
@@ -414,6 +499,18 @@ static void tell_home(struct queue *q, const char *home, bool full)
 	ipc_send(q->smtpd, MSG_Q_HOME, 0, buf, w.len);
 }
 
+/*
+ * Its own bound, or as much as is still free: homes that nobody empties leave half of the disk to the others, the
+ * second one a quarter, and so on.
+ */
+static bool is_full(const struct queue *q, const struct mta_home *h)
+{
+	uint64_t bytes = schedule_home_bytes(q->schedule, h->name);
+
+	return (h->queue_max_bytes && bytes >= h->queue_max_bytes) ||
+	       (bytes && bytes >= store_room(q->store));
+}
+
 static void homes(struct queue *q)
 {
 	const struct mta_config *c = q->ch->config;
@@ -422,8 +519,7 @@ static void homes(struct queue *q)
 
 	for (size_t i = 0; i < c->home_count; i++) {
 		const struct mta_home *h = &c->homes[i];
-		bool full = h->queue_max_bytes &&
-			    schedule_home_bytes(q->schedule, h->name) >= h->queue_max_bytes;
+		bool full = is_full(q, h);
 		bool was = was_full(q, h->name, &at);
 
 		if (full == was)
@@ -434,7 +530,9 @@ static void homes(struct queue *q)
 				return;
 			q->full = a;
 			snprintf(q->full[q->full_count++], MTA_NAME_MAX, "%s", h->name);
-			log_warn(NULL, "home=%s msg=\"its mail has reached queue-max: 452 for it\"",
+			log_warn(NULL,
+				 "home=%s msg=\"its mail has reached queue-max, or half of the disk: 452 "
+				 "for it\"",
 				 h->name);
 		} else {
 			memmove(q->full[at], q->full[--q->full_count], MTA_NAME_MAX);
@@ -478,7 +576,9 @@ void accept_attach(struct queue *q, int fd)
 	accept_close(q);
 	memset(q->refused, 0, sizeof(q->refused));
 	q->smtpd = ipc_new(q->loop, fd, &ops, q);
+	q->smtpd_generation++;
 	q->told = false;
+	homes_tell(q);
 	for (size_t i = 0; q->smtpd && i < q->full_count; i++)
 		tell_home(q, q->full[i], true);
 	accept_state(q);

@@ -1,37 +1,30 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Theory: letters go out. The schedule says which leg may go, the letter is read back from
- * the journal, relay gets what it needs and nothing else. Its result is written down before it
- * is told so (MSG_R_COMMITTED); a letter whose recipients are all settled ends in the same record.
+ * the journal, relay gets what it needs and nothing else. What its result means is land.c's affair.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
+#include "land.h"
 #include "log.h"
+#include "outgoing.h"
 #include "queue.h"
-#include "secret.h"
 
 #define PUMP_MAX       64	  /* attempts per turn of the loop */
 #define LINK_BYTES_MAX (2u << 20) /* under way to relay */
-#define FRAME	       4096	  /* of an attempt, beside envelope, recipients and body */
+#define PUT_OFF_MS     10000	  /* until a letter that could not be opened is tried again */
 
 struct attempt {
 	struct hash_node node;
 	uint32_t id;
-	struct leg *leg;  /* NULL: the letter was removed */
-	uint32_t reloads; /* of the queue, when it left */
-};
-
-/* A result on its way to disk. */
-struct landing {
-	struct store_waiter w;
-	struct queue *q;
-	uint32_t id, generation;
+	struct leg *leg;   /* NULL: the letter was removed */
+	uint32_t reroutes; /* of the queue, when it left */
+	const char *why;   /* a probe that ends here; NULL: relay has it */
+	struct land_to to; /* @to.again: its result is here, and could not be written yet */
 };
 
 static struct attempt *find(struct queue *q, uint32_t id)
@@ -45,48 +38,14 @@ static void forget(struct queue *q, struct attempt *a)
 	free(a);
 }
 
-static void send_committed(struct queue *q, uint32_t id, uint32_t generation)
-{
-	if (q->relay && generation == q->relay_generation)
-		ipc_send(q->relay, MSG_R_COMMITTED, id, NULL, 0);
-}
-
-static void committed(struct store_waiter *w, int rc, struct letter *l)
-{
-	struct landing *x = (struct landing *)(void *)w;
-
-	(void)l;
-	if (!rc)
-		send_committed(x->q, x->id, x->generation);
-	attempt_pump(x->q);
-	free(x);
-}
-
 /* --- handing out --- */
 
-static int memfd_of(const uint8_t *p, size_t len)
-{
-	int fd = memfd_create("letter", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	if (fd < 0)
-		return -errno;
-	for (size_t at = 0; at < len;) {
-		ssize_t n = write(fd, p + at, len - at);
-
-		if (n <= 0) {
-			close(fd);
-			return -EIO;
-		}
-		at += (size_t)n;
-	}
-	fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
-	return fd;
-}
-
-static void put_rcpts(struct wr *w, const struct leg *g, const struct envelope *e, uint16_t *count,
-		      uint32_t *prior)
+/* MSG_R_REPEAT, if any of them was in an attempt before. */
+static uint8_t put_rcpts(struct wr *w, const struct leg *g, const struct envelope *e,
+			 uint16_t *count, uint32_t *prior)
 {
 	const struct letter *l = g->letter;
+	bool tried = false;
 
 	*count = 0;
 	*prior = 0;
@@ -100,19 +59,27 @@ static void put_rcpts(struct wr *w, const struct leg *g, const struct envelope *
 			continue;
 		msg_r_rcpt_put(w, &m);
 		++*count;
+		tried |= l->rcpt[i].tried;
 		if (l->rcpt[i].attempts > *prior)
 			*prior = l->rcpt[i].attempts;
 	}
+	return tried ? MSG_R_REPEAT : 0;
+}
+
+static void note_tried(struct leg *g)
+{
+	struct letter *l = g->letter;
+
+	for (size_t i = 0; i < l->rcpt_count; i++)
+		l->rcpt[i].tried |= l->rcpt[i].leg == g && l->rcpt[i].flying;
 }
 
 /* 0: sent. Else nothing happened. */
 static int send_attempt(struct queue *q, uint32_t id, struct leg *g, const struct store_reading *r,
 			uint8_t families, bool probe)
 {
-	static uint8_t env[ENVELOPE_MAX + 1], rcpts[128 * 1024], msg[IPC_PAYLOAD_MAX];
-	struct wr we = wr_init(env, sizeof(env)), wr = wr_init(rcpts, sizeof(rcpts));
-	struct wr w = wr_init(msg, sizeof(msg));
-	struct envelope e = r->env;
+	static uint8_t rcpts[128 * 1024];
+	struct wr wr = wr_init(rcpts, sizeof(rcpts));
 	struct msg_r_attempt m = {
 		.route = g->dest->route,
 		.next_hop = g->dest->hop,
@@ -120,31 +87,22 @@ static int send_attempt(struct queue *q, uint32_t id, struct leg *g, const struc
 		.seq = g->letter->seq,
 		.low_seq = store_low_seq(q->store),
 		.age_s = r->env.age_s,
+		.body = r->body,
 		.body_len = r->body_len,
-		.env = env,
 	};
 	int fd = -1, rc;
 
-	e.rcpt_count = 0;
-	envelope_build(&e, &we);
-	put_rcpts(&wr, g, &r->env, &m.rcpt_count, &m.prior);
-	if (we.bad || wr.bad)
+	m.flags = put_rcpts(&wr, g, &r->env, &m.rcpt_count, &m.prior);
+	if (wr.bad)
 		return -EMSGSIZE;
-	m.env_len = we.len;
 	m.rcpts = rd_init(rcpts, wr.len);
-	m.flags = probe ? MSG_R_PROBE : 0;
-	if (r->body && r->body_len + we.len + wr.len + FRAME <= sizeof(msg)) {
-		m.flags |= MSG_R_INLINE;
-		m.body = r->body;
-	} else {
-		fd =
-		    r->body ? memfd_of(r->body, r->body_len) : store_open_body(q->store, g->letter);
+	m.flags |= probe ? MSG_R_PROBE : 0;
+	if (!r->body) {
+		fd = store_open_body(q->store, g->letter);
 		if (fd < 0)
 			return fd;
 	}
-	msg_r_attempt_put(&w, &m);
-	rc =
-	    w.bad ? -EMSGSIZE : ipc_send_fds(q->relay, MSG_R_ATTEMPT, id, msg, w.len, &fd, fd >= 0);
+	rc = outgoing_send(q->relay, id, &m, &r->env, fd);
 	if (fd >= 0)
 		close(fd);
 	return rc;
@@ -163,6 +121,107 @@ static void set_aside(struct queue *q, struct leg *g, uint64_t now_ms)
 	schedule_remove_idle(q->schedule, l);
 }
 
+/*
+ * It cannot be opened now, or there is no memory for it. That is its own affair: it waits a while, charged
+ * with nothing, and whoever stands behind it goes.
+ */
+static void put_off(struct queue *q, struct leg *g, int rc, uint64_t now_ms)
+{
+	static struct log_limit quiet;
+	struct letter *l = g->letter;
+	char hex[LETTER_ID_STR_MAX];
+	uint32_t swallowed;
+
+	if (log_limited(&quiet, 0, now_ms, &swallowed))
+		log_err(NULL, "letter=%s msg=\"cannot be sent now, it waits: %s\"",
+			letter_id_str(l->id, hex), strerror(-rc));
+	for (size_t i = 0; i < l->rcpt_count; i++)
+		if (l->rcpt[i].leg == g && l->rcpt[i].flying)
+			l->rcpt[i].next_s = (uint32_t)((now_ms + PUT_OFF_MS) / 1000 + 1);
+	schedule_landed(q->schedule, g, now_ms);
+}
+
+static void landed(struct queue *q, struct attempt *a, const struct msg_r_result *m);
+
+/* A probe that goes no further: as if somebody had taken it. */
+static void end_probe(struct queue *q, struct attempt *a)
+{
+	uint8_t buf[1024];
+	struct wr w = wr_init(buf, sizeof(buf));
+	struct msg_r_result m = { .host = "", .tls = "" };
+	struct leg *g = a->leg;
+
+	for (uint16_t i = 0; i < g->letter->rcpt_count; i++) {
+		struct msg_r_rcpt_result x = { .index = i,
+					       .result = RCPT_RES_DELIVERED,
+					       .report = REPORT_PROBED,
+					       .code = 250,
+					       .enhanced = "2.1.5",
+					       .text = a->why };
+		struct wr before = w;
+
+		if (g->letter->rcpt[i].leg != g || !g->letter->rcpt[i].flying)
+			continue;
+		msg_r_rcpt_result_put(&w, &x);
+		if (w.bad) { /* the rest has its next turn */
+			w = before;
+			break;
+		}
+		m.rcpt_count++;
+	}
+	m.rcpts = rd_init(buf, w.len);
+	landed(q, a, &m);
+}
+
+static void end_probes(struct timer *t, uint64_t now_ms)
+{
+	struct queue *q = t->arg;
+
+	(void)now_ms;
+	for (size_t i = 0; i < q->probes.end_count; i++) {
+		struct attempt *a = find(q, q->probes.ends[i]);
+
+		if (a && a->leg)
+			end_probe(q, a);
+		else if (a)
+			forget(q, a);
+	}
+	q->probes.end_count = 0;
+	attempt_pump(q);
+}
+
+static int end_later(struct queue *q, uint32_t id)
+{
+	if (q->probes.end_count == PROBE_ENDS)
+		return -EAGAIN;
+	q->probes.ends[q->probes.end_count++] = id;
+	q->probes.timer.fire = end_probes;
+	q->probes.timer.arg = q;
+	return timer_set(loop_timers(q->loop), &q->probes.timer, loop_now_ms(q->loop));
+}
+
+/* It went nowhere. False: neither will any other one now. */
+static bool not_started(struct queue *q, struct leg *g, int rc, uint64_t now_ms)
+{
+	char hex[LETTER_ID_STR_MAX];
+
+	switch (rc) {
+	case -EPIPE: /* the link, and its end is told */
+	case -EAGAIN:
+		schedule_landed(q->schedule, g, now_ms);
+		return false;
+	case -EMSGSIZE:
+	case -ENOENT:
+		log_err(NULL, "letter=%s msg=\"cannot be sent: %s\"",
+			letter_id_str(g->letter->id, hex), strerror(-rc));
+		set_aside(q, g, now_ms);
+		return true;
+	default:
+		put_off(q, g, rc, now_ms);
+		return true;
+	}
+}
+
 /* False: the link cannot take more now. */
 static bool start(struct queue *q, struct leg *g, uint8_t families, bool probe, uint64_t now_ms)
 {
@@ -173,8 +232,8 @@ static bool start(struct queue *q, struct leg *g, uint8_t families, bool probe, 
 
 	if (rc == -ENOMEM) {
 		free(a);
-		schedule_landed(q->schedule, g, now_ms);
-		return false;
+		put_off(q, g, rc, now_ms);
+		return true;
 	}
 	if (rc) {
 		free(a);
@@ -185,26 +244,23 @@ static bool start(struct queue *q, struct leg *g, uint8_t families, bool probe, 
 		a->id = ++q->next_attempt;
 	while (!a->id || find(q, a->id));
 	a->leg = g;
-	a->reloads = q->reloads;
-	rc = send_attempt(q, a->id, g, &r, families, probe);
-	store_reading_clear(&r);
-	if (!rc)
-		rc = hash_insert(&q->attempts, &a->node, a->id);
+	a->reroutes = q->reroutes;
+	a->why = probe_ends(q, g, &r.env);
+	a->to = (struct land_to){ .id = a->why ? 0 : a->id, .generation = q->relay_generation };
+	rc = hash_insert(&q->attempts, &a->node, a->id);
 	if (!rc) {
-		q->credits--;
-		return true;
+		rc = a->why ? end_later(q, a->id) : send_attempt(q, a->id, g, &r, families, probe);
+		if (rc)
+			hash_remove(&q->attempts, &a->node);
 	}
-	free(a);
-	if (rc == -EMSGSIZE || rc == -ENOENT) {
-		char hex[LETTER_ID_STR_MAX];
-
-		log_err(NULL, "letter=%s msg=\"cannot be sent: %s\"", letter_id_str(l->id, hex),
-			strerror(-rc));
-		set_aside(q, g, now_ms);
-		return true;
+	store_reading_clear(&r);
+	if (rc) {
+		free(a);
+		return not_started(q, g, rc, now_ms);
 	}
-	schedule_landed(q->schedule, g, now_ms);
-	return false;
+	note_tried(g);
+	q->credits -= !a->why;
+	return true;
 }
 
 void attempt_pump(struct queue *q)
@@ -215,6 +271,7 @@ void attempt_pump(struct queue *q)
 	bool probe;
 	int n = 0;
 
+	pressure_release(q);
 	if (q->rerouting) /* the timer is its */
 		return;
 	timer_clear(loop_timers(q->loop), &q->pump);
@@ -242,153 +299,45 @@ void attempt_pump(struct queue *q)
 
 /* --- results --- */
 
-static void log_rcpt(const struct letter *l, const struct leg *g, uint16_t index,
-		     const struct msg_r_rcpt_result *res, const char *host)
-{
-	static const char *const words[RCPT_RESULTS] = { "delivered", "deferred", "failed",
-							 "not-tried" };
-	char hex[LETTER_ID_STR_MAX], text[160], quoted[320];
-
-	if (res->result == RCPT_RES_NOT_TRIED)
-		return;
-	snprintf(text, sizeof(text), "%s", res->text);
-	log_info(NULL, "letter=%s rcpt=%u route=%s hop=%s host=%s result=%s code=%u reply=\"%s\"",
-		 letter_id_str(l->id, hex), index, g->dest->route, g->dest->hop, host,
-		 words[res->result], res->code,
-		 log_quote(quoted, sizeof(quoted), text, strlen(text)));
-}
-
-static const char *reply_text(const struct msg_r_rcpt_result *res, char out[static STORE_TEXT_MAX])
-{
-	if (res->code)
-		snprintf(out, STORE_TEXT_MAX, "%u %s%s%s", res->code, res->enhanced,
-			 *res->enhanced ? " " : "", res->text);
-	else
-		snprintf(out, STORE_TEXT_MAX, "%s%s%s", res->enhanced, *res->enhanced ? " " : "",
-			 res->text);
-	return out;
-}
-
-struct outcome {
-	bool fault, worked;
-	char text[256];
-};
-
-static void look_at_host(struct rd rcpts, uint16_t count, struct outcome *o)
-{
-	struct msg_r_rcpt_result res;
-
-	memset(o, 0, sizeof(*o));
-	while (count-- && !msg_r_rcpt_result_get(&rcpts, &res)) {
-		bool failed = res.result == RCPT_RES_TEMPFAIL || res.result == RCPT_RES_PERMFAIL;
-
-		if (failed && res.scope == SCOPE_HOST) {
-			o->fault = true;
-			snprintf(o->text, sizeof(o->text), "%u %s %s", res.code, res.enhanced,
-				 res.text);
-		}
-		o->worked |=
-		    res.result == RCPT_RES_DELIVERED || (failed && res.scope != SCOPE_HOST);
-	}
-}
-
-/* A record holds so many bad ends and no more. NULL: no memory for another one. */
-static struct store_change *next_slice(struct queue *q, struct store_change *c, struct letter *l,
-				       const uint16_t *bad, size_t count)
-{
-	finish_rcpts(q, c, l, bad, count);
-	if (store_commit(c, true, NULL))
-		log_err(NULL, "msg=\"a result could not be written\"");
-	return store_begin(q->store);
-}
-
-static void land(struct queue *q, struct leg *g, uint32_t id, struct msg_r_result *m,
-		 uint64_t now_ms)
-{
-	uint16_t bad[FINISH_SLICE];
-	struct store_change *c = store_begin(q->store);
-	struct letter *l = g->letter;
-	struct msg_r_rcpt_result res;
-	struct landing *x = calloc(1, sizeof(*x));
-	char text[STORE_TEXT_MAX];
-	size_t bad_count = 0;
-	struct outcome o;
-	bool write = false;
-	uint32_t random;
-
-	if (!c || !x) { /* as if it had not happened: at worst a duplicate */
-		store_cancel(c);
-		free(x);
-		schedule_landed(q->schedule, g, now_ms);
-		return send_committed(q, id, q->relay_generation);
-	}
-	look_at_host(m->rcpts, m->rcpt_count, &o);
-	schedule_host(q->schedule, g, m, o.fault, o.worked, o.text, now_ms);
-	for (uint16_t n = 0; n < m->rcpt_count && !msg_r_rcpt_result_get(&m->rcpts, &res); n++) {
-		struct schedule_verdict v;
-		struct letter_rcpt *r;
-
-		if (res.index >= l->rcpt_count)
-			break;
-		r = &l->rcpt[res.index];
-		if (r->leg != g || !r->flying)
-			continue;
-		if (bad_count == FINISH_SLICE) {
-			c = next_slice(q, c, l, bad, bad_count);
-			bad_count = 0;
-			write = false;
-			if (!c)
-				break;
-		}
-		secret_random(&random, sizeof(random));
-		v = schedule_rcpt(q->schedule, g, res.index, &res, random, now_ms);
-		log_rcpt(l, g, res.index, &res, m->host);
-		if (v.state == RCPT_PENDING && !v.charged)
-			continue;
-		write = true;
-		store_put_rcpt(c, l, res.index, v.state,
-			       (uint16_t)(r->attempts + (v.charged && r->attempts < UINT16_MAX)),
-			       reply_text(&res, text));
-		if (v.state == RCPT_FAILED)
-			bad[bad_count++] = res.index;
-	}
-	if (write)
-		finish_rcpts(q, c, l, bad, bad_count);
-	if (l->state == LETTER_QUEUED)
-		schedule_landed(q->schedule, g, now_ms);
-	if (!write) {
-		store_cancel(c);
-		free(x);
-		return send_committed(q, id, q->relay_generation);
-	}
-	*x = (struct landing){
-		.w.done = committed, .q = q, .id = id, .generation = q->relay_generation
-	};
-	if (store_commit(c, true, &x->w)) {
-		log_err(NULL, "msg=\"a result could not be written\"");
-		free(x);
-		/* Or the relay would miss the credit for ever. */
-		send_committed(q, id, q->relay_generation);
-	}
-}
-
 void attempt_reroute(struct queue *q, struct letter *l)
 {
 	struct store_reading r;
+	int rc = l->state == LETTER_QUEUED && !l->unreadable ? store_read(q->store, l, &r) : -EINVAL;
 
-	if (l->state != LETTER_QUEUED || l->unreadable || store_read(q->store, l, &r))
+	if (!rc || rc == -ENOMEM) /* without a way it is found within a minute, with the old one never */
+		schedule_remove_idle(q->schedule, l);
+	if (rc)
 		return;
-	schedule_remove_idle(q->schedule, l);
 	if (schedule_add(q->schedule, l, &r.env, loop_now_ms(q->loop)))
-		log_err(NULL, "msg=\"out of memory: a letter waits for the next restart\"");
+		log_err(NULL, "msg=\"out of memory: a letter waits a minute\"");
 	store_reading_clear(&r);
 }
 
-/* A reload found it in flight, so its way is still the old one. */
-static void after_reload(struct queue *q, struct letter *l, uint32_t reloads)
+/* It was in flight when all others were routed anew, so its way is still the old one. */
+static void after_reroute(struct queue *q, struct letter *l, uint32_t reroutes)
 {
-	if (reloads != q->reloads)
+	if (reroutes != q->reroutes)
 		attempt_reroute(q, l);
+}
+
+static void after_landing(struct queue *q, struct attempt *a, struct letter *l, int rc)
+{
+	uint32_t reroutes = a->reroutes;
+
+	q->unwritten += !!rc - a->to.again;
+	a->to.again = rc;
+	if (rc)
+		return;
+	forget(q, a);
+	after_reroute(q, l, reroutes);
+}
+
+/* Ends @a, unless it is to be written yet that somebody has the letter. */
+static void landed(struct queue *q, struct attempt *a, const struct msg_r_result *m)
+{
+	struct letter *l = a->leg->letter;
+
+	after_landing(q, a, l, land_result(q, a->leg, &a->to, m, loop_now_ms(q->loop)));
 }
 
 static void on_result(struct queue *q, struct ipc_msg *m)
@@ -396,27 +345,39 @@ static void on_result(struct queue *q, struct ipc_msg *m)
 	struct rd r = rd_init(m->data, m->len);
 	struct attempt *a = find(q, m->id);
 	struct msg_r_result res;
-	struct letter *l;
-	uint32_t reloads;
-	struct leg *g;
 
-	if (!a) {
+	if (!a || a->why || a->to.again) {
 		log_err(NULL, "msg=\"result for no attempt\"");
 		return;
 	}
-	g = a->leg;
-	reloads = a->reloads;
-	forget(q, a);
-	if (!g)
-		return send_committed(q, m->id, q->relay_generation);
-	l = g->letter;
+	if (!a->leg) {
+		land_told(q, &a->to);
+		return forget(q, a);
+	}
 	if (msg_r_result_get(&r, &res)) {
 		log_err(NULL, "msg=\"bad result from relay\"");
 		res = (struct msg_r_result){ .host = "" };
 	}
-	land(q, g, m->id, &res, loop_now_ms(q->loop));
-	after_reload(q, l, reloads);
+	landed(q, a, &res);
 	attempt_pump(q);
+}
+
+static void write_again(struct hash_node *n, void *arg)
+{
+	struct attempt *a = (struct attempt *)(void *)n;
+	struct queue *q = arg;
+	struct letter *l;
+
+	if (!a->to.again)
+		return;
+	l = a->leg->letter;
+	after_landing(q, a, l, land_again(q, a->leg, &a->to, loop_now_ms(q->loop)));
+}
+
+void attempt_write(struct queue *q)
+{
+	if (q->unwritten)
+		hash_each(&q->attempts, write_again, q);
 }
 
 static void on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
@@ -436,6 +397,8 @@ static void on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 		return attempt_pump(q);
 	case MSG_R_RESULT:
 		return on_result(q, m);
+	case MSG_R_TRACED:
+		return ask_answered(q, m);
 	default:
 		log_err(NULL, "unknown message type=%u from relay", m->type);
 	}
@@ -452,9 +415,11 @@ static void lose(struct hash_node *n, void *arg)
 	struct queue *q = ((struct lost *)arg)->q;
 	struct letter *l = a->leg ? a->leg->letter : NULL;
 
+	if (a->to.again) /* it did arrive */
+		return;
 	if (l) {
 		schedule_landed(q->schedule, a->leg, loop_now_ms(q->loop));
-		after_reload(q, l, a->reloads);
+		after_reroute(q, l, a->reroutes);
 	}
 	forget(q, a);
 }
@@ -470,6 +435,7 @@ void attempt_close(struct queue *q)
 	q->relay_generation++;
 	q->credits = 0;
 	hash_each(&q->attempts, lose, &x);
+	ask_relay_lost(q);
 }
 
 static void on_closed(struct ipc *ipc, void *arg)
@@ -492,11 +458,15 @@ static void unlink_leg(struct hash_node *n, void *arg)
 	struct attempt *a = (struct attempt *)(void *)n;
 	struct lost *x = arg;
 
-	if (a->leg && a->leg->letter == x->letter) {
-		if (x->q->relay)
-			ipc_send(x->q->relay, MSG_R_CANCEL, a->id, NULL, 0);
-		a->leg = NULL;
+	if (!a->leg || a->leg->letter != x->letter)
+		return;
+	if (a->to.again) {
+		x->q->unwritten--;
+		return forget(x->q, a);
 	}
+	if (x->q->relay)
+		ipc_send(x->q->relay, MSG_R_CANCEL, a->id, NULL, 0);
+	a->leg = NULL;
 }
 
 void attempt_forget(struct queue *q, const struct letter *l)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Theory: how letters end. A DSN is a new letter written in the same journal record as the end that
- * it tells of: after a crash there are both or neither. What nobody is told of is kept as a dead
- * letter, bounded, for the admin.
+ * Theory: how letters end. What tells the sender stands in the same journal record as the end (dsn.c).
+ * What nobody is told of is kept as a dead letter, bounded, for the admin.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,134 +9,108 @@
 #include <string.h>
 
 #include "bounce.h"
-#include "clock.h"
 #include "log.h"
 #include "queue.h"
+#include "way.h"
 
-/* Beginning of the original, for its header section. */
-static uint8_t *headers_of(struct queue *q, const struct letter *l, const struct store_reading *r,
-			   size_t *len)
+#define SWEEP_PENDING_BYTES (4u << 20) /* of records on their way to the disk */
+
+static const struct mta_route *route_of(struct queue *q, const struct letter *l,
+					const struct store_reading *r, size_t i)
 {
-	struct vfs *v = &q->dir.vfs;
-	uint8_t *p = malloc(BOUNCE_HEADERS_MAX);
-	ssize_t n;
-	int fd;
-
-	*len = 0;
-	if (!p)
-		return NULL;
-	if (r->body) {
-		*len = r->body_len < BOUNCE_HEADERS_MAX ? r->body_len : BOUNCE_HEADERS_MAX;
-		memcpy(p, r->body, *len);
-		return p;
-	}
-	fd = store_open_body(q->store, l);
-	if (fd >= 0) {
-		n = v->pread(v, fd, p, BOUNCE_HEADERS_MAX, 0);
-		*len = n > 0 ? (size_t)n : 0;
-		v->close(v, fd);
-	}
-	return p;
+	return way_route(q->ch->config, l->way, &r->env, r->env.rcpt[i].addr);
 }
 
-static int put_dsn(struct queue *q, struct store_change *c, const struct bounce_text *t,
-		   const struct envelope *e, const uint16_t *which, size_t *count)
+int finish_letter(struct queue *q, struct store_change *c, struct letter *l, bool dead)
 {
-	static uint8_t body[BOUNCE_BODY_MAX];
-	size_t len = bounce_build(t, e, which, count, body);
-	struct env_rcpt to = { .addr = e->sender, .notify = ENV_NOTIFY_NEVER };
-	struct envelope dsn = {
-		.flags = ENV_BOUNCE | ENV_LOCAL | ENV_8BITMIME | (e->flags & ENV_SMTPUTF8),
-		.received_s = t->now_s,
-		.sender = "",
-		.size = len,
-		.rcpt = &to,
-		.rcpt_count = 1,
-	};
-
-	if (!len)
-		return -EMSGSIZE;
-	memcpy(dsn.id, t->id, LETTER_ID_LEN);
-	return store_put_letter(c, &dsn, body, len);
-}
-
-/* Returns how many recipients no DSN tells of. */
-static size_t send_dsns(struct queue *q, struct store_change *c, struct letter *l,
-			const struct store_reading *r, const uint16_t *which, size_t count)
-{
-	struct bounce_text t = { .hostname = q->ch->config->hostname, .now_s = clock_wall_s() };
-	char hex[LETTER_ID_STR_MAX], dsn[LETTER_ID_STR_MAX];
-	uint8_t *headers = headers_of(q, l, r, &t.headers_len);
-	size_t n;
-
-	t.headers = headers;
-	while (count) {
-		n = count;
-		if (envelope_new_id(t.id) || put_dsn(q, c, &t, &r->env, which, &n))
-			break;
-		log_info(NULL, "letter=%s bounce=%s rcpts=%zu msg=\"sender told\"",
-			 letter_id_str(l->id, hex), letter_id_str(t.id, dsn), n);
-		which += n;
-		count -= n;
-	}
-	if (count)
-		log_err(NULL, "letter=%s msg=\"no bounce for %zu recipients\"",
-			letter_id_str(l->id, hex), count);
-	free(headers);
-	return count;
-}
-
-static const struct mta_route *route_of(struct queue *q, const struct store_reading *r, size_t i)
-{
-	return route_choose(q->ch->config, &r->env, r->env.rcpt[i].addr);
-}
-
-void finish_letter(struct queue *q, struct store_change *c, struct letter *l, bool dead)
-{
+	int rc = store_put_state(c, l, dead ? LETTER_DEAD : LETTER_GONE);
 	char hex[LETTER_ID_STR_MAX];
 
-	schedule_remove(q->schedule, l);
-	if (dead)
-		log_warn(NULL, "letter=%s msg=\"kept as a dead letter\"",
-			 letter_id_str(l->id, hex));
-	store_put_state(c, l, dead ? LETTER_DEAD : LETTER_GONE);
+	if (rc || !dead)
+		return rc;
+	history_note(q->history, HISTORY_DEAD, l->id, "kept for the admin");
+	log_warn(NULL, "letter=%s msg=\"kept as a dead letter\"", letter_id_str(l->id, hex));
+	counters_add(q->ch->counters, COUNTER_DEAD, NULL, 1);
+	return 0;
 }
 
-void finish_rcpts(struct queue *q, struct store_change *c, struct letter *l, const uint16_t *bad,
-		  size_t count)
+/* Tells of @bad who wants to know; true: of somebody who ended badly nobody is told. */
+static bool tell_bad(struct queue *q, struct store_change *c, struct letter *l, struct store_reading *r,
+		     const uint16_t *bad, size_t count)
 {
 	static uint16_t tell[ENVELOPE_RCPTS_MAX];
-	struct store_reading r;
-	bool dead = false, ended = false;
+	const struct mta_config *config = q->ch->config;
+	bool untold = false;
 	size_t n = 0;
 
-	for (size_t i = 0; i < l->rcpt_count; i++) {
-		dead |= l->rcpt[i].state == RCPT_EXPIRED;
-		ended |= l->rcpt[i].state == RCPT_FAILED || l->rcpt[i].state == RCPT_EXPIRED;
-	}
-	if (!ended || (!count && l->open)) {
-		if (!l->open)
-			finish_letter(q, c, l, false);
-		return;
-	}
-	if (store_read(q->store, l, &r)) { /* nothing to quote from */
-		if (!l->open)
-			finish_letter(q, c, l, true);
-		return;
-	}
 	for (size_t i = 0; i < count; i++)
-		if (bounce_wanted(q->ch->config, route_of(q, &r, bad[i]), &r.env,
-				  &r.env.rcpt[bad[i]]))
+		if (bounce_wanted(config, route_of(q, l, r, bad[i]), &r->env, &r->env.rcpt[bad[i]]))
 			tell[n++] = bad[i];
 	for (size_t i = 0; i < l->rcpt_count; i++)
-		dead |= l->rcpt[i].state == RCPT_FAILED &&
-			!bounce_wanted(q->ch->config, route_of(q, &r, i), &r.env, &r.env.rcpt[i]);
-	if (n && send_dsns(q, c, l, &r, tell, n))
-		dead = true; /* somebody has to hear of it */
-	store_reading_clear(&r);
+		untold |= l->rcpt[i].state == RCPT_EXPIRED ||
+			  (l->rcpt[i].state == RCPT_FAILED &&
+			   !bounce_wanted(config, route_of(q, l, r, i), &r->env, &r->env.rcpt[i]));
+	return (n && dsn_send(q, c, l, r, tell, n, DSN_FAILED, 0)) || untold;
+}
+
+int finish_rcpts(struct queue *q, struct store_change *c, struct letter *l, const uint16_t *bad,
+		 size_t count)
+{
+	struct store_reading r;
+	bool dead, nobodys, ended = false;
+	int rc;
+
+	for (size_t i = 0; i < l->rcpt_count; i++)
+		ended |= l->rcpt[i].state == RCPT_FAILED || l->rcpt[i].state == RCPT_EXPIRED;
+	if (l->flags & ENV_PROBE) {
+		probe_report(q, c, l, bad, count, DSN_FAILED);
+		return l->open ? 0 : finish_letter(q, c, l, false);
+	}
+	if (!ended || (!count && l->open))
+		return l->open ? 0 : finish_letter(q, c, l, false);
+	rc = store_read(q->store, l, &r);
+	if (rc == -ENOMEM)
+		return rc;
+	dead = true;
+	nobodys = l->flags & ENV_BOUNCE;
+	if (!rc) {
+		dead = tell_bad(q, c, l, &r, bad, count);
+		nobodys |= !r.env.sender[0];
+		store_reading_clear(&r);
+	} /* else there is nothing to quote from */
+	if (l->open)
+		return 0;
 	/* An undeliverable bounce has served its time: never a bounce of it, nor a corpse. */
-	if (!l->open)
-		finish_letter(q, c, l, dead && !(l->flags & ENV_BOUNCE));
+	dead = dead && (rc || !(l->flags & ENV_BOUNCE));
+	rc = finish_letter(q, c, l, dead);
+	if (!rc && dead && !nobodys)
+		report_died(q, l);
+	return rc;
+}
+
+int finish_success(struct queue *q, struct store_change *c, struct letter *l, const uint16_t *good,
+		   size_t count, enum dsn_kind kind)
+{
+	uint16_t tell[FINISH_SLICE];
+	struct store_reading r;
+	size_t n = 0;
+	int rc;
+
+	if (l->flags & ENV_PROBE)
+		probe_report(q, c, l, good, count, kind);
+	if (!count || l->flags & (ENV_BOUNCE | ENV_PROBE))
+		return 0;
+	rc = store_read(q->store, l, &r);
+	if (rc)
+		return rc == -ENOMEM ? rc : 0; /* what cannot be read is not told of */
+	for (size_t i = 0; i < count; i++)
+		if (bounce_success_wanted(q->ch->config, route_of(q, l, &r, good[i]), &r.env,
+					  &r.env.rcpt[good[i]]))
+			tell[n++] = good[i];
+	if (n)
+		dsn_send(q, c, l, &r, tell, n, kind, 0);
+	store_reading_clear(&r);
+	return 0;
 }
 
 /* False: nothing of it has expired (any more). */
@@ -148,6 +121,7 @@ static bool expire(struct queue *q, struct letter *l, uint64_t uptime_s)
 	struct store_change *c = NULL;
 	char hex[LETTER_ID_STR_MAX];
 	size_t n = 0;
+	int rc;
 
 	for (size_t i = 0; i < l->rcpt_count && n < FINISH_SLICE; i++)
 		if (l->rcpt[i].leg && schedule_expired(l->rcpt[i].leg, &l->rcpt[i], age, uptime_s))
@@ -155,60 +129,87 @@ static bool expire(struct queue *q, struct letter *l, uint64_t uptime_s)
 	if (!n)
 		return false;
 	c = store_begin(q->store);
-	if (!c)
+	if (!c || store_remember(c, l)) {
+		store_cancel(c);
 		return false;
-	for (size_t i = 0; i < n; i++)
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct counter_labels route = { .name = l->rcpt[bad[i]].leg->dest->route };
+
+		counters_add(q->ch->counters, COUNTER_EXPIRED, &route, 1);
+		history_rcpt(q->history, HISTORY_EXPIRED, l->id, bad[i], 0,
+			     l->rcpt[bad[i]].attempts, "route=%s age_s=%llu", route.name,
+			     (unsigned long long)age);
 		store_put_rcpt(c, l, bad[i], RCPT_EXPIRED, l->rcpt[bad[i]].attempts, NULL);
+	}
 	log_warn(NULL, "letter=%s age_s=%llu rcpts=%zu msg=\"expired\"", letter_id_str(l->id, hex),
 		 (unsigned long long)age, n);
-	finish_rcpts(q, c, l, bad, n);
-	if (l->state == LETTER_QUEUED)
-		schedule_settle(q->schedule, l, loop_now_ms(q->loop));
-	if (store_commit(c, true, NULL))
-		log_err(NULL, "letter=%s msg=\"its end could not be written\"",
+	rc = finish_rcpts(q, c, l, bad, n);
+	if (rc)
+		store_cancel(c);
+	else
+		rc = store_commit(c, true, NULL);
+	if (rc)
+		log_err(NULL, "letter=%s msg=\"its end could not be written: it waits on\"",
 			letter_id_str(l->id, hex));
-	return true;
+	else if (l->state == LETTER_QUEUED)
+		schedule_settle(q->schedule, l, loop_now_ms(q->loop));
+	else
+		schedule_remove(q->schedule, l);
+	return !rc;
 }
 
-/* The oldest dead letters make room. */
-static void bound_dead(struct queue *q)
+/* @l and what its turn costs; all of it, so that it is not met again with a part. */
+static size_t look(struct queue *q, struct letter *l)
 {
-	size_t count = store_count(q->store, LETTER_DEAD);
-	struct letter *l, *next;
-	uint64_t bytes = 0;
+	uint64_t uptime_s = (q->sweep.now_ms - q->started_ms) / 1000;
+	size_t n = 0;
 
-	for (l = store_oldest(q->store); l; l = l->newer)
-		bytes += l->state == LETTER_DEAD ? l->body_len : 0;
-	for (l = store_oldest(q->store); l; l = next) {
-		struct store_change *c;
-		char hex[LETTER_ID_STR_MAX];
-
-		if (count <= QUEUE_DEAD_MAX && bytes <= QUEUE_DEAD_BYTES)
-			break;
-		next = l->newer;
-		if (l->state != LETTER_DEAD)
-			continue;
-		c = store_begin(q->store);
-		if (!c)
-			return;
-		log_warn(NULL, "letter=%s msg=\"oldest dead letter removed: too many\"",
-			 letter_id_str(l->id, hex));
-		count--;
-		bytes -= l->body_len;
-		store_put_state(c, l, LETTER_GONE);
-		store_commit(c, true, NULL);
+	if (schedule_misses(l)) {
+		attempt_reroute(q, l);
+		n++;
 	}
+	while (l->state == LETTER_QUEUED && l->legs && expire(q, l, uptime_s))
+		n++;
+	while (l->state == LETTER_QUEUED && l->legs && delay_letter(q, l))
+		n++;
+	return n;
+}
+
+/* Letters that are routed anew would be judged by routes that they have no more; a slow disk has enough to do. */
+bool finish_waits(const struct queue *q)
+{
+	struct journal_stats st;
+
+	store_journal_stats(q->store, &st);
+	return q->rerouting || st.pending_bytes > SWEEP_PENDING_BYTES;
+}
+
+static void sweep(struct timer *t, uint64_t now_ms)
+{
+	struct queue *q = t->arg;
+	size_t looks = 0, ends = 0;
+	struct letter *l;
+
+	if (finish_waits(q)) {
+		timer_set(loop_timers(q->loop), t, now_ms + QUEUE_SWEEP_WAIT_MS);
+		return;
+	}
+	for (; looks < QUEUE_SWEEP_LOOKS && ends < QUEUE_SWEEP_ENDS && (l = store_walk_next(&q->sweep.walk));
+	     looks++)
+		ends += look(q, l);
+	q->sweep.on = store_walk_on(&q->sweep.walk) || dead_bound(q);
+	if (q->sweep.on)
+		timer_set(loop_timers(q->loop), t, now_ms);
 }
 
 void finish_expired(struct queue *q, uint64_t now_ms)
 {
-	uint64_t uptime_s = (now_ms - q->started_ms) / 1000;
-	struct letter *l, *next;
-
-	for (l = store_oldest(q->store); l; l = next) {
-		next = l->newer;
-		while (l->state == LETTER_QUEUED && l->legs && expire(q, l, uptime_s))
-			;
-	}
-	bound_dead(q);
+	if (q->sweep.on)
+		return;
+	q->sweep.timer.fire = sweep;
+	q->sweep.timer.arg = q;
+	store_walk_begin(q->store, &q->sweep.walk);
+	q->sweep.now_ms = now_ms;
+	q->sweep.on = !timer_set(loop_timers(q->loop), &q->sweep.timer, loop_now_ms(q->loop));
 }

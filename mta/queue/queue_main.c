@@ -7,18 +7,33 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "holds.h"
 #include "log.h"
 #include "queue.h"
 #include "sandbox.h"
 
 #define TICK_MS 1000
+#define BACKUP_CHUNK                                                                               \
+	1000 /* letters routed anew each tick, where there is a [route] with a backup */
 
 static void added(void *arg, struct letter *l, const struct envelope *e)
 {
 	struct queue *q = arg;
 
+	l->whose = dead_whose(q->ch->config, e);
 	if (schedule_add(q->schedule, l, e, loop_now_ms(q->loop)))
-		log_err(NULL, "msg=\"out of memory: a letter waits for the next restart\"");
+		log_err(NULL, "msg=\"out of memory: a letter waits a minute\"");
+	probe_added(q, e);
+	if (q->store) /* not at replay */
+		history_accepted(q->history, e, HISTORY_ACCEPTED);
+}
+
+static bool waits(void *arg, const uint8_t id[static LETTER_ID_LEN])
+{
+	const struct queue *q = arg;
+	const struct letter *l = store_find(q->store, id);
+
+	return l && l->state != LETTER_GONE;
 }
 
 static void removed(void *arg, struct letter *l)
@@ -82,16 +97,19 @@ static int open_dir(const struct mta_config *c)
 /* Letters whose routes a reload may have changed, a piece per turn. */
 static void reroute(struct queue *q)
 {
-	struct letter *l = store_oldest(q->store);
-	int n = 0;
+	struct letter *l;
 
-	while (l && l->seq < q->reroute_seq)
-		l = l->newer;
-	for (; l && n < QUEUE_ROUTE_CHUNK; l = l->newer, n++) {
-		q->reroute_seq = l->seq + 1;
+	for (int n = 0; n < QUEUE_ROUTE_CHUNK && (l = store_walk_next(&q->reroute)); n++)
 		attempt_reroute(q, l);
-	}
-	q->rerouting = l != NULL;
+	q->rerouting = store_walk_on(&q->reroute);
+}
+
+void queue_reroute(struct queue *q)
+{
+	q->rerouting = true;
+	store_walk_begin(q->store, &q->reroute);
+	q->reroutes++;
+	timer_set(loop_timers(q->loop), &q->pump, loop_now_ms(q->loop));
 }
 
 static void on_pump(struct timer *t, uint64_t now_ms)
@@ -106,17 +124,34 @@ static void on_pump(struct timer *t, uint64_t now_ms)
 	attempt_pump(q);
 }
 
+/* Letters whose next hop is on its backup from now on, or not any more. */
+static void go_by_backups(struct queue *q, uint64_t now_ms)
+{
+	static struct letter *some[BACKUP_CHUNK];
+	size_t n = schedule_stranded(q->schedule, now_ms, some, BACKUP_CHUNK);
+
+	for (size_t i = 0; i < n; i++)
+		attempt_reroute(q, some[i]);
+}
+
 static void on_tick(struct timer *t, uint64_t now_ms)
 {
 	struct queue *q = t->arg;
 
 	timer_set(loop_timers(q->loop), t, now_ms + TICK_MS);
 	store_tick(q->store, now_ms);
-	if (now_ms >= q->expire_ms) {
+	attempt_write(q);
+	history_tick(q->history);
+	if (!q->sweep.on) /* all that it ends in one report */
+		report_run(q, now_ms);
+	if (now_ms >= q->expire_ms && !q->sweep.on) {
 		q->expire_ms = now_ms + QUEUE_EXPIRE_S * 1000;
 		finish_expired(q, now_ms);
 	}
 	accept_state(q);
+	if (!q->rerouting)
+		go_by_backups(q, now_ms);
+	levels_count(q);
 	if (!q->rerouting)
 		attempt_pump(q);
 }
@@ -141,6 +176,26 @@ static int confine(const struct mta_config *c)
 	return rc;
 }
 
+void queue_settle(struct queue *q, struct letter *l, uint64_t now_ms)
+{
+	if (l->state != LETTER_QUEUED)
+		schedule_remove(q->schedule, l);
+	else if (l->way)
+		attempt_reroute(q, l);
+	else if (l->open != l->rcpt_count)
+		schedule_settle(q->schedule, l, now_ms);
+}
+
+/*
+ * The replay added each letter as it was accepted; what was read of it after that decides what is left to
+ * be sent, and by which way.
+ */
+static void settle_replayed(struct queue *q, uint64_t now_ms)
+{
+	for (struct letter *l = store_oldest(q->store); l; l = l->newer)
+		queue_settle(q, l, now_ms);
+}
+
 static int start(struct child *ch)
 {
 	struct queue *q = ch->state;
@@ -153,8 +208,9 @@ static int start(struct child *ch)
 		.arg = q,
 	};
 	uint64_t now_ms;
-	int fd = open_dir(ch->config), rc;
+	int fd, rc;
 
+	fd = open_dir(ch->config);
 	if (fd < 0)
 		return fd;
 	vfs_dir_init(&q->dir, fd);
@@ -163,6 +219,7 @@ static int start(struct child *ch)
 	now_ms = loop_now_ms(ch->loop);
 	q->started_ms = now_ms;
 	q->expire_ms = now_ms + QUEUE_EXPIRE_S * 1000;
+	pressure_init(q);
 	q->tick = (struct timer){ .fire = on_tick, .arg = q };
 	q->pump = (struct timer){ .fire = on_pump, .arg = q };
 	read_boot_id(cfg.boot_id);
@@ -182,6 +239,9 @@ static int start(struct child *ch)
 		    "or let it empty the queue first");
 	if (rc)
 		return rc;
+	q->history = history_open(&q->dir.vfs, HISTORY_SLOTS, waits, q);
+	holds_load(q);
+	settle_replayed(q, now_ms);
 	rc = sandbox_run(&role);
 	if (rc)
 		return rc;
@@ -199,10 +259,11 @@ static void on_reload(struct child *ch, const struct mta_config *old)
 	(void)old;
 	store_set_reserve(q->store, ch->config->queue_reserve_bytes, QUEUE_RESERVE_INODES);
 	schedule_reload(q->schedule, ch->config, &ch->tunnel, now_ms);
-	q->rerouting = true;
-	q->reroute_seq = 0;
-	q->reloads++;
-	timer_set(loop_timers(q->loop), &q->pump, now_ms);
+	q->expire_ms = now_ms; /* a ttl or a delay-warning may be another one */
+	queue_reroute(q);
+	counters_zero_gauges(ch->counters); /* some were about routes that are no more */
+	levels_count(q);
+	homes_tell(q);
 }
 
 static void on_peer(struct child *ch, enum mta_proc who, int fd)
@@ -236,13 +297,29 @@ static void on_stop(struct child *ch)
 	struct queue *q = ch->state;
 
 	worker_drain(q->worker);
+	pressure_end(q, true);
 	accept_close(q);
 	worker_drain(q->worker);
+	attempt_write(q);
+	report_end(q, loop_now_ms(ch->loop));
 	attempt_close(q);
 	timer_clear(loop_timers(q->loop), &q->tick);
 	timer_clear(loop_timers(q->loop), &q->pump);
+	timer_clear(loop_timers(q->loop), &q->flush);
+	timer_clear(loop_timers(q->loop), &q->sweep.timer);
+	timer_clear(loop_timers(q->loop), &q->probes.timer);
+	store_walk_end(&q->sweep.walk);
+	store_walk_end(&q->reroute);
+	dead_close(q);
+	move_close(q);
+	history_tick(q->history);
 	store_close(q->store);
+	history_close(q->history);
+	q->history = NULL;
 	q->store = NULL;
+	import_close(q);
+	probes_clear(&q->probes);
+	asks_clear(q);
 	schedule_free(q->schedule);
 	worker_free(q->worker);
 	close(q->dir.dirfd);

@@ -2,78 +2,29 @@
 /*
  * Theory: the admin's verbs, passed on by the parent as {"verb":..,"args":{..}}:
  *
- *	queue   {limit, after, dead}	 letters, oldest first      show/trace {id}   one letter
+ *	queue   {limit, from, dead}	 letters, oldest first      show {id}	       one letter
+ *		-> {letters, next}	 next: where to go on; none: these were all
+ *	trace   {id, local}		 ask.c
+ *	path-test {address, from, mailbox}, path-test-report {id}		probe.c
  *	flush   {id | route, force}	 clear waits; with force one attempt whatever the state
- *	hold, release {id | route}	 release brings a dead letter back, its age at 0
+ *	hold, release {id | route}	 release brings a dead letter back, its age at 0; "ROUTE/HOP" is
+ *					 one next hop of a route
  *	remove  {id}			 without a bounce	     routes {}	       state of next hops
- *
- * A long answer goes in parts, all but the last with "more".
+ *	export, export-remove		 export.c		      import		import.c
+ *	move    {id | route, to}	 goes by another route	     stats {}	       how old it is
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "answer.h"
+#include "holds.h"
 #include "log.h"
-#include "queue.h"
 
-#define PART_MAX   (IPC_PAYLOAD_MAX - 4096)
 #define LIST_LIMIT 1000
 
-struct answer {
-	struct queue *q;
-	uint32_t id;
-	const char *name; /* of the array */
-	json_t *items;
-	size_t bytes;
-};
-
-static void reply(struct queue *q, uint32_t id, json_t *o)
-{
-	char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
-
-	if (text)
-		child_reply(q->ch, id, text, strlen(text));
-	else
-		child_reply(q->ch, id, "{\"error\":\"out of memory\"}", 25);
-	free(text);
-	json_decref(o);
-}
-
-static void fail(struct queue *q, uint32_t id, const char *why)
-{
-	reply(q, id, json_pack("{s:s}", "error", why));
-}
-
-static void flush_part(struct answer *a, bool more)
-{
-	json_t *o = json_object();
-
-	json_object_set_new(o, a->name, a->items);
-	if (more)
-		json_object_set_new(o, "more", json_true());
-	reply(a->q, a->id, o);
-	a->items = more ? json_array() : NULL;
-	a->bytes = 0;
-}
-
-static void add_item(struct answer *a, json_t *item)
-{
-	char *text = item ? json_dumps(item, JSON_COMPACT) : NULL;
-	size_t n = text ? strlen(text) + 1 : 0;
-
-	free(text);
-	if (!n || n > PART_MAX) {
-		json_decref(item);
-		return;
-	}
-	if (a->bytes + n > PART_MAX)
-		flush_part(a, true);
-	a->bytes += n;
-	json_array_append_new(a->items, item);
-}
-
-/* Addresses and replies are mostly UTF-8; what is not must not make the answer vanish. */
-static json_t *text_json(const char *s)
+json_t *text_json(const char *s)
 {
 	json_t *j = s ? json_string(s) : json_null();
 	char *copy;
@@ -105,7 +56,7 @@ static json_t *rcpt_json(const struct letter *l, const struct store_reading *r, 
 			 (json_int_t)(at > now_ms ? (at - now_ms + 999) / 1000 : 0));
 }
 
-static json_t *letter_json(struct queue *q, struct letter *l, bool all)
+json_t *letter_json(struct queue *q, struct letter *l, bool all)
 {
 	static const char *const states[LETTER_STATES] = { "queued", "held", "dead", "gone" };
 	uint64_t now_ms = loop_now_ms(q->loop);
@@ -146,79 +97,110 @@ static json_t *letter_json(struct queue *q, struct letter *l, bool all)
 static void run_list(struct queue *q, uint32_t id, const json_t *args)
 {
 	json_int_t limit = json_integer_value(json_object_get(args, "limit"));
-	const char *after = json_string_value(json_object_get(args, "after"));
+	uint64_t from = (uint64_t)json_integer_value(json_object_get(args, "from"));
 	bool dead = json_is_true(json_object_get(args, "dead"));
 	struct answer a = { .q = q, .id = id, .name = "letters", .items = json_array() };
-	uint8_t from[LETTER_ID_LEN];
 	struct letter *l = store_oldest(q->store);
 
-	if (after) {
-		l = letter_id_parse(after, from) ? NULL : store_find(q->store, from);
-		l = l ? l->newer : NULL;
-	}
+	while (l && l->seq < from)
+		l = l->newer;
 	if (limit <= 0 || limit > 100000)
 		limit = LIST_LIMIT;
-	for (; l && limit; l = l->newer) {
+	for (; l && limit && !answer_full(&a); l = l->newer) {
 		if (l->state == LETTER_GONE || (l->state == LETTER_DEAD) != dead)
 			continue;
-		add_item(&a, letter_json(q, l, false));
+		answer_add(&a, letter_json(q, l, false));
 		limit--;
 	}
-	flush_part(&a, false);
+	answer_end(&a, l ? json_pack("{s:I}", "next", (json_int_t)l->seq) : NULL);
 }
 
 static void one_route(const struct dest *d, void *arg)
 {
 	struct answer *a = arg;
 	uint64_t now_ms = loop_now_ms(a->q->loop);
+	const char *backup = d->policy ? d->policy->backup : NULL;
 
-	add_item(a, json_pack("{s:s,s:s,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:o}", "route", d->route, "hop",
-			      d->hop, "state", d->admin_hold ? "held" : dest_state_word(d->state),
-			      "admin_hold", d->admin_hold, "ready", (json_int_t)d->ready.count,
-			      "waiting", (json_int_t)d->waiting.count, "in_flight",
-			      (json_int_t)d->flying, "bytes", (json_int_t)d->bytes, "next_ms",
-			      (json_int_t)(d->until_ms > now_ms ? d->until_ms - now_ms : 0),
-			      "fault", text_json(d->fault[0] ? d->fault : NULL)));
+	if (answer_full(a))
+		return;
+	answer_add(a, json_pack("{s:s,s:s,s:s,s:b,s:s?,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "route",
+				d->route, "hop", d->hop, "state",
+				d->admin_hold ? "held" : dest_state_word(d->state), "admin_hold",
+				d->admin_hold, "backup", backup, "on_backup", d->on_backup,
+				"by_backup", (json_int_t)d->diverted_count, "ready",
+				(json_int_t)d->ready.count, "waiting", (json_int_t)d->waiting.count,
+				"in_flight", (json_int_t)d->flying, "bytes", (json_int_t)d->bytes,
+				"next_ms",
+				(json_int_t)(d->until_ms > now_ms ? d->until_ms - now_ms : 0),
+				"fault", text_json(d->fault[0] ? d->fault : NULL)));
+}
+
+static void one_hold(const char *route, const char *hop, void *arg)
+{
+	json_array_append_new(arg, json_sprintf("%s%s%s", route, *hop ? "/" : "", hop));
 }
 
 static void run_routes(struct queue *q, uint32_t id)
 {
 	struct answer a = { .q = q, .id = id, .name = "routes", .items = json_array() };
+	json_t *holds = json_array();
 
 	schedule_each(q->schedule, one_route, &a);
-	flush_part(&a, false);
+	schedule_holds(q->schedule, one_hold, holds);
+	answer_end(&a, json_pack("{s:b,s:o}", "cut", answer_full(&a), "holds", holds));
 }
 
 static void done(struct queue *q, uint32_t id, size_t n, const char *text)
 {
-	reply(q, id, json_pack("{s:I,s:s}", "count", (json_int_t)n, "text", text));
+	answer_reply(q, id, json_pack("{s:I,s:s}", "count", (json_int_t)n, "text", text));
 	attempt_pump(q);
 }
 
-static void set_state(struct queue *q, struct letter *l, enum letter_state st)
+/* Into @c: what @l is then, as if it were that already. */
+static int put_state(struct store_change *c, struct letter *l, enum letter_state st)
 {
-	struct store_change *c = store_begin(q->store);
-	struct store_reading r;
+	int rc = store_remember(c, l);
 
-	if (!c)
-		return;
-	schedule_remove(q->schedule, l);
-	if (st == LETTER_QUEUED && l->state == LETTER_DEAD) {
-		store_put_birth(c, l);
-		for (uint16_t i = 0; i < l->rcpt_count; i++) {
+	/* A dead one that was held since is no less dead: nothing of it is open. */
+	if (!rc && st == LETTER_QUEUED && (l->state == LETTER_DEAD || !l->open)) {
+		rc = store_put_birth(c, l);
+		for (uint16_t i = 0; !rc && i < l->rcpt_count; i++) {
 			l->rcpt[i].next_s = 0;
 			if (l->rcpt[i].state == RCPT_EXPIRED || l->rcpt[i].state == RCPT_FAILED)
-				store_put_rcpt(c, l, i, RCPT_PENDING, 0, NULL);
+				rc = store_put_rcpt(c, l, i, RCPT_PENDING, 0, NULL);
 		}
 	}
+	return rc ? rc : store_put_state(c, l, st);
+}
+
+static void set_state(struct queue *q, uint32_t id, const char *verb, struct letter *l,
+		      enum letter_state st)
+{
+	struct answer_later *a = answer_later(q, id);
+	struct store_change *c = a ? store_begin(q->store) : NULL;
+	struct store_reading r;
+	int rc = c ? put_state(c, l, st) : -ENOMEM;
+
+	if (rc)
+		store_cancel(c);
+	else
+		rc = answer_commit(a, c);
+	if (rc)
+		return answer_not(a, q, id, "it could not be written, and is as it was");
 	if (st == LETTER_GONE)
 		attempt_forget(q, l);
-	store_put_state(c, l, st);
-	store_commit(c, true, NULL);
+	schedule_remove(q->schedule, l);
+	history_note(q->history,
+		     st == LETTER_GONE	 ? HISTORY_REMOVED
+		     : st == LETTER_HELD ? HISTORY_HELD
+					 : HISTORY_RELEASED,
+		     l->id, "by the admin");
 	if (st == LETTER_QUEUED && !store_read(q->store, l, &r)) {
 		schedule_add(q->schedule, l, &r.env, loop_now_ms(q->loop));
 		store_reading_clear(&r);
 	}
+	answer_count(a, 1, verb);
+	attempt_pump(q);
 }
 
 static bool flies(const struct letter *l)
@@ -235,35 +217,53 @@ static void on_letter(struct queue *q, uint32_t id, const char *verb, struct let
 		return done(q, id, schedule_flush(q->schedule, NULL, l, loop_now_ms(q->loop)),
 			    "its waits are cleared; a route that is held or down still holds it");
 	if (flies(l))
-		return fail(q, id, "the letter is just being sent; ask again in a moment");
-	if (!strcmp(verb, "hold"))
-		set_state(q, l, LETTER_HELD);
-	else if (!strcmp(verb, "release"))
-		set_state(q, l, LETTER_QUEUED);
-	else
-		set_state(q, l, LETTER_GONE);
-	done(q, id, 1, verb);
+		return answer_fail(q, id, "the letter is just being sent; ask again in a moment");
+	set_state(q, id, verb, l,
+		  !strcmp(verb, "hold")	     ? LETTER_HELD
+		  : !strcmp(verb, "release") ? LETTER_QUEUED
+					     : LETTER_GONE);
 }
 
 static void on_route(struct queue *q, uint32_t id, const char *verb, const char *route, bool force)
 {
 	uint64_t now_ms = loop_now_ms(q->loop);
-	ssize_t n;
 
+	bool hold = !strcmp(verb, "hold");
+
+	if (route && (hold || !strcmp(verb, "release")))
+		return holds_change(q, id, route, hold);
 	if (route && !config_route(q->ch->config, route))
-		return fail(q, id, "no such route in mta.conf; postern mail routes lists them");
+		return answer_fail(q, id,
+				   "no such route in mta.conf; postern mail routes lists them");
 	if (!strcmp(verb, "flush") && force && route)
 		return done(q, id, schedule_force(q->schedule, route, now_ms),
 			    "one attempt for each next hop of the route, whatever its state");
 	if (!strcmp(verb, "flush"))
 		return done(q, id, schedule_flush(q->schedule, route, NULL, now_ms),
 			    "waits are cleared; holds, down routes and the pace still count");
-	if (!route || !strcmp(verb, "remove"))
-		return fail(q, id, "needs a letter id, or a route");
-	n = schedule_hold(q->schedule, route, NULL, !strcmp(verb, "hold"), now_ms);
-	if (n < 0)
-		return fail(q, id, "no room for one more hold");
-	done(q, id, (size_t)n, verb);
+	answer_fail(q, id, "needs a letter id, or a route");
+}
+
+static void run_move(struct queue *q, uint32_t id, const json_t *args, struct letter *l)
+{
+	const char *to = json_string_value(json_object_get(args, "to"));
+	const char *from = json_string_value(json_object_get(args, "route"));
+
+	if (!to || (!l && !from))
+		return answer_fail(q, id, "needs a route, or a letter, and the route to go by");
+	if (!config_route(q->ch->config, to) || (!l && !config_route(q->ch->config, from)))
+		return answer_fail(q, id,
+				   "no such route in mta.conf; postern mail routes lists them");
+	if (q->rerouting || q->move)
+		return answer_fail(q, id,
+				   "letters are just finding their routes; ask again in a moment");
+	if (!l && !strcmp(from, to))
+		return answer_fail(q, id, "that is the same route");
+	if (l && l->state != LETTER_QUEUED)
+		return answer_fail(q, id, "it does not wait for a route; release it first");
+	if (l && flies(l))
+		return answer_fail(q, id, "the letter is just being sent; ask again in a moment");
+	move_run(q, id, l, from, to);
 }
 
 void verbs_run(struct queue *q, uint32_t id, const char *json, size_t len)
@@ -281,22 +281,39 @@ void verbs_run(struct queue *q, uint32_t id, const char *json, size_t len)
 	if (l && l->state == LETTER_GONE)
 		l = NULL;
 	if (!verb)
-		fail(q, id, "no verb");
+		answer_fail(q, id, "no verb");
 	else if (!strcmp(verb, "queue"))
 		run_list(q, id, args);
 	else if (!strcmp(verb, "routes"))
 		run_routes(q, id);
+	else if (!strcmp(verb, "export"))
+		export_run(q, id, args);
+	else if (!strcmp(verb, "export-remove"))
+		export_remove(q, id, args);
+	else if (!strcmp(verb, "import"))
+		import_run(q, id, args);
+	else if (!strcmp(verb, "stats"))
+		answer_reply(q, id, stats_json(q));
+	else if (!strcmp(verb, "trace"))
+		ask_admin(q, id, args);
+	else if (!strcmp(verb, "path-test"))
+		probe_ask(q, id, args);
+	else if (!strcmp(verb, "path-test-report"))
+		probe_answer(q, id, args);
 	else if (letter && !l)
-		fail(q, id, "no letter with this id is in the queue; its end stands in the log");
-	else if ((!strcmp(verb, "show") || !strcmp(verb, "trace")) && l)
-		reply(q, id, json_pack("{s:o}", "letter", letter_json(q, l, true)));
-	else if (!strcmp(verb, "show") || !strcmp(verb, "trace"))
-		fail(q, id, "needs the id of a letter");
+		answer_fail(q, id,
+			    "no letter with this id is in the queue; its end stands in the log");
+	else if (!strcmp(verb, "show") && l)
+		answer_reply(q, id, json_pack("{s:o}", "letter", letter_json(q, l, true)));
+	else if (!strcmp(verb, "show"))
+		answer_fail(q, id, "needs the id of a letter");
+	else if (!strcmp(verb, "move"))
+		run_move(q, id, args, l);
 	else if (!strcmp(verb, "flush") || !strcmp(verb, "hold") || !strcmp(verb, "release") ||
 		 !strcmp(verb, "remove"))
 		l ? on_letter(q, id, verb, l)
 		  : on_route(q, id, verb, route, json_is_true(json_object_get(args, "force")));
 	else
-		fail(q, id, "unknown verb");
+		answer_fail(q, id, "unknown verb");
 	json_decref(o);
 }

@@ -105,12 +105,15 @@ static void on_smtpd(struct ipc *ipc, struct ipc_msg *m, void *arg)
 	struct driver *d = arg;
 	struct msg_q_stored stored;
 	struct msg_q_state state;
+	struct msg_traced traced;
 
 	(void)ipc;
 	if (m->type == MSG_Q_STORED && !msg_q_stored_get(&r, &stored) && d->stored)
 		d->stored(d, m->id, &stored);
 	if (m->type == MSG_Q_STATE && !msg_q_state_get(&r, &state) && d->state)
 		d->state(d, &state);
+	if (m->type == MSG_Q_TRACED && !msg_traced_get(&r, &traced) && d->traced)
+		d->traced(d, m->id, &traced);
 	if (m->type == MSG_Q_CREDIT && d->credit)
 		d->credit(d, m->id, rd_be32(&r));
 }
@@ -129,10 +132,15 @@ static void on_relay(struct ipc *ipc, struct ipc_msg *m, void *arg)
 	struct rd r = rd_init(m->data, m->len);
 	struct driver *d = arg;
 	struct msg_r_attempt a;
+	struct msg_r_trace t;
 
 	(void)ipc;
 	if (m->type == MSG_R_ATTEMPT && !msg_r_attempt_get(&r, &a) && d->attempt)
 		d->attempt(d, m->id, &a, m->fd_count ? m->fd[0] : -1);
+	if (m->type == MSG_R_CANCEL && d->cancel)
+		d->cancel(d, m->id);
+	if (m->type == MSG_R_TRACE && !msg_r_trace_get(&r, &t) && d->trace)
+		d->trace(d, m->id, &t);
 	if (m->type == MSG_R_COMMITTED) {
 		driver_grant(d, 1);
 		if (d->committed)
@@ -153,16 +161,17 @@ static struct ipc *sibling(struct driver *d, enum mta_proc who, const struct ipc
 
 void driver_set_tunnel(struct driver *d, enum tunnel_state st)
 {
-	struct tunnel_peer p = { .name = "home", .state = st, .dev = "tun0" };
+	struct tunnel_peer p[2] = { { .name = "home", .state = st, .dev = "tun0" },
+				    { .name = "second", .state = st, .dev = "tun0" } };
 	struct tunnel_table t = {
-		.dev = "tun0", .connected = st != TUNNEL_UNKNOWN, .peers = &p, .peer_count = 1
+		.dev = "tun0", .connected = st != TUNNEL_UNKNOWN, .peers = p, .peer_count = 2
 	};
 	uint8_t *enc;
 	size_t len;
 	int fd;
 
 	d->tunnel = st;
-	p.changed_ms = clock_boot_ms();
+	p[0].changed_ms = p[1].changed_ms = clock_boot_ms();
 	enc = tunnel_encode(&t, &len);
 	fd = memfd(enc, len);
 	ipc_send_fds(d->parent, MTA_TUNNEL, 0, NULL, 0, &fd, 1);
@@ -252,7 +261,8 @@ static void send_store(struct driver *d, uint32_t txn, const char *rcpt, const c
 	static char many[ENVELOPE_RCPTS_MAX][64];
 	static struct env_rcpt r[ENVELOPE_RCPTS_MAX];
 	struct envelope e = { .flags = d->flags,
-			      .sender = "x@out.example",
+			      .sender = d->sender ? d->sender : "x@out.example",
+			      .peer = d->peer,
 			      .rcpt = r,
 			      .rcpt_count = d->many   ? d->many
 					    : d->also ? 2
@@ -271,7 +281,15 @@ static void send_store(struct driver *d, uint32_t txn, const char *rcpt, const c
 		snprintf(many[i], sizeof(many[i]), "%zu%s", i, rcpt);
 		r[i].addr = many[i];
 	}
+	if (d->probe)
+		memcpy(e.probe, d->probe, LETTER_ID_LEN);
+	if (d->peer_id) {
+		memcpy(e.peer_id, d->peer_id, LETTER_ID_LEN);
+		e.peer_seq = txn;
+	}
 	envelope_new_id(e.id);
+	if (d->id)
+		memcpy(e.id, d->id, LETTER_ID_LEN);
 	memcpy(id, e.id, LETTER_ID_LEN);
 	envelope_build(&e, &we);
 	m.env_len = we.len;

@@ -23,6 +23,11 @@ struct driver {
 	const char *also;  /* a second recipient of the letters from now on; NULL: none */
 	size_t many;	   /* so many recipients, each with a number before the one given; 0: one */
 	uint32_t flags;	   /* of the envelopes */
+	const char *sender;   /* NULL: x@out.example */
+	const char *peer;     /* that brings them; NULL: none */
+	const uint8_t *probe; /* with ENV_PROBE */
+	const uint8_t *peer_id; /* what @peer calls them, with ENV_PEER_ID */
+	const uint8_t *id;    /* of the letters from now on; NULL: each its own */
 	struct loop *loop;
 	pid_t pid;
 	struct ipc *parent, *smtpd, *relay;
@@ -35,6 +40,9 @@ struct driver {
 	void (*credit)(struct driver *d, uint32_t txn, uint32_t bytes);
 	void (*attempt)(struct driver *d, uint32_t id, const struct msg_r_attempt *m, int fd);
 	void (*committed)(struct driver *d, uint32_t id);
+	void (*cancel)(struct driver *d, uint32_t id);
+	void (*traced)(struct driver *d, uint32_t id, const struct msg_traced *m); /* to smtpd */
+	void (*trace)(struct driver *d, uint32_t id, const struct msg_r_trace *m); /* to relay */
 	char *reply; /* of the last verb, all parts one after the other */
 	bool reply_done;
 	void *arg;

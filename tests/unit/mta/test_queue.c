@@ -1,128 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The queue process, whole, with its sandbox, its disk and its helper thread. */
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include <fcntl.h>
 
-#include <cmocka.h>
-
-#include "log.h"
-#include "proc_mta.h"
-#include "queue.h"
-#include "queue_driver.h"
-
-#define FLOW 200
-
-struct bench {
-	uint16_t code[FLOW + 1]; /* last answer for a transaction */
-	uint8_t id[FLOW + 1][LETTER_ID_LEN];
-	bool duplicate[FLOW + 1];
-	bool sent[FLOW + 1];
-	int delivered[FLOW + 1]; /* attempts that reached the end of the body */
-	uint64_t credit;
-	uint64_t body_sum;
-	uint64_t body_len;
-	enum rcpt_result answer;
-	enum fault_scope scope;
-	uint16_t reply;
-	int attempts, committed, strange;
-	char sender[64];
-	char body[4096];
-};
-
-static void on_stored(struct driver *d, uint32_t txn, const struct msg_q_stored *m)
-{
-	struct bench *b = d->arg;
-
-	if (txn <= FLOW) {
-		b->code[txn] = m->code;
-		b->duplicate[txn] = m->duplicate;
-	}
-}
-
-static void on_credit(struct driver *d, uint32_t txn, uint32_t bytes)
-{
-	(void)txn;
-	((struct bench *)d->arg)->credit += bytes;
-}
-
-static void on_attempt(struct driver *d, uint32_t id, const struct msg_r_attempt *m, int fd)
-{
-	struct bench *b = d->arg;
-	struct envelope e;
-	ssize_t n;
-
-	b->attempts++;
-	b->body_len = m->body_len;
-	b->body_sum = 0;
-	memset(b->body, 0, sizeof(b->body));
-	if (m->flags & MSG_R_INLINE) {
-		memcpy(b->body, m->body,
-		       m->body_len < sizeof(b->body) ? m->body_len : sizeof(b->body) - 1);
-		for (uint64_t i = 0; i < m->body_len; i++)
-			b->body_sum += m->body[i];
-	} else {
-		static uint8_t buf[65536];
-
-		for (uint64_t at = 0;
-		     (n = pread(fd, buf, sizeof(buf), (off_t)(m->body_off + at))) > 0;
-		     at += (uint64_t)n)
-			for (ssize_t i = 0; i < n; i++)
-				b->body_sum += buf[i];
-	}
-	if (envelope_parse(&e, m->env, m->env_len)) {
-		b->strange++;
-		return;
-	}
-	snprintf(b->sender, sizeof(b->sender), "%s", e.sender);
-	for (int i = 1; i <= FLOW; i++)
-		if (b->sent[i] && !memcmp(b->id[i], e.id, LETTER_ID_LEN))
-			b->delivered[i]++;
-	envelope_clear(&e);
-	driver_result(d, id, m, b->answer, b->scope, b->reply);
-}
-
-static void on_committed(struct driver *d, uint32_t id)
-{
-	(void)id;
-	((struct bench *)d->arg)->committed++;
-}
-
-static struct driver *start(struct bench *b, const char *extra)
-{
-	struct driver *d = driver_new(extra);
-
-	memset(b, 0, sizeof(*b));
-	b->answer = RCPT_RES_DELIVERED;
-	b->reply = 250;
-	d->arg = b;
-	d->stored = on_stored;
-	d->credit = on_credit;
-	d->attempt = on_attempt;
-	d->committed = on_committed;
-	assert_true(driver_start(d));
-	return d;
-}
-
-static void wait_for(struct driver *d, const int *n, int want)
-{
-	for (int i = 0; i < 3000 && *n < want && !d->closed; i++)
-		driver_turn(d, 20);
-	assert_true(*n >= want);
-}
-
-static void wait_code(struct driver *d, struct bench *b, uint32_t txn)
-{
-	for (int i = 0; i < 3000 && !b->code[txn] && !d->closed; i++)
-		driver_turn(d, 20);
-	assert_true(b->code[txn]);
-}
+#include "queue_bench.h"
 
 static void small_letter_is_stored_sent_and_forgotten(void **state)
 {
@@ -173,6 +53,67 @@ static void large_letter_streams_with_credit(void **state)
 	wait_code(d, &b, 3);
 	assert_int_equal(b.code[3], 451);
 	assert_string_equal(driver_verb(d, "{\"verb\":\"queue\",\"args\":{}}"), "{\"letters\":[]}");
+	driver_free(d);
+}
+
+static void stream(struct driver *d, struct bench *b, uint32_t txn, uint8_t fill)
+{
+	static uint8_t chunk[MSG_BODY_CHUNK];
+
+	memset(chunk, fill, sizeof(chunk));
+	driver_body(d, txn, chunk, sizeof(chunk));
+	driver_body(d, txn, chunk, sizeof(chunk));
+	driver_store_streamed(d, txn, "a@home.example", 2 * sizeof(chunk), b->id[txn]);
+}
+
+/* An smtpd in a stranger's hands knows the ids of letters and names its own by them. */
+static void an_id_names_one_letter_only(void **state)
+{
+	struct bench b;
+	struct driver *d = start(&b, NULL);
+	uint32_t won;
+
+	(void)state;
+	driver_set_tunnel(d, TUNNEL_DOWN);
+	driver_verb(d, "{\"verb\":\"routes\",\"args\":{}}");
+	stream(d, &b, 1, 3);
+	wait_code(d, &b, 1);
+	assert_int_equal(b.code[1], 250);
+	d->id = b.id[1];
+	stream(d, &b, 2, 4);
+	driver_store(d, 3, "a@home.example", "x\r\n", 3, b.id[3]);
+	wait_code(d, &b, 2);
+	wait_code(d, &b, 3);
+	assert_int_equal(b.code[2], 554);
+	assert_int_equal(b.code[3], 554);
+	/* Both at once: one of them is the letter. */
+	envelope_new_id(b.id[0]);
+	d->id = b.id[0];
+	stream(d, &b, 4, 5);
+	stream(d, &b, 5, 6);
+	driver_store(d, 6, "a@home.example", "x\r\n", 3, b.id[6]);
+	driver_store(d, 7, "a@home.example", "y\r\n", 3, b.id[7]);
+	for (uint32_t i = 4; i <= 7; i++)
+		wait_code(d, &b, i);
+	assert_int_equal(b.code[4] + b.code[5] + b.code[6] + b.code[7], 250 + 3 * 554);
+	envelope_new_id(b.id[10]);
+	d->id = b.id[10];
+	stream(d, &b, 8, 7);
+	stream(d, &b, 9, 8);
+	wait_code(d, &b, 8);
+	wait_code(d, &b, 9);
+	assert_int_equal(b.code[8] + b.code[9], 250 + 554);
+	won = b.code[8] == 250 ? 8 : 9;
+	driver_kill(d, SIGKILL);
+	d->tunnel = TUNNEL_UP;
+	b.sent[1] = b.sent[won] = true;
+	assert_true(driver_start(d));
+	wait_for(d, &b.committed, 3); /* the letter, one of the four and one of the two */
+	assert_int_equal(b.delivered[1], 1);
+	assert_int_equal(b.sum_of[1], 3ull * 2 * MSG_BODY_CHUNK);
+	assert_int_equal(b.delivered[won], 1);
+	assert_int_equal(b.sum_of[won], (won - 1ull) * 2 * MSG_BODY_CHUNK);
+	assert_int_equal(b.attempts, 3);
 	driver_free(d);
 }
 
@@ -251,7 +192,7 @@ static void a_second_process_is_kept_out(void **state)
 }
 
 /* kill -9 at random moments while letters flow, with small and streamed ones. */
-static void kills_lose_nothing_and_double_little(void **state)
+static void mail_case_062_kills_lose_nothing_and_double_little(void **state)
 {
 	static uint8_t chunk[MSG_BODY_CHUNK];
 	struct bench b;
@@ -318,6 +259,67 @@ static void orderly_stop_commits_and_exits(void **state)
 	driver_free(d);
 }
 
+/* Flips a bit in the text of letter @n, and tears what follows the last letter. */
+static void spoil(struct driver *d, uint32_t n, uint32_t last)
+{
+	char path[200], mark[32];
+	static uint8_t seg[1 << 20];
+	uint8_t *at;
+	ssize_t len;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/queue/00000001.seg", d->dir);
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	len = pread(fd, seg, sizeof(seg), 0);
+	assert_true(len > 0);
+	snprintf(mark, sizeof(mark), "letter-%u-", n);
+	at = memmem(seg, (size_t)len, mark, strlen(mark));
+	assert_non_null(at);
+	assert_int_equal(pwrite(fd, "L", 1, at - seg), 1);
+	snprintf(mark, sizeof(mark), "letter-%u-", last);
+	at = memmem(seg, (size_t)len, mark, strlen(mark));
+	assert_non_null(at);
+	/* Behind its page: as much of a batch as reached the disk. */
+	assert_int_equal(pwrite(fd, "\x7f\x45torn", 6, ((at - seg) / 4096 + 1) * 4096), 6);
+	close(fd);
+}
+
+static void
+mail_case_064_a_queue_with_a_flipped_bit_and_a_torn_tail_starts_with_all_others(void **state)
+{
+	struct bench b;
+	struct driver *d = start(&b, NULL);
+	char text[64], cmd[200];
+
+	(void)state;
+	driver_set_tunnel(d, TUNNEL_DOWN);
+	driver_verb(d, "{\"verb\":\"routes\",\"args\":{}}");
+	for (uint32_t i = 1; i <= 9; i++) {
+		snprintf(text, sizeof(text), "letter-%u-\r\n", i);
+		driver_store(d, i, "a@home.example", text, strlen(text), b.id[i]);
+		wait_code(d, &b, i);
+		assert_int_equal(b.code[i], 250);
+		b.sent[i] = true;
+	}
+	driver_kill(d, SIGKILL);
+	spoil(d, 4, 9);
+	d->tunnel = TUNNEL_UP;
+	assert_true(driver_start(d));
+	wait_for(d, &b.committed, 8);
+	turns(d, 100);
+	for (uint32_t i = 1; i <= 9; i++)
+		assert_int_equal(b.delivered[i], i != 4);
+	assert_int_equal(b.strange, 0);
+	snprintf(cmd, sizeof(cmd), "test $(ls %s/queue/quarantine | wc -l) = 1", d->dir);
+	assert_int_equal(system(cmd), 0);
+	/* It takes letters again. */
+	driver_store(d, 10, "a@home.example", "x\r\n", 3, b.id[10]);
+	wait_code(d, &b, 10);
+	assert_int_equal(b.code[10], 250);
+	driver_free(d);
+}
+
 static void a_reload_amid_traffic_does_not_stop_the_queue(void **state)
 {
 	struct bench b;
@@ -337,29 +339,6 @@ static void a_reload_amid_traffic_does_not_stop_the_queue(void **state)
 	kill(d->pid, SIGCONT);
 	wait_for(d, &b.committed, 20);
 	driver_free(d);
-}
-
-/* Attempts that the test answers itself. */
-static struct {
-	uint32_t id[8];
-	char route[8][64];
-	size_t count;
-} kept;
-
-static void keep_attempt(struct driver *d, uint32_t id, const struct msg_r_attempt *m, int fd)
-{
-	(void)d;
-	(void)fd;
-	assert_true(kept.count < 8);
-	snprintf(kept.route[kept.count], sizeof(kept.route[0]), "%s", m->route);
-	kept.id[kept.count++] = id;
-}
-
-static void wait_kept(struct driver *d, size_t want)
-{
-	for (int i = 0; i < 500 && kept.count < want && !d->closed; i++)
-		driver_turn(d, 20);
-	assert_true(kept.count >= want);
 }
 
 static void answer_kept(struct driver *d, size_t i, enum rcpt_result res)
@@ -433,6 +412,46 @@ static void a_letter_that_loses_its_body_in_flight_harms_nobody(void **state)
 	driver_free(d);
 }
 
+/* A link that leads to itself in the place of the file: neither there nor away. */
+static void a_body_that_cannot_be_opened_now_holds_up_nobody_else(void **state)
+{
+	static uint8_t chunk[MSG_BODY_CHUNK];
+	struct bench b;
+	struct driver *d = driver_new(NULL);
+	char path[200], hex[LETTER_ID_STR_MAX], away[210];
+
+	(void)state;
+	memset(&b, 0, sizeof(b));
+	b.answer = RCPT_RES_DELIVERED;
+	b.reply = 250;
+	d->arg = &b;
+	d->stored = on_stored;
+	d->committed = on_committed;
+	d->attempt = on_attempt;
+	d->tunnel = TUNNEL_DOWN;
+	assert_true(driver_start(d));
+	for (uint32_t i = 1; i <= 2; i++) {
+		driver_body(d, i, chunk, sizeof(chunk));
+		driver_body(d, i, chunk, sizeof(chunk));
+		driver_store_streamed(d, i, "a@home.example", 2 * sizeof(chunk), b.id[i]);
+		b.sent[i] = true;
+		wait_code(d, &b, i);
+	}
+	snprintf(path, sizeof(path), "%s/queue/body/%s", d->dir, letter_id_str(b.id[1], hex));
+	snprintf(away, sizeof(away), "%s.away", path);
+	assert_int_equal(rename(path, away), 0);
+	assert_int_equal(symlink(path, path), 0);
+	driver_set_tunnel(d, TUNNEL_UP);
+	wait_for(d, &b.delivered[2], 1);
+	assert_int_equal(b.delivered[1], 0);
+	/* It waits, and is none that nobody can read: as soon as it can be opened it goes. */
+	assert_null(strstr(driver_verb(d, "{\"verb\":\"queue\",\"args\":{}}"), "unreadable"));
+	assert_int_equal(rename(away, path), 0);
+	driver_verb(d, "{\"verb\":\"flush\",\"args\":{}}");
+	wait_for(d, &b.delivered[1], 1);
+	driver_free(d);
+}
+
 static void a_thousand_failures_are_all_told(void **state)
 {
 	static uint8_t chunk[MSG_BODY_CHUNK];
@@ -454,7 +473,7 @@ static void a_thousand_failures_are_all_told(void **state)
 	b.answer = RCPT_RES_DELIVERED;
 	b.scope = SCOPE_NONE;
 	b.reply = 250;
-	for (int i = 0; i < 500 && b.committed < 13; i++)
+	for (int i = 0; i < 3000 && b.committed < 13; i++)
 		driver_turn(d, 20);
 	assert_true(b.committed >= 13);
 	assert_string_equal(b.sender, "");
@@ -471,15 +490,19 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(small_letter_is_stored_sent_and_forgotten),
 		cmocka_unit_test(large_letter_streams_with_credit),
+		cmocka_unit_test(an_id_names_one_letter_only),
 		cmocka_unit_test(tunnel_down_holds_and_up_releases),
 		cmocka_unit_test(failure_is_told_to_own_users_and_kept_for_others),
 		cmocka_unit_test(full_queue_reserve_refuses),
 		cmocka_unit_test(a_second_process_is_kept_out),
-		cmocka_unit_test(kills_lose_nothing_and_double_little),
+		cmocka_unit_test(mail_case_062_kills_lose_nothing_and_double_little),
 		cmocka_unit_test(orderly_stop_commits_and_exits),
+		cmocka_unit_test(
+		    mail_case_064_a_queue_with_a_flipped_bit_and_a_torn_tail_starts_with_all_others),
 		cmocka_unit_test(a_reload_amid_traffic_does_not_stop_the_queue),
 		cmocka_unit_test(a_letter_in_flight_at_a_reload_goes_the_new_way),
 		cmocka_unit_test(a_letter_that_loses_its_body_in_flight_harms_nobody),
+		cmocka_unit_test(a_body_that_cannot_be_opened_now_holds_up_nobody_else),
 		cmocka_unit_test(a_thousand_failures_are_all_told),
 	};
 

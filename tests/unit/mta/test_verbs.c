@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The admin's verbs and the journal: what is answered has happened on the disk too, or the answer says that it
+ * has not. The test is in the place of journal_append(), which can fail, and of child_reply().
+ */
+#include "answer.h"
+#include "queue_hand.h"
+
+static bool no_memory;
+static char reply[4096]; /* of the last verb; "": none yet */
+
+int __real_journal_append(struct journal *j, const void *data, size_t len, bool keep,
+			  struct journal_waiter *w);
+int __wrap_journal_append(struct journal *j, const void *data, size_t len, bool keep,
+			  struct journal_waiter *w);
+int __wrap_child_reply(struct child *ch, uint32_t id, const char *json, size_t len);
+
+int __wrap_journal_append(struct journal *j, const void *data, size_t len, bool keep,
+			  struct journal_waiter *w)
+{
+	return no_memory ? -ENOMEM : __real_journal_append(j, data, len, keep, w);
+}
+
+int __wrap_child_reply(struct child *ch, uint32_t id, const char *json, size_t len)
+{
+	(void)ch, (void)id;
+	if (len > IPC_PAYLOAD_MAX)
+		return -EMSGSIZE;
+	assert_string_equal(reply, ""); /* one answer */
+	snprintf(reply, sizeof(reply), "%.*s", (int)len, json);
+	return 0;
+}
+
+static void verb(struct hand *h, const char *word, const char *args)
+{
+	char text[512];
+	int n = snprintf(text, sizeof(text), "{\"verb\":\"%s\",\"args\":{%s}}", word, args);
+
+	reply[0] = 0;
+	verbs_run(&h->q, 1, text, (size_t)n);
+}
+
+static const char *id_arg(uint32_t txn)
+{
+	static char text[64];
+	char hex[LETTER_ID_STR_MAX];
+	uint8_t id[LETTER_ID_LEN];
+
+	hand_id(txn, id);
+	snprintf(text, sizeof(text), "\"id\":\"%s\"", letter_id_str(id, hex));
+	return text;
+}
+
+static struct letter *letter(struct hand *h, uint32_t txn)
+{
+	uint8_t id[LETTER_ID_LEN];
+
+	hand_id(txn, id);
+	return store_find(h->q.store, id);
+}
+
+static struct hand *begin(void)
+{
+	struct hand *h = hand_new(1, 2);
+
+	no_memory = false;
+	assert_int_equal(hand_start(h), 0);
+	for (uint32_t txn = 1; txn <= 4; txn++)
+		hand_store(h, txn, "a@h0.example", 700, false);
+	hand_settle(h);
+	/* 3 is held, 4 is dead. */
+	verb(h, "hold", id_arg(3));
+	hand_settle(h);
+	for (int i = 0; i < 2; i++) {
+		struct store_change *c = store_begin(h->q.store);
+
+		if (!i)
+			assert_int_equal(store_put_rcpt(c, letter(h, 4), 0, RCPT_EXPIRED, 3, NULL), 0);
+		else
+			finish_letter(&h->q, c, letter(h, 4), true);
+		assert_int_equal(store_commit(c, true, NULL), 0);
+	}
+	hand_settle(h);
+	return h;
+}
+
+static void is_as_before(struct hand *h)
+{
+	assert_int_equal(store_count(h->q.store, LETTER_QUEUED), 2);
+	for (uint32_t txn = 1; txn <= 2; txn++) {
+		assert_int_equal(letter(h, txn)->state, LETTER_QUEUED);
+		assert_string_equal(letter(h, txn)->legs->dest->route, "h0");
+		assert_null(letter(h, txn)->way);
+	}
+	assert_int_equal(letter(h, 3)->state, LETTER_HELD);
+	assert_int_equal(letter(h, 4)->state, LETTER_DEAD);
+	assert_int_equal(letter(h, 4)->rcpt[0].state, RCPT_EXPIRED);
+	assert_int_equal(letter(h, 4)->rcpt[0].attempts, 3);
+	assert_int_equal(letter(h, 4)->open, 0);
+}
+
+static void what_cannot_be_written_is_told_and_not_done(void **state)
+{
+	static const struct {
+		const char *verb;
+		uint32_t txn; /* 0: args as given */
+		const char *args;
+	} all[] = {
+		{ "hold", 1, NULL },
+		{ "remove", 1, NULL },
+		{ "remove", 4, NULL },
+		{ "release", 3, NULL },
+		{ "release", 4, NULL },
+		{ "move", 0, "\"route\":\"h0\",\"to\":\"h1\"" },
+		{ "move", 1, NULL },
+	};
+	struct hand *h = begin();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		char args[128];
+
+		snprintf(args, sizeof(args), "%s%s", all[i].txn ? id_arg(all[i].txn) : all[i].args,
+			 all[i].txn && !strcmp(all[i].verb, "move") ? ",\"to\":\"h1\"" : "");
+		no_memory = true;
+		verb(h, all[i].verb, args);
+		if (h->q.move)
+			hand_settle(h);
+		assert_non_null(strstr(reply, "\"error\""));
+		no_memory = false;
+		hand_settle(h);
+		is_as_before(h);
+	}
+	hand_die(h, true);
+	assert_int_equal(hand_start(h), 0);
+	for (uint32_t txn = 1; txn <= 4; txn++)
+		queue_settle(&h->q, letter(h, txn), h->now_ms);
+	is_as_before(h);
+	hand_free(h);
+}
+
+static void what_is_answered_is_durable(void **state)
+{
+	struct hand *h = begin();
+
+	(void)state;
+	verb(h, "remove", id_arg(1));
+	assert_string_equal(reply, "");
+	hand_settle(h);
+	assert_non_null(strstr(reply, "\"count\":1"));
+	verb(h, "hold", id_arg(2));
+	assert_string_equal(reply, "");
+	hand_settle(h);
+	assert_non_null(strstr(reply, "\"count\":1"));
+	verb(h, "release", id_arg(4));
+	hand_settle(h);
+	verb(h, "move", "\"route\":\"h0\",\"to\":\"h1\"");
+	assert_string_equal(reply, "");
+	hand_settle(h); /* queue_main.c would route them anew */
+	assert_non_null(strstr(reply, "\"count\":1"));
+	hand_die(h, true);
+	assert_int_equal(hand_start(h), 0);
+	assert_null(letter(h, 1));
+	assert_int_equal(letter(h, 2)->state, LETTER_HELD);
+	assert_int_equal(letter(h, 4)->state, LETTER_QUEUED);
+	assert_int_equal(letter(h, 4)->open, 1);
+	assert_non_null(letter(h, 4)->way);
+	hand_free(h);
+}
+
+static uint32_t moved(struct hand *h, uint32_t from, uint32_t to)
+{
+	uint32_t n = 0;
+
+	for (uint32_t txn = from; txn <= to; txn++)
+		n += letter(h, txn) && letter(h, txn)->way;
+	return n;
+}
+
+#define MANY	   1500
+#define SLICE_MOST 256
+
+/* Letters 1 to MANY wait on h0, and are to move; it has begun. */
+static struct hand *move_many(void)
+{
+	struct hand *h = hand_new(1, 3);
+
+	no_memory = false;
+	assert_int_equal(hand_start(h), 0);
+	for (uint32_t txn = 1; txn <= MANY; txn++) {
+		hand_store(h, txn, "a@h0.example", 100, false);
+		if (txn % 16 == 0)
+			hand_settle(h);
+	}
+	hand_settle(h);
+	verb(h, "move", "\"route\":\"h0\",\"to\":\"h1\"");
+	assert_string_equal(reply, "");
+	return h;
+}
+
+/* A route with very many letters is moved, and meanwhile the queue does its work. */
+static void many_that_move_leave_turns_to_others(void **state)
+{
+	struct hand *h = move_many();
+	uint32_t before, now = 0, turns = 0;
+	struct store_change *c;
+	struct letter *next;
+	bool left = false;
+
+	(void)state;
+	hand_store(h, MANY + 1, "b@h0.example", 100, false);
+	for (; !*reply; turns++) {
+		before = now;
+		loop_once(h->ch.loop, 0);
+		worker_step(h->q.worker);
+		now = moved(h, 1, MANY);
+		assert_true(now - before <= SLICE_MOST);
+		if (!now || left || !h->q.move)
+			continue;
+		/* The very next one leaves. */
+		for (next = store_oldest(h->q.store); next->way; next = next->newer)
+			;
+		c = store_begin(h->q.store);
+		left = true;
+		assert_int_equal(finish_letter(&h->q, c, next, false), 0);
+		assert_int_equal(store_commit(c, true, NULL), 0);
+		worker_drain(h->q.worker);
+	}
+	assert_true(turns > MANY / SLICE_MOST);
+	assert_int_equal(h->code[MANY + 1], 250);
+	assert_non_null(strstr(reply, "\"count\":1499,"));
+	/* What came meanwhile goes by the configuration. */
+	assert_null(letter(h, MANY + 1)->way);
+	hand_die(h, true);
+	assert_int_equal(hand_start(h), 0);
+	assert_int_equal(moved(h, 1, MANY), MANY - 1);
+	assert_null(letter(h, MANY + 1)->way);
+	hand_free(h);
+}
+
+static void a_move_ends_with_its_route_and_with_the_process(void **state)
+{
+	struct hand *h = move_many();
+
+	(void)state;
+	while (!moved(h, 1, MANY))
+		loop_once(h->ch.loop, 0);
+	verb(h, "move", "\"route\":\"h0\",\"to\":\"h2\"");
+	assert_non_null(strstr(reply, "ask again in a moment"));
+	reply[0] = 0;
+	memcpy(h->config.routes[1].name, "xx", 3); /* a reload */
+	hand_settle(h);
+	assert_non_null(strstr(reply, "a reload took the route away"));
+	assert_non_null(strstr(reply, ": 256 letters are moved"));
+	assert_int_equal(moved(h, 1, MANY), SLICE_MOST);
+	memcpy(h->config.routes[1].name, "h1", 3);
+	h->q.rerouting = false; /* queue_main.c's */
+	verb(h, "move", "\"route\":\"h0\",\"to\":\"h1\"");
+	assert_string_equal(reply, "");
+	hand_free(h);
+	assert_non_null(strstr(reply, "the queue stops"));
+}
+
+/* The same where nobody asked for it: its time is over, and the next look comes. */
+static void an_end_that_cannot_be_written_has_not_come(void **state)
+{
+	struct hand *h = begin();
+
+	(void)state;
+	h->now_ms += 21 * 86400000ull;
+	store_tick(h->q.store, h->now_ms);
+	hand_settle(h);
+	no_memory = true;
+	finish_expired(&h->q, h->now_ms);
+	hand_settle(h);
+	is_as_before(h);
+	no_memory = false;
+	finish_expired(&h->q, h->now_ms);
+	hand_settle(h);
+	assert_int_equal(letter(h, 1)->state, LETTER_DEAD);
+	assert_int_equal(letter(h, 2)->state, LETTER_DEAD);
+	hand_free(h);
+}
+
+/* No more can be written, and nobody knows until when: the answer says that, and comes. */
+static void a_full_disk_is_told_of_in_the_answer(void **state)
+{
+	struct hand *h = begin();
+
+	(void)state;
+	h->disk->fail_sync_at = h->disk->syncs + 1;
+	h->disk->fail_syncs = 1000;
+	verb(h, "hold", id_arg(1));
+	hand_settle(h);
+	assert_non_null(strstr(reply, "\"count\":1"));
+	assert_non_null(strstr(reply, "undone by a restart"));
+	/* And when it is known before. */
+	verb(h, "hold", id_arg(2));
+	h->now_ms += 1000;
+	store_tick(h->q.store, h->now_ms);
+	hand_settle(h);
+	assert_non_null(strstr(reply, "undone by a restart"));
+	h->disk->fail_sync_at = 0;
+	for (int i = 0; i < 3; i++) {
+		h->now_ms += 1000;
+		store_tick(h->q.store, h->now_ms);
+		hand_settle(h);
+	}
+	hand_die(h, true);
+	assert_int_equal(hand_start(h), 0);
+	assert_int_equal(letter(h, 1)->state, LETTER_HELD);
+	assert_int_equal(letter(h, 2)->state, LETTER_HELD);
+	hand_free(h);
+}
+
+/* Whoever asked would wait for it without end. */
+static void an_answer_that_fits_into_no_message_is_an_error(void **state)
+{
+	char *text = calloc(1, IPC_PAYLOAD_MAX + 1);
+	struct hand *h = begin();
+
+	(void)state;
+	memset(text, 'x', IPC_PAYLOAD_MAX);
+	reply[0] = 0;
+	answer_reply(&h->q, 1, json_pack("{s:{s:s}}", "letter", "last", text));
+	assert_string_equal(reply, "{\"error\":\"the answer is too large\"}");
+	free(text);
+	hand_free(h);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_cannot_be_written_is_told_and_not_done),
+		cmocka_unit_test(what_is_answered_is_durable),
+		cmocka_unit_test(many_that_move_leave_turns_to_others),
+		cmocka_unit_test(a_move_ends_with_its_route_and_with_the_process),
+		cmocka_unit_test(an_end_that_cannot_be_written_has_not_come),
+		cmocka_unit_test(a_full_disk_is_told_of_in_the_answer),
+		cmocka_unit_test(an_answer_that_fits_into_no_message_is_an_error),
+	};
+
+	log_setup("test_verbs", LOG_LVL_ERR, -1);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
