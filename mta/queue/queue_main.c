@@ -11,6 +11,7 @@
 #include "log.h"
 #include "queue.h"
 #include "sandbox.h"
+#include "through.h"
 
 #define TICK_MS 1000
 #define BACKUP_CHUNK                                                                               \
@@ -210,6 +211,8 @@ static int start(struct child *ch)
 	uint64_t now_ms;
 	int fd, rc;
 
+	if (ch->config->cut_through)
+		return through_start(ch);
 	fd = open_dir(ch->config);
 	if (fd < 0)
 		return fd;
