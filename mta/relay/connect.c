@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "relay.h"
+#include "conn_int.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,19 +10,18 @@
 #include <unistd.h>
 
 #include "address.h"
+#include "clock.h"
 #include "log.h"
 #include "secret.h"
 
 #define TLS_HANDSHAKE_MS 30000
-#define READ_MAX	 16384
-#define PROGRESS_BYTES	 4096 /* that the peer must take in the time of a deadline */
-
-static void dial_begin(struct conn *c);
-static void move(struct conn *c);
+#define BOTH		 (MSG_R_FAMILY4 | MSG_R_FAMILY6)
+#define SECRETS_MS	 5000 /* that the parent may take to send a password */
+#define SECRETS_LOOK_MS	 50
 
 /* ---- the end of a connection ---- */
 
-static void fd_close(struct conn *c)
+void conn_fd_close(struct conn *c)
 {
 	if (c->lf.fd < 0)
 		return;
@@ -37,7 +36,7 @@ static void fd_close(struct conn *c)
 
 /*
  * Given up in the middle of its letters: what the kernel still holds must not arrive later. They go by another
- * connection now, and once all of them are settled the far side knows the copies no more (XPOSTERN's low-water mark).
+ * connection now, and some time after all of them are settled the far side knows the copies no more (STORE_SEEN_LEAST_S).
  */
 static void abandon(const struct conn *c)
 {
@@ -62,8 +61,12 @@ void conn_close(struct conn *c, const char *why)
 	if (c->session_open && c->session.letters)
 		client_lost(&c->session, why);
 	abandon(c);
-	fd_close(c);
+	conn_fd_close(c);
 	r->conn_count--;
+	if (c->publishes)
+		publisher_ended(&r->publisher);
+	if (c->question)
+		asker_ended(c, why);
 	relay_reap_soon(r);
 }
 
@@ -81,6 +84,13 @@ void conn_after_cut(struct conn *c)
 	if (c->dead || !route || route->kind != ROUTE_TUNNEL)
 		return;
 	p = tunnel_peer(t, route->peer);
+	/* The queue may hear first that it is up again: no letter of then may be given to a session of now. */
+	if (p && p->state == TUNNEL_DOWN && c->state != CONN_RESOLVE) {
+		c->old = true;
+		if (!c->session_open || !c->session.letters)
+			conn_close(c, "the tunnel is down");
+		return;
+	}
 	if (!p || p->state != TUNNEL_UP || c->state == CONN_RESOLVE || c->begun_ms >= p->changed_ms)
 		return;
 	if (c->session_open)
@@ -113,7 +123,7 @@ void conn_free(struct conn *c)
 static bool others_work(const struct conn *c)
 {
 	for (const struct conn *o = c->hop->conns; o; o = o->next) {
-		if (o != c && !o->dead && !conn_opening(o))
+		if (o != c && !o->dead && !o->old && !conn_opening(o))
 			return true;
 	}
 	return false;
@@ -124,25 +134,33 @@ static void give_up(struct conn *c, enum rcpt_result result, enum fault_scope sc
 		    const char *enhanced, const char *text)
 {
 	struct hop *h = c->hop;
+	bool work = others_work(c);
+	char quoted[600];
 
-	log_info(NULL, "route=%s hop=%s cannot be used: %s", h->route_name, h->next_hop, text);
-	/* While another session of this hop works, what waits goes there. */
-	if (h->waiting && !others_work(c)) {
+	log_info(NULL, "route=%s hop=%s msg=\"cannot be used: %s\"", h->route_name, h->next_hop,
+		 log_quote(quoted, sizeof(quoted), text, strlen(text)));
+	/*
+	 * While another session of this hop works, what waits goes there, and to open one more at once would bring
+	 * the same no, as often as the host can say it. An old one speaks for no letter.
+	 */
+	if (work && !c->old)
+		h->enough_ms = loop_now_ms(h->relay->ch->loop) + ENOUGH_MS;
+	if (h->waiting && !c->old && !work) {
 		h->waiting->conn = c; /* for the host and the families in its result */
 		relay_fail_waiting(h, result, scope, code, enhanced, text);
 	}
 	conn_close(c, text);
 }
 
-static void give_up_host(struct conn *c, const char *enhanced, const char *text)
+void conn_give_up_host(struct conn *c, const char *enhanced, const char *text)
 {
 	give_up(c, RCPT_RES_TEMPFAIL, SCOPE_HOST, 0, enhanced, text);
 }
 
 /* This host will not do: the next one, if there is. */
-static void next_host(struct conn *c, uint16_t code, const char *enhanced, const char *text)
+void conn_next_host(struct conn *c, uint16_t code, const char *enhanced, const char *text)
 {
-	fd_close(c);
+	conn_fd_close(c);
 	if (c->session_open)
 		client_clear(&c->session);
 	c->session_open = false;
@@ -156,396 +174,58 @@ static void next_host(struct conn *c, uint16_t code, const char *enhanced, const
 	give_up(c, RCPT_RES_TEMPFAIL, SCOPE_HOST, code, enhanced, text);
 }
 
-/* ---- the session's bytes ---- */
-
-static void on_done(void *arg, struct out_letter *l)
-{
-	(void)arg;
-	relay_answer(l->arg);
-}
-
-static void session_begin(struct conn *c)
-{
-	struct client_conf conf = {
-		.ehlo = c->ehlo,
-		.lmtp = c->route.kind == ROUTE_LMTP,
-		.tls = c->plain ? TLS_NONE : c->route.tls,
-		.tls_on = c->tls != NULL,
-		.hop = c->route.kind == ROUTE_TUNNEL,
-		.username = c->username,
-		.password = c->password,
-		.done = on_done,
-		.arg = c,
-	};
-
-	c->state = CONN_SESSION;
-	client_start(&c->session, &conf);
-	c->session_open = true;
-	c->progress_ms = loop_now_ms(c->hop->relay->ch->loop);
-}
-
-static struct tls_ctx *tls_context(struct conn *c, char err[static TLS_ERROR_MAX])
-{
-	struct relay *r = c->hop->relay;
-	const struct mta_route *route = relay_route(c->hop);
-	struct tls_pin pins[TLS_PINS_MAX];
-	struct tls_client_conf conf = { .verify = TLS_VERIFY_NONE, .pins = pins };
-	struct tls_ctx *ctx;
-	size_t len;
-
-	if (!route) {
-		snprintf(err, TLS_ERROR_MAX, "the route is gone");
-		return NULL;
-	}
-	for (size_t i = 0; i < route->tls_pins.count && i < TLS_PINS_MAX; i++)
-		pin_parse(route->tls_pins.v[i], pins[conf.pin_count++].sha256);
-	if (route->tls == TLS_PIN) {
-		conf.verify = TLS_VERIFY_PIN;
-	} else if (route->tls == TLS_VERIFY) {
-		conf.verify = TLS_VERIFY_NAME;
-		conf.ca_pem = r->authorities;
-		conf.ca_pem_len = r->authorities_len;
-		if (r->ch->config->ca_file) {
-			conf.ca_pem = bundle_file(r->ch->bundle, r->ch->config->ca_file, &len);
-			conf.ca_pem_len = conf.ca_pem ? len : 0;
-		}
-	}
-	/* Our own certificate is for peers that know it, not for the world. */
-	if (r->client_chain && route->kind == ROUTE_TUNNEL)
-		conf.keypair = (struct tls_keypair){ r->client_chain, r->client_chain_len,
-						     r->client_key, r->client_key_len };
-	return tls_client_ctx_new(&ctx, &conf, err) ? NULL : ctx;
-}
-
-static void tls_begin(struct conn *c)
-{
-	char err[TLS_ERROR_MAX];
-	const struct mta_route *route = relay_route(c->hop);
-	const char *name =
-	    route && route->tls_name ? route->tls_name : c->dial.target[c->target].name;
-
-	if (!c->tls_ctx)
-		c->tls_ctx = tls_context(c, err);
-	c->tls = c->tls_ctx ? tls_connect(c->tls_ctx, c->lf.fd, name) : NULL;
-	if (!c->tls) {
-		give_up_host(c, "4.7.5", c->tls_ctx ? "out of memory" : err);
-		return;
-	}
-	c->state = CONN_TLS;
-}
-
-/* Opportunistic TLS that fails is tried once more without (RFC 7435); a policy never is. */
-static void tls_failed(struct conn *c, int rc)
-{
-	char text[TLS_ERROR_MAX + 200];
-
-	snprintf(text, sizeof(text), "TLS with %s failed: %s", c->dial.target[c->target].name,
-		 *tls_error(c->tls) ? tls_error(c->tls) : strerror(-rc));
-	if (c->route.tls == TLS_MAY && !c->plain && !c->tls_implicit) {
-		log_info(NULL, "route=%s %s; once more without TLS", c->route.name, text);
-		fd_close(c);
-		client_clear(&c->session);
-		c->session_open = false;
-		c->plain = true;
-		c->state = CONN_DIAL;
-		/* The same target again, as a list of its own. */
-		c->dial.target[0] = c->dial.target[c->target];
-		c->dial.count = 1;
-		c->dial.next = 0;
-		dial_start(&c->dial);
-		return;
-	}
-	next_host(c, 0, "4.7.5", text);
-}
-
-static void tls_step(struct conn *c)
-{
-	int rc = tls_handshake(c->tls);
-
-	if (rc == -EAGAIN) {
-		loop_mod(c->hop->relay->ch->loop, &c->lf, tls_events(c->tls));
-		return;
-	}
-	if (rc) {
-		tls_failed(c, rc);
-		return;
-	}
-	log_debug(NULL, "route=%s host=%s tls=%s cipher=%s", c->route.name,
-		  c->dial.target[c->target].name, tls_version(c->tls), tls_cipher(c->tls));
-	if (c->session_open) {
-		c->state = CONN_SESSION;
-		client_tls_done(&c->session);
-	} else {
-		session_begin(c);
-	}
-	move(c);
-}
-
-static ssize_t bytes_in(struct conn *c, void *buf, size_t cap)
-{
-	ssize_t n;
-
-	if (c->tls)
-		return tls_read(c->tls, buf, cap);
-	do
-		n = read(c->lf.fd, buf, cap);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
-}
-
-static ssize_t bytes_out(struct conn *c, const void *buf, size_t len)
-{
-	ssize_t n;
-
-	if (c->tls)
-		return tls_write(c->tls, buf, len);
-	do
-		n = send(c->lf.fd, buf, len, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
-}
-
-/* The session is over: orderly, by a fault before letters, or by one among them. */
-static void session_ended(struct conn *c)
-{
-	struct client *s = &c->session;
-	struct reply why = s->fault;
-
-	if (!s->failed) {
-		conn_close(c, "closed");
-		relay_pump(c->hop);
-		return;
-	}
-	/*
-	 * Sent away before a letter was given: that it greeted us makes no difference, and to come again at
-	 * once, for nobody's account, would go on for ever.
-	 */
-	if (!s->greeted || (!c->letters && c->hop->waiting)) {
-		next_host(c, why.code,
-			  why.enhanced[0] ? why.enhanced
-			  : s->tls_failed ? "4.7.4"
-					  : "4.4.0",
-			  why.text);
-		return;
-	}
-	conn_close(c, why.text);
-	relay_pump(c->hop);
-}
-
-/* False: there is more than one turn should take. */
-static bool read_all(struct conn *c)
-{
-	char buf[READ_MAX];
-	uint64_t replies;
-
-	for (int i = 0; i < 16; i++) {
-		ssize_t n = bytes_in(c, buf, sizeof(buf));
-
-		if (n == -EAGAIN)
-			return true;
-		if (n <= 0) {
-			if (c->session.quit_sent && !c->session.letter_count)
-				c->session.want = CLIENT_OVER;
-			else
-				client_lost(&c->session, n ? "the connection was lost"
-							   : "the next hop closed the connection");
-			return true;
-		}
-		/* A whole reply is progress; one byte of it each minute is not. */
-		replies = c->session.replies;
-		client_input(&c->session, buf, (size_t)n);
-		if (c->session.replies != replies)
-			c->progress_ms = loop_now_ms(c->hop->relay->ch->loop);
-		if (c->session.want == CLIENT_TLS || c->session.want == CLIENT_OVER)
-			return true;
-	}
-	return false;
-}
-
-/* True: everything that was to be written is. */
-static bool write_all(struct conn *c)
-{
-	const char *data;
-	size_t len;
-
-	while ((len = client_output(&c->session, &data)) && c->session.want != CLIENT_OVER) {
-		ssize_t n = bytes_out(c, data, len);
-
-		if (n == -EAGAIN)
-			return false;
-		if (n < 0) {
-			client_lost(&c->session, "the connection was lost");
-			return true;
-		}
-		c->trickle += (size_t)n;
-		if ((size_t)n == len || c->trickle >= PROGRESS_BYTES) {
-			c->trickle = 0;
-			c->progress_ms = loop_now_ms(c->hop->relay->ch->loop);
-		}
-		client_sent(&c->session, (size_t)n);
-	}
-	return true;
-}
-
-static void set_deadline(struct conn *c)
-{
-	struct loop *l = c->hop->relay->ch->loop;
-	uint64_t ms = client_timeout_ms(&c->session);
-
-	if (ms == UINT64_MAX)
-		timer_clear(loop_timers(l), &c->deadline);
-	else
-		timer_set(loop_timers(l), &c->deadline, c->progress_ms + ms);
-}
-
-/* Read, think, write, until nothing moves. */
-static void move(struct conn *c)
-{
-	struct relay *r = c->hop->relay;
-	bool written, more;
-
-	if (c->dead || c->state != CONN_SESSION)
-		return;
-	more = !read_all(c);
-	if (c->session.want == CLIENT_TLS) {
-		tls_begin(c);
-		if (!c->dead)
-			tls_step(c);
-		return;
-	}
-	if (c->session.want == CLIENT_READY && c->session.greeted && !c->dead) {
-		written = write_all(c);
-		/* Letters for a session that has just become free, this one first. */
-		if (conn_can_take(c) && c->hop->waiting) {
-			relay_pump(c->hop);
-			if (c->dead)
-				return;
-		}
-	}
-	written = write_all(c);
-	if (c->session.want == CLIENT_OVER) {
-		session_ended(c);
-		return;
-	}
-	set_deadline(c);
-	/* What OpenSSL has read ahead wakes nobody: come back as soon as something can be written. */
-	loop_mod(r->ch->loop, &c->lf,
-		 EPOLLIN | (more      ? (uint32_t)EPOLLOUT
-			    : written ? 0
-			    : c->tls  ? tls_events(c->tls)
-				      : (uint32_t)EPOLLOUT));
-	conn_check_idle(c);
-}
-
-static void on_ready(struct loop_fd *lf, uint32_t events)
-{
-	struct conn *c = lf->arg;
-
-	(void)events;
-	if (c->state == CONN_TLS)
-		tls_step(c);
-	else
-		move(c);
-}
-
-static void on_deadline(struct timer *t, uint64_t now_ms)
-{
-	struct conn *c = t->arg;
-
-	(void)now_ms;
-	if (c->state == CONN_TLS) {
-		next_host(c, 0, "4.7.5", "the TLS handshake took too long");
-		return;
-	}
-	if (c->session.quit_sent && !c->session.letter_count) {
-		conn_close(c, "no answer to QUIT");
-		return;
-	}
-	client_lost(&c->session, "the next hop did not answer in time");
-	session_ended(c);
-}
-
-static void on_idle(struct timer *t, uint64_t now_ms)
-{
-	struct conn *c = t->arg;
-
-	(void)now_ms;
-	if (!c->dead && c->state == CONN_SESSION && !c->session.letter_count) {
-		client_quit(&c->session);
-		move(c);
-	}
-}
-
-/* ---- letters ---- */
-
-bool conn_opening(const struct conn *c)
-{
-	return !c->dead && (c->state != CONN_SESSION || !c->session.greeted);
-}
-
-bool conn_can_take(const struct conn *c)
-{
-	if (c->dead || c->state != CONN_SESSION || !client_can_take(&c->session))
-		return false;
-	if (c->route.letters_per_session && c->letters >= c->route.letters_per_session)
-		return false;
-	return c->session.postern || c->uncommitted <= COMMIT_WINDOW;
-}
-
-void conn_give(struct conn *c, struct attempt *a)
-{
-	struct loop *l = c->hop->relay->ch->loop;
-
-	a->conn = c;
-	a->letter.required_8bitmime = c->route.required_8bitmime;
-	c->letters++;
-	c->progress_ms = loop_now_ms(l);
-	timer_clear(loop_timers(l), &c->idle);
-	client_letter(&c->session, &a->letter);
-	/* Written from the loop: a burst of letters leaves as one flight. */
-	loop_mod(l, &c->lf, EPOLLIN | EPOLLOUT);
-}
-
-void conn_check_idle(struct conn *c)
-{
-	struct loop *l = c->hop->relay->ch->loop;
-	bool full = c->route.letters_per_session && c->letters >= c->route.letters_per_session;
-
-	if (c->dead || c->state != CONN_SESSION || !c->session.greeted || c->session.letter_count ||
-	    c->session.quit_sent || timer_armed(&c->idle))
-		return;
-	timer_set(loop_timers(l), &c->idle,
-		  loop_now_ms(l) + (full			? 0
-				    : c->route.kind == ROUTE_MX ? IDLE_MX_MS
-								: IDLE_TUNNEL_MS));
-}
-
 /* ---- the way there ---- */
+
+static void count_dial(const struct conn *c, int family, enum counter_word result)
+{
+	struct counter_labels l = { .name = c->hop->route_name,
+				    .family = family,
+				    .result = result };
+
+	counters_add(c->hop->relay->ch->counters, COUNTER_CONNECTIONS, &l, 1);
+}
+
+/* A family that failed counts beside the one that answered, once however many hosts are tried. */
+static void count_dialed(struct conn *c, const struct dial_target *won)
+{
+	uint8_t failed = c->dial.failed & (uint8_t)~c->counted;
+
+	if (failed & MSG_R_FAMILY4)
+		count_dial(c, AF_INET, WORD_FAILED);
+	if (failed & MSG_R_FAMILY6)
+		count_dial(c, AF_INET6, WORD_FAILED);
+	c->counted |= failed;
+	if (won)
+		count_dial(c, won->path[0] ? AF_UNIX : won->at.addr.family, WORD_OK);
+	else if (!c->dial.failed)
+		count_dial(c, 0, WORD_FAILED);
+}
 
 static void on_dialed(struct dial *d, int fd, size_t target)
 {
 	struct conn *c = d->arg;
 	struct loop *l = c->hop->relay->ch->loop;
 
+	count_dialed(c, fd < 0 ? NULL : &d->target[target]);
 	if (fd < 0) {
-		give_up_host(c, "4.4.1", d->why);
+		conn_give_up_host(c, "4.4.1", d->why);
 		return;
 	}
 	c->target = target;
-	c->lf = (struct loop_fd){ .fd = fd, .ready = on_ready, .arg = c };
+	c->lf = (struct loop_fd){ .fd = fd, .ready = conn_on_ready, .arg = c };
 	if (loop_add(l, &c->lf, EPOLLIN)) {
-		give_up_host(c, "4.3.0", "out of memory");
+		conn_give_up_host(c, "4.3.0", "out of memory");
 		return;
 	}
 	timer_set(loop_timers(l), &c->deadline, loop_now_ms(l) + TLS_HANDSHAKE_MS);
 	if (c->tls_implicit) {
-		tls_begin(c);
+		conn_tls_begin(c);
 		if (!c->dead)
-			tls_step(c);
+			conn_tls_step(c);
 		return;
 	}
-	session_begin(c);
-	set_deadline(c);
+	conn_session_begin(c);
+	conn_set_deadline(c);
 }
 
 static void dial_begin(struct conn *c)
@@ -606,7 +286,7 @@ static void on_mx(struct lookup_req *req, const struct lookup_mx *m)
 			"the domain has no mail host and no address");
 		return;
 	default:
-		give_up_host(c, "4.4.3", "DNS does not answer");
+		conn_give_up_host(c, "4.4.3", "DNS does not answer");
 		return;
 	}
 	if (!route) {
@@ -620,7 +300,7 @@ static void on_mx(struct lookup_req *req, const struct lookup_mx *m)
 		return;
 	}
 	if (!dial_hosts(&c->dial, route, m->host, n, c->families, why)) {
-		give_up_host(c, "4.4.4", why);
+		conn_give_up_host(c, "4.4.4", why);
 		return;
 	}
 	dial_begin(c);
@@ -633,57 +313,112 @@ static void on_addr(struct lookup_req *req, const struct lookup_mx *m)
 {
 	struct conn *c = req->arg;
 	const struct mta_route *route = relay_route(c->hop);
-	char why[DIAL_WHY_MAX];
 	size_t from = c->dial.count;
 
 	if (route && m->status == LOOKUP_OK)
-		dial_hosts(&c->dial, route, m->host, m->host_count, c->families, why);
-	for (size_t i = from; i < c->dial.count; i++)
+		dial_hosts(&c->dial, route, m->host, m->host_count, c->families, c->dial.why);
+	for (size_t i = from; i < c->dial.count; i++) {
 		c->dial.target[i].host = (unsigned)c->address_next;
+		c->dial.target[i].at.port = c->port;
+	}
 	resolve_addresses(c);
 }
 
+/* @source: NULL for one of the route's. */
 static void add_numeric(struct conn *c, const struct mta_route *route, const struct endpoint *e,
 			unsigned host, const struct addr *source)
 {
 	struct dial_target t = { .at = *e, .host = host };
+	uint8_t family = e->addr.family == AF_INET6 ? MSG_R_FAMILY6 : MSG_R_FAMILY4;
 
 	addr_str(&e->addr, t.name);
 	if (source)
 		t.source = *source;
-	for (size_t i = 0; !source && i < route->source_count && !t.source.family; i++) {
-		if (route->sources[i].addr.family == e->addr.family)
-			t.source = route->sources[i].addr;
-	}
-	if (c->families & (e->addr.family == AF_INET6 ? MSG_R_FAMILY6 : MSG_R_FAMILY4))
+	if (c->families & route_families(route) & family)
 		dial_add(&c->dial, &t);
+}
+
+static void add_path(struct conn *c, const char *path)
+{
+	struct dial_target t = { .host = (unsigned)c->address_next };
+
+	snprintf(t.path, sizeof(t.path), "%s", path);
+	snprintf(t.name, sizeof(t.name), "%s", c->hop->relay->ch->config->hostname);
+	dial_add(&c->dial, &t);
+}
+
+/* Of the @n-th that is looked at, from 0: the list begins anew behind its end. */
+static size_t address_index(const struct conn *c, const struct mta_route *route, size_t n)
+{
+	return (c->address_first + n) % route->addresses.count;
+}
+
+/* Its target's host is the count of those looked at, itself included. */
+void conn_worked(struct conn *c)
+{
+	struct relay *r = c->hop->relay;
+	const struct mta_route *route = relay_route(c->hop);
+	unsigned host = c->dial.target[c->target].host;
+
+	if (!c->old && route && host && route->addresses.count > 1)
+		memory_worked(&r->memory, r->ch->config, route, address_index(c, route, host - 1),
+			      loop_now_ms(r->ch->loop));
 }
 
 static void resolve_addresses(struct conn *c)
 {
 	const struct mta_route *route = relay_route(c->hop);
+	char name[MTA_DOMAIN_MAX];
+	struct endpoint e;
 
 	while (route && c->address_next < route->addresses.count) {
-		const char *word = route->addresses.v[c->address_next++];
-		struct endpoint e = { .port = route->port };
+		const char *word = route->addresses.v[address_index(c, route, c->address_next++)];
 
 		if (*word == '/') {
-			struct dial_target t = { .host = (unsigned)c->address_next };
-
-			snprintf(t.path, sizeof(t.path), "%s", word);
-			snprintf(t.name, sizeof(t.name), "%s", c->hop->relay->ch->config->hostname);
-			dial_add(&c->dial, &t);
-		} else if (!endpoint_parse(word, route->port, &e)) {
-			add_numeric(c, route, &e, (unsigned)c->address_next, NULL);
-		} else if (!lookup_addr(c->hop->relay->lookup, &c->lookup, word)) {
-			return; /* on_addr() goes on */
+			add_path(c, word);
+			continue;
 		}
+		if (route_address_parse(word, route->port, &e, name))
+			continue;
+		c->port = e.port;
+		if (!name[0])
+			add_numeric(c, route, &e, (unsigned)c->address_next, NULL);
+		else if (!lookup_addr(c->hop->relay->lookup, &c->lookup, name))
+			return; /* on_addr() goes on */
 	}
-	if (!c->dial.count)
-		give_up_host(c, "4.4.3",
-			     "none of the route's addresses can be used or resolved now");
-	else
+	if (!c->dial.count && c->families != BOTH) {
+		c->families = BOTH; /* what worked lately is not there: anything */
+		c->address_next = 0;
+		resolve_addresses(c);
+	} else if (c->dial.count)
 		dial_begin(c);
+	else
+		conn_give_up_host(
+		    c, c->dial.why[0] ? "4.4.4" : "4.4.3",
+		    c->dial.why[0] ? c->dial.why
+				   : "none of the route's addresses can be used or resolved now");
+}
+
+/* The peer's addresses of one family. */
+static void add_tunnel(struct conn *c, const struct mta_route *route, const struct tunnel_peer *p,
+		       int family)
+{
+	const struct addr *source = tunnel_source(&c->hop->relay->ch->tunnel, family);
+
+	for (size_t i = 0; source && !route->addresses.count && i < p->inner_count; i++) {
+		struct endpoint e = { .addr = p->inner[i].addr, .port = route->port };
+
+		/* A network behind the peer names no host. */
+		if (e.addr.family == family && p->inner[i].len == addr_bits(&e.addr))
+			add_numeric(c, route, &e, 0, source);
+	}
+	for (size_t i = 0; source && i < route->addresses.count; i++) {
+		struct endpoint e = { .port = route->port };
+
+		if (!endpoint_parse(route->addresses.v[i], route->port, &e) &&
+		    e.addr.family == family)
+			add_numeric(c, route, &e, 0, source);
+	}
 }
 
 /* The peer's addresses behind the tunnel, from our own one, on the device: no other way exists. */
@@ -691,30 +426,71 @@ static int tunnel_targets(struct conn *c, const struct mta_route *route)
 {
 	const struct tunnel_table *t = &c->hop->relay->ch->tunnel;
 	const struct tunnel_peer *p = tunnel_peer(t, route->peer);
+	bool v6_first = dial_v6_first(&c->dial, route);
 
 	if (!p || p->state == TUNNEL_DOWN || !t->dev[0])
 		return -ENETDOWN;
 	snprintf(c->dial.dev, sizeof(c->dial.dev), "%s", p->dev[0] ? p->dev : t->dev);
-	for (size_t i = 0; i < p->inner_count; i++) {
-		struct endpoint e = { .addr = p->inner[i].addr, .port = route->port };
-		const struct addr *source = tunnel_source(t, e.addr.family);
-
-		/* A network behind the peer names no host. */
-		if (route->addresses.count || p->inner[i].len != addr_bits(&e.addr) || !source)
-			continue;
-		add_numeric(c, route, &e, 0, source);
+	for (int i = 0; i < 2 && !c->dial.count; i++, c->families = BOTH) {
+		add_tunnel(c, route, p, v6_first ? AF_INET6 : AF_INET);
+		add_tunnel(c, route, p, v6_first ? AF_INET : AF_INET6);
 	}
-	for (size_t i = 0; i < route->addresses.count; i++) {
-		struct endpoint e = { .port = route->port };
-		const struct addr *source;
-
-		if (endpoint_parse(route->addresses.v[i], route->port, &e))
-			continue;
-		source = tunnel_source(t, e.addr.family);
-		if (source)
-			add_numeric(c, route, &e, 0, source);
-	}
+	/* Who is up first may send before the other is there; TCP would come again after a second only. */
+	if (c->dial.count == 1)
+		dial_add(&c->dial, &c->dial.target[0]);
 	return c->dial.count ? 0 : -EADDRNOTAVAIL;
+}
+
+/* Mail for user@[192.0.2.1]. */
+static void literal_target(struct conn *c, const struct mta_route *route)
+{
+	const struct hop *h = c->hop;
+	struct lookup_host host = { .addr_count = 1 };
+	char why[DIAL_WHY_MAX];
+
+	if (address_literal_parse(h->next_hop, strlen(h->next_hop), &host.addr[0])) {
+		give_up(c, RCPT_RES_PERMFAIL, SCOPE_RECIPIENT, 0, "5.1.2",
+			"the address literal is not understood");
+	} else if (is_inside(h->relay->ch, &host.addr[0])) {
+		give_up(c, RCPT_RES_PERMFAIL, SCOPE_RECIPIENT, 554, "5.4.6",
+			"the address literal is this machine");
+	} else {
+		addr_str(&host.addr[0], host.name);
+		if (dial_hosts(&c->dial, route, &host, 1, c->families, why))
+			dial_begin(c);
+		else
+			conn_give_up_host(c, "4.4.4", why);
+	}
+}
+
+/*
+ * Without what shows who we are nobody is asked: a host that does not know us may refuse for good. After
+ * a reload the parent needs a moment to send it. False: not (yet) there.
+ */
+static bool take_login(struct conn *c, const struct mta_route *route)
+{
+	struct relay *r = c->hop->relay;
+	const char *why = secrets_missing(&r->secrets, route);
+
+	if (!why && route->tls_learn && !r->shown_known)
+		why = "it is not known which keys peers have shown before";
+	if (why && loop_now_ms(r->ch->loop) < c->begun_ms + SECRETS_MS) {
+		timer_set(loop_timers(r->ch->loop), &c->begin,
+			  loop_now_ms(r->ch->loop) + SECRETS_LOOK_MS);
+		return false;
+	}
+	if (why) {
+		conn_give_up_host(c, "4.3.5", why);
+		return false;
+	}
+	if (!route->username || c->username)
+		return true;
+	c->username = strdup(route->username);
+	c->password = strdup(secrets_password(&r->secrets, route));
+	if (c->username && c->password)
+		return true;
+	conn_give_up_host(c, "4.3.0", "out of memory");
+	return false;
 }
 
 static void on_begin(struct timer *timer, uint64_t now_ms)
@@ -722,7 +498,6 @@ static void on_begin(struct timer *timer, uint64_t now_ms)
 	struct conn *c = timer->arg;
 	struct relay *r = c->hop->relay;
 	const struct mta_route *route = relay_route(c->hop);
-	struct endpoint e = { .port = 25 };
 	int rc;
 
 	(void)now_ms;
@@ -730,54 +505,49 @@ static void on_begin(struct timer *timer, uint64_t now_ms)
 		give_up(c, RCPT_RES_NOT_TRIED, SCOPE_NONE, 0, "", "the route is gone");
 		return;
 	}
+	if (!take_login(c, route))
+		return;
 	switch (route->kind) {
 	case ROUTE_TUNNEL:
 		rc = tunnel_targets(c, route);
+		hop_pin_begin(c, route);
 		if (!rc)
 			dial_begin(c);
-		else if (rc == -ENETDOWN && loop_now_ms(r->ch->loop) - c->begun_ms < TUNNEL_NEWS_MS)
+		else if (rc == -ENETDOWN && loop_now_ms(r->ch->loop) < c->begun_ms + TUNNEL_NEWS_MS)
 			/* The queue may have heard that it is up a moment before us. */
 			timer_set(loop_timers(r->ch->loop), &c->begin,
 				  loop_now_ms(r->ch->loop) + TUNNEL_LOOK_MS);
 		else if (rc == -ENETDOWN)
 			give_up(c, RCPT_RES_NOT_TRIED, SCOPE_NONE, 0, "", "the tunnel is down");
 		else
-			give_up_host(c, "4.4.4",
-				     "the tunnel peer has no address that we can reach");
+			conn_give_up_host(c, "4.4.4",
+					  "the tunnel peer has no address that we can reach");
 		break;
 	case ROUTE_MX:
 		if (c->hop->next_hop[0] == '[') {
-			if (address_literal_parse(c->hop->next_hop, strlen(c->hop->next_hop),
-						  &e.addr)) {
-				give_up(c, RCPT_RES_PERMFAIL, SCOPE_RECIPIENT, 0, "5.1.2",
-					"the address literal is not understood");
-			} else if (is_inside(r->ch, &e.addr)) {
-				give_up(c, RCPT_RES_PERMFAIL, SCOPE_RECIPIENT, 554, "5.4.6",
-					"the address literal is this machine");
-			} else {
-				e.port = route->port;
-				add_numeric(c, route, &e, 0, NULL);
-				dial_begin(c);
-			}
+			literal_target(c, route);
 			break;
 		}
 		c->lookup.done.mx = on_mx;
-		if (lookup_mx(r->lookup, &c->lookup, c->hop->next_hop))
+		rc = lookup_mx(r->lookup, &c->lookup, c->hop->next_hop);
+		if (rc == -E2BIG)
 			give_up(c, RCPT_RES_PERMFAIL, SCOPE_RECIPIENT, 0, "5.1.2",
 				"the domain is not a name");
+		else if (rc)
+			conn_give_up_host(c, "4.3.0", "out of memory");
 		break;
 	default:
 		c->lookup.done.mx = on_addr;
+		c->address_first = memory_first(&r->memory, r->ch->config, route, now_ms);
 		resolve_addresses(c);
 	}
 }
 
-int conn_new(struct hop *h, const struct attempt *first)
+int conn_new(struct hop *h, uint8_t families)
 {
 	struct relay *r = h->relay;
 	const struct mta_route *route = relay_route(h);
 	struct conn *c = calloc(1, sizeof(*c));
-	size_t index = (size_t)(route - r->ch->config->routes);
 
 	if (!c)
 		return -ENOMEM;
@@ -786,25 +556,23 @@ int conn_new(struct hop *h, const struct attempt *first)
 	c->state = CONN_RESOLVE;
 	c->route = *route;
 	c->route.tls_name = NULL;
-	c->families = first->msg.families;
+	c->families = families;
 	c->tls_implicit = route->tls_implicit;
 	c->lookup.arg = c;
-	c->ehlo = strdup(r->ch->config->hostname);
-	if (route->username && index < r->password_count && r->passwords[index].password) {
-		c->username = strdup(route->username);
-		c->password = strdup(r->passwords[index].password);
-	}
+	c->ehlo = strdup(route->helo ? route->helo : r->ch->config->hostname);
 	if (!c->ehlo) {
 		free(c);
 		return -ENOMEM;
 	}
 	dial_init(&c->dial, r->ch->loop, on_dialed, c);
-	c->idle = (struct timer){ .fire = on_idle, .arg = c };
+	dial_from(&c->dial, route, memory_turn(&r->memory, r->ch->config, route));
+	c->idle = (struct timer){ .fire = conn_on_idle, .arg = c };
 	/* From the loop, so that a failure at once is not told from inside of relay_pump(). */
-	c->deadline = (struct timer){ .fire = on_deadline, .arg = c };
+	c->deadline = (struct timer){ .fire = conn_on_deadline, .arg = c };
 	c->begin = (struct timer){ .fire = on_begin, .arg = c };
-	c->begun_ms = loop_now_ms(r->ch->loop);
-	timer_set(loop_timers(r->ch->loop), &c->begin, c->begun_ms);
+	/* Not the loop's, which is of before this turn: we may have heard of the tunnel's last change in it. */
+	c->begun_ms = clock_boot_ms();
+	timer_set(loop_timers(r->ch->loop), &c->begin, loop_now_ms(r->ch->loop));
 	c->next = h->conns;
 	h->conns = c;
 	r->conn_count++;

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "msg.h"
 #include "tls.h"
 
@@ -23,6 +24,19 @@ void dial_init(struct dial *d, struct loop *l, void (*done)(struct dial *d, int 
 	d->loop = l;
 	d->done = done;
 	d->arg = arg;
+}
+
+void dial_from(struct dial *d, const struct mta_route *route, uint32_t turn)
+{
+	d->turn = turn;
+	d->balance = route->family == FAMILY_BALANCE;
+	for (size_t i = 0; i < route->source_count && i < ROUTE_SOURCES_MAX; i++) {
+		struct dial_source *s = &d->source[d->source_count++];
+
+		s->addr = route->sources[i].addr;
+		snprintf(s->helo, sizeof(s->helo), "%s",
+			 route->sources[i].helo ? route->sources[i].helo : "");
+	}
 }
 
 bool dial_add(struct dial *d, const struct dial_target *t)
@@ -60,22 +74,39 @@ bool dial_more(const struct dial *d)
 static void failed(struct dial *d, size_t target, int err)
 {
 	const struct dial_target *t = &d->target[target];
-	char text[ENDPOINT_STR_MAX];
+	char text[ENDPOINT_STR_MAX], source[ADDR_STR_MAX];
 
 	d->failed |= family_bit(t->at.addr.family);
 	if (t->path[0])
 		snprintf(d->why, sizeof(d->why), "connect to %.90s: %s", t->path, strerror(err));
+	else if (d->missing.family == t->at.addr.family)
+		snprintf(d->why, sizeof(d->why),
+			 "connect to %s: source %s is no address of this machine",
+			 endpoint_str(&t->at, text), addr_str(&d->missing, source));
 	else
 		snprintf(d->why, sizeof(d->why), "connect to %s%s%s: %s",
 			 endpoint_str(&t->at, text), d->dev[0] ? " by " : "", d->dev,
 			 strerror(err));
 }
 
+/* Who had his head start and is not there yet counts as failed: his family is left out for a while. */
+static void note_losers(struct dial *d)
+{
+	uint64_t now_ms = loop_now_ms(d->loop);
+
+	for (size_t i = 0; i < DIAL_RACE_MAX; i++)
+		if (d->race[i].open && now_ms - d->race[i].begun_ms >= DIAL_STAGGER_MS)
+			d->failed |= family_bit(d->target[d->race[i].target].at.addr.family);
+}
+
 static void won(struct dial *d, struct dial_try *t)
 {
-	size_t target = t->target;
+	size_t target = t->target, source = t->source;
 	int fd = t->lf.fd;
 
+	note_losers(d);
+	d->helo =
+	    source < d->source_count && d->source[source].helo[0] ? d->source[source].helo : NULL;
 	loop_del(d->loop, &t->lf);
 	t->open = false;
 	dial_stop(d);
@@ -126,7 +157,52 @@ static int unix_socket(const struct dial_target *t)
 	return fd;
 }
 
-static int inet_socket(const struct dial *d, const struct dial_target *t)
+static int bind_to(int fd, const struct addr *a)
+{
+	struct endpoint from = { .addr = *a };
+	struct sockaddr_storage ss;
+	socklen_t len = endpoint_to_sockaddr(&from, a->family, &ss);
+
+	return bind(fd, (struct sockaddr *)&ss, len) < 0 ? -errno : 0;
+}
+
+static void tell_missing(struct dial *d, const struct addr *a)
+{
+	static struct log_limit quiet;
+	char text[ADDR_STR_MAX];
+	uint32_t swallowed;
+
+	d->missing = *a;
+	if (log_limited(&quiet, addr_hash(a, addr_bits(a)), loop_now_ms(d->loop), &swallowed))
+		log_warn(NULL, "source %s is no address of this machine: not used",
+			 addr_str(a, text));
+}
+
+/* From the next source of @family that this machine has; @chosen says which. */
+static int bind_source(struct dial *d, int fd, int family, size_t *chosen)
+{
+	size_t of_family[ROUTE_SOURCES_MAX], n = 0;
+	uint32_t turn = d->balance ? d->turn / 2 : d->turn;
+	int rc = 0;
+
+	*chosen = SIZE_MAX;
+	for (size_t i = 0; i < d->source_count; i++)
+		if (d->source[i].addr.family == family)
+			of_family[n++] = i;
+	for (size_t k = 0; k < n; k++) {
+		size_t i = of_family[(turn + k) % n];
+
+		rc = bind_to(fd, &d->source[i].addr);
+		if (rc != -EADDRNOTAVAIL) {
+			*chosen = i;
+			break;
+		}
+		tell_missing(d, &d->source[i].addr);
+	}
+	return n || !d->source_count ? rc : -EADDRNOTAVAIL;
+}
+
+static int inet_socket(struct dial *d, const struct dial_target *t, size_t *source)
 {
 	struct sockaddr_storage ss;
 	int family = t->at.addr.family, rc = 0;
@@ -135,19 +211,21 @@ static int inet_socket(const struct dial *d, const struct dial_target *t)
 
 	if (fd < 0)
 		return -errno;
-	if (d->dev[0])
-		rc = setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, d->dev, (socklen_t)strlen(d->dev));
-	if (!rc && t->source.family) {
-		struct endpoint from = { .addr = t->source };
-
-		len = endpoint_to_sockaddr(&from, family, &ss);
-		rc = bind(fd, (struct sockaddr *)&ss, len);
-	}
-	len = endpoint_to_sockaddr(&t->at, family, &ss);
-	if (!rc)
-		rc = connect(fd, (struct sockaddr *)&ss, len);
-	if (rc < 0 && errno != EINPROGRESS) {
+	d->missing.family = 0;
+	*source = SIZE_MAX;
+	if (d->dev[0] &&
+	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, d->dev, (socklen_t)strlen(d->dev)))
 		rc = -errno;
+	if (!rc)
+		rc =
+		    t->source.family ? bind_to(fd, &t->source) : bind_source(d, fd, family, source);
+	len = endpoint_to_sockaddr(&t->at, family, &ss);
+	if (!rc) {
+		d->missing.family = 0;
+		if (connect(fd, (struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
+			rc = -errno;
+	}
+	if (rc) {
 		close(fd);
 		return rc;
 	}
@@ -158,7 +236,7 @@ static int inet_socket(const struct dial *d, const struct dial_target *t)
 static bool start_one(struct dial *d)
 {
 	struct dial_try *t = NULL;
-	size_t target = d->next;
+	size_t target = d->next, source = SIZE_MAX;
 	int fd;
 
 	for (size_t i = 0; i < DIAL_RACE_MAX && !t; i++) {
@@ -169,13 +247,15 @@ static bool start_one(struct dial *d)
 		return false;
 	d->next++;
 	fd = d->target[target].path[0] ? unix_socket(&d->target[target])
-				       : inet_socket(d, &d->target[target]);
+				       : inet_socket(d, &d->target[target], &source);
 	if (fd < 0) {
 		failed(d, target, -fd);
 		return start_one(d);
 	}
 	*t = (struct dial_try){ .dial = d,
 				.target = target,
+				.source = source,
+				.begun_ms = loop_now_ms(d->loop),
 				.open = true,
 				.lf = { .fd = fd, .ready = on_ready, .arg = t } };
 	if (loop_add(d->loop, &t->lf, EPOLLOUT)) {
@@ -257,67 +337,67 @@ void dial_start(struct dial *d)
 
 /* ---- lists ---- */
 
-/* The first of that family; family 0: as the kernel chooses. */
-static struct addr source_of(const struct mta_route *r, int family)
+/* The next address of @family from @at on; SIZE_MAX: none. */
+static size_t next_of(const struct lookup_host *h, size_t at, int family)
 {
-	for (size_t i = 0; i < r->source_count; i++) {
-		if (r->sources[i].addr.family == family)
-			return r->sources[i].addr;
+	while (at < h->addr_count && h->addr[at].family != family)
+		at++;
+	return at < h->addr_count ? at : SIZE_MAX;
+}
+
+bool dial_v6_first(const struct dial *d, const struct mta_route *route)
+{
+	return route->family == FAMILY_V6_FIRST || route->family == FAMILY_V6_ONLY ||
+	       (route->family == FAMILY_BALANCE && d->turn % 2 == 0);
+}
+
+/* Addresses of one host, the families alternating. */
+static size_t add_host(struct dial *d, const struct mta_route *route, const struct lookup_host *h,
+		       unsigned number, uint8_t families)
+{
+	static const int family[2] = { AF_INET, AF_INET6 };
+	bool v6_first = dial_v6_first(d, route);
+	size_t at[2] = { next_of(h, 0, AF_INET), next_of(h, 0, AF_INET6) }, added = 0;
+	struct dial_target t = { .host = number, .at.port = route->port };
+
+	snprintf(t.name, sizeof(t.name), "%s", h->name);
+	for (int turn = v6_first; at[0] != SIZE_MAX || at[1] != SIZE_MAX; turn ^= 1) {
+		if (at[turn] == SIZE_MAX)
+			continue;
+		t.at.addr = h->addr[at[turn]];
+		at[turn] = next_of(h, at[turn] + 1, family[turn]);
+		if (families & family_bit(family[turn]))
+			added += dial_add(d, &t);
 	}
-	return (struct addr){ 0 };
+	return added;
 }
 
 size_t dial_hosts(struct dial *d, const struct mta_route *route, const struct lookup_host *host,
 		  size_t host_count, uint8_t families, char why[static DIAL_WHY_MAX])
 {
-	struct addr source4 = source_of(route, AF_INET), source6 = source_of(route, AF_INET6);
-	bool sources = route->source_count > 0;
-	bool v6_first = route->family == FAMILY_V6_FIRST || route->family == FAMILY_V6_ONLY;
-	size_t added = 0, seen = 0;
+	static const char *const words[] = { "no", "IPv4", "IPv6", "any" };
+	uint8_t uses = route_families(route), has = 0;
+	size_t added = 0;
 
-	if (route->family == FAMILY_V6_ONLY || (sources && !source4.family))
-		families &= (uint8_t)~MSG_R_FAMILY4;
-	if (route->family == FAMILY_V4_ONLY || (sources && !source6.family))
-		families &= (uint8_t)~MSG_R_FAMILY6;
 	for (size_t i = 0; i < host_count; i++) {
-		size_t at[2] = { 0, 0 };
-		int turn = v6_first ? 1 : 0; /* 0: v4, 1: v6 */
-
-		for (size_t k = 0; k < host[i].addr_count; k++, turn ^= 1) {
-			struct dial_target t = { .host = (unsigned)i };
-			size_t n;
-			int family = turn ? AF_INET6 : AF_INET;
-
-			for (n = at[turn];
-			     n < host[i].addr_count && host[i].addr[n].family != family; n++)
-				;
-			if (n == host[i].addr_count) { /* none left of this family */
-				turn ^= 1;
-				family = turn ? AF_INET6 : AF_INET;
-				for (n = at[turn];
-				     n < host[i].addr_count && host[i].addr[n].family != family;
-				     n++)
-					;
-				if (n == host[i].addr_count)
-					break;
-			}
-			at[turn] = n + 1;
-			seen++;
-			if (!(families & family_bit(family)))
-				continue;
-			t.at.addr = host[i].addr[n];
-			t.at.port = route->port;
-			t.source = turn ? source6 : source4;
-			snprintf(t.name, sizeof(t.name), "%s", host[i].name);
-			added += dial_add(d, &t);
-		}
+		for (size_t k = 0; k < host[i].addr_count; k++)
+			has |= family_bit(host[i].addr[k].family);
+		added += add_host(d, route, &host[i], (unsigned)i, families & uses);
 	}
-	if (!added && seen)
-		snprintf(why, DIAL_WHY_MAX,
-			 "the next hop has no address of a family that route %s uses", route->name);
-	else if (!added)
+	/* @families is what worked lately; better a family that did not than no attempt. */
+	for (size_t i = 0; !added && i < host_count; i++)
+		added = add_host(d, route, &host[i], (unsigned)i, uses);
+	if (added)
+		return added;
+	if (!has)
 		snprintf(why, DIAL_WHY_MAX, "the next hop has no address");
-	return added;
+	else
+		snprintf(
+		    why, DIAL_WHY_MAX,
+		    "the next hop has only %s addresses, and route %s goes by %s alone: see its "
+		    "family and source",
+		    words[has], route->name, words[uses]);
+	return 0;
 }
 
 size_t dial_mx_self(const struct lookup_host *host, size_t count,

@@ -8,6 +8,10 @@
  * s5), the first that connects wins and the others are closed, so there is one session. Another
  * host is tried only when all addresses of the one before have failed.
  *
+ * The address of our own that a socket leaves from is the next one of the route's sources of that family;
+ * one that this machine does not have is told in the log and passed over. Where none is left the family
+ * is not used: no connection ever leaves by an address that the route does not name.
+ *
  * A dial over a device is bound to it and to our own address there: without the device, or with a
  * route that leads elsewhere, the connect fails; there is no other way.
  */
@@ -32,14 +36,24 @@
 struct dial_target {
 	struct endpoint at;
 	char path[DIAL_PATH_MAX]; /* a Unix socket instead */
-	struct addr source;	  /* family 0: as the kernel chooses */
-	unsigned host;		  /* same number: same host */
+	struct addr source; /* of a tunnel; family 0: from dial.source, or as the kernel chooses */
+	unsigned host;	    /* same number: same host */
 	char name
 	    [MTA_DOMAIN_MAX]; /* of the host, for TLS and the log; an address in text for literals */
 };
 
+struct dial_source {
+	struct addr addr;
+	char helo[MTA_DOMAIN_MAX]; /* "": the route's */
+};
+
 struct dial {
 	struct loop *loop;
+	struct dial_source source[ROUTE_SOURCES_MAX];
+	size_t source_count;
+	bool balance;
+	uint32_t turn; /* of the route's connections: whose source is next, with balance whose family */
+	struct addr missing; /* a source that this machine does not have, in what was tried last */
 	struct dial_target target[DIAL_TARGETS_MAX];
 	size_t count, next;
 	unsigned host;		  /* whose addresses are tried now */
@@ -48,10 +62,13 @@ struct dial {
 		struct dial *dial;
 		struct loop_fd lf;
 		size_t target;
+		size_t source; /* SIZE_MAX: none of dial.source */
+		uint64_t begun_ms;
 		bool open;
 	} race[DIAL_RACE_MAX];
 	struct timer stagger, host_timer;
-	uint8_t failed, ok;	/* MSG_R_FAMILY* of what was tried */
+	uint8_t failed, ok; /* MSG_R_FAMILY* of what was tried; a loser of the race has failed */
+	const char *helo;   /* of the source that won; NULL: it has no name of its own */
 	char why[DIAL_WHY_MAX]; /* of the last failure */
 	/* @fd: connected, the callee's; or -1 when all failed. Never from inside dial_start(). */
 	void (*done)(struct dial *d, int fd, size_t target);
@@ -61,6 +78,10 @@ struct dial {
 /** dial_init() - No targets yet. */
 void dial_init(struct dial *d, struct loop *l, void (*done)(struct dial *d, int fd, size_t target),
 	       void *arg);
+/** dial_from() - Connections leave from the sources of @route; they are copied. @turn: see struct dial. */
+void dial_from(struct dial *d, const struct mta_route *route, uint32_t turn);
+/** dial_v6_first() - Whether IPv6 is tried before IPv4. */
+bool dial_v6_first(const struct dial *d, const struct mta_route *route);
 /** dial_add() - False when the list is full. */
 bool dial_add(struct dial *d, const struct dial_target *t);
 /** dial_start() - Go on with the next host (the first one at the first call). */
@@ -71,8 +92,8 @@ void dial_stop(struct dial *d);
 
 /**
  * dial_hosts() - Targets from hosts: addresses of each in the order of @route's family preference,
- * families alternating; only those in @families (MSG_R_FAMILY*), and only families with a source
- * when the route names sources.
+ * families alternating; only those in route_families(), and where any is left in @families (MSG_R_FAMILY*:
+ * what worked lately). After dial_from().
  * Returns the count added; 0 with @why when the families leave nothing.
  */
 size_t dial_hosts(struct dial *d, const struct mta_route *route, const struct lookup_host *host,

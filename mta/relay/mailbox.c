@@ -351,3 +351,22 @@ void mailbox_deliver(struct attempt *a)
 	}
 	send_more(r);
 }
+
+void mailbox_cancel(struct attempt *a)
+{
+	struct relay *r = a->relay;
+	struct mailbox_wait *w, *next;
+	size_t open = a->mailbox_open;
+
+	for (w = r->mailbox_waits; w && open; w = next) {
+		next = w->next;
+		if (w->attempt != a)
+			continue;
+		open--; /* with the last one it is answered */
+		if (w->sent)
+			continue;
+		a->letter.rcpt[w->rcpt].settled = true;
+		a->letter.rcpt[w->rcpt].result = RCPT_RES_NOT_TRIED;
+		finish(r, w, DELIVER_LATER, SCOPE_NONE, "");
+	}
+}

@@ -9,92 +9,6 @@
 
 #include "log.h"
 #include "sandbox.h"
-#include "secret.h"
-
-#define RESULT_MAX IPC_PAYLOAD_MAX
-
-/* ---- results ---- */
-
-void relay_settle(struct attempt *a, enum rcpt_result result, enum fault_scope scope, uint16_t code,
-		  const char *enhanced, const char *text)
-{
-	for (size_t i = 0; i < a->letter.rcpt_count; i++) {
-		struct out_rcpt *r = &a->letter.rcpt[i];
-
-		if (r->settled)
-			continue;
-		r->settled = true;
-		r->result = (uint8_t)result;
-		r->scope = (uint8_t)scope;
-		r->reply.code = code;
-		snprintf(r->reply.enhanced, sizeof(r->reply.enhanced), "%s", enhanced);
-		snprintf(r->reply.text, sizeof(r->reply.text), "%s", text);
-	}
-}
-
-static void log_result(const struct attempt *a, const struct out_rcpt *r)
-{
-	static const char *const words[] = { "delivered", "deferred", "failed", "not-tried" };
-	char id[LETTER_ID_STR_MAX], rcpt[400], text[1100];
-
-	if (r->result == RCPT_RES_NOT_TRIED)
-		return;
-	log_info(NULL, "letter=%s to=%s route=%s hop=%s result=%s code=%u reply=\"%s\"",
-		 letter_id_str(a->env.id, id),
-		 log_quote(rcpt, sizeof(rcpt), r->addr, strlen(r->addr)), a->msg.route,
-		 a->msg.next_hop, words[r->result], r->reply.code,
-		 log_quote(text, sizeof(text), r->reply.text, strlen(r->reply.text)));
-}
-
-void relay_answer(struct attempt *a)
-{
-	static uint8_t out[RESULT_MAX], rcpts[RESULT_MAX];
-	struct wr w = wr_init(out, sizeof(out)), rw = wr_init(rcpts, sizeof(rcpts));
-	struct msg_r_result m = { .host = "" };
-	const struct conn *c = a->conn;
-	/* 512 bytes of text for each of 1000 recipients do not fit; less for each then. */
-	size_t text_max = a->letter.rcpt_count > 60 ? 20 : 500, len;
-
-	if (a->answered)
-		return;
-	a->answered = true;
-	for (size_t i = 0; i < a->letter.rcpt_count; i++) {
-		struct out_rcpt *r = &a->letter.rcpt[i];
-		char text[REPLY_TEXT_MAX + 1];
-		struct msg_r_rcpt_result one = { .index = a->index[i],
-						 .result = r->result,
-						 .scope = r->scope,
-						 .code = r->reply.code,
-						 .enhanced = r->reply.enhanced,
-						 .text = text };
-
-		snprintf(text, sizeof(text), "%.*s", (int)text_max, r->reply.text);
-		msg_r_rcpt_result_put(&rw, &one);
-		log_result(a, r);
-	}
-	if (c && c->dial.count) {
-		const struct dial_target *t = &c->dial.target[c->target];
-
-		m.host = t->path[0] ? t->path : t->name;
-		m.address = t->at.addr;
-		m.families_failed = c->dial.failed;
-		m.families_ok = c->dial.ok;
-	}
-	m.rcpt_count = (uint16_t)a->letter.rcpt_count;
-	m.rcpts = rd_init(rcpts, rw.len);
-	msg_r_result_put(&w, &m);
-	if (rw.bad || wr_finish(&w, &len)) {
-		log_err(NULL, "a result does not fit");
-		len = 0;
-	}
-	if (a->body_fd >= 0)
-		close(a->body_fd);
-	a->body_fd = -1;
-	if (a->conn)
-		a->conn->uncommitted++;
-	if (a->relay->queue && len)
-		ipc_send(a->relay->queue, MSG_R_RESULT, a->id, out, len);
-}
 
 static void attempt_free(struct attempt *a)
 {
@@ -106,16 +20,6 @@ static void attempt_free(struct attempt *a)
 	free(a->index);
 	free(a->data);
 	free(a);
-}
-
-static void grant(struct relay *r, uint32_t n)
-{
-	uint8_t b[4];
-	struct wr w = wr_init(b, sizeof(b));
-
-	wr_be32(&w, n);
-	if (r->queue)
-		ipc_send(r->queue, MSG_R_CREDIT, 0, b, sizeof(b));
 }
 
 static struct attempt *find(struct relay *r, uint32_t id)
@@ -130,12 +34,16 @@ static void on_committed(struct relay *r, uint32_t id)
 	struct attempt *a = find(r, id);
 	struct conn *c = a ? a->conn : NULL;
 
+	if (!a && relay_refused(r, id)) {
+		relay_grant(r, 1);
+		return;
+	}
 	if (!a || !a->answered) {
 		log_err(NULL, "the queue committed what was not answered");
 		return;
 	}
 	attempt_free(a);
-	grant(r, 1);
+	relay_grant(r, 1);
 	if (!c)
 		return;
 	c->uncommitted--;
@@ -149,7 +57,7 @@ const struct mta_route *relay_route(const struct hop *h)
 	return config_route(h->relay->ch->config, h->route_name);
 }
 
-static struct hop *hop_get(struct relay *r, const char *route, const char *next_hop)
+struct hop *relay_hop(struct relay *r, const char *route, const char *next_hop)
 {
 	char key[MTA_NAME_MAX + ROUTE_HOP_MAX];
 	struct hash_node *n;
@@ -215,11 +123,52 @@ void relay_fail_waiting(struct hop *h, enum rcpt_result result, enum fault_scope
 	}
 }
 
+struct total {
+	const char *route;
+	size_t count;
+};
+
+static void add_conns(struct hash_node *n, void *arg)
+{
+	const struct hop *h = (const struct hop *)n;
+	struct total *t = arg;
+
+	if (strcmp(h->route_name, t->route))
+		return;
+	for (const struct conn *c = h->conns; c; c = c->next)
+		t->count += !c->dead;
+}
+
+/* May @route have one connection more, whoever it is to? */
+static bool room_for_one(struct relay *r, const struct mta_route *route)
+{
+	struct total t = { .route = route->name };
+
+	if (r->conn_count >= CONNS_MAX)
+		return false;
+	if (route->sessions_total)
+		hash_each(&r->hops, add_conns, &t);
+	return !route->sessions_total || t.count < route->sessions_total;
+}
+
+/* Does @h, with so many connections, want no more for the moment? Then it is looked at again after that. */
+static bool has_enough(struct hop *h, size_t count)
+{
+	struct relay *r = h->relay;
+
+	if (!count || loop_now_ms(r->ch->loop) >= h->enough_ms)
+		return false;
+	if (!timer_armed(&r->reap))
+		timer_set(loop_timers(r->ch->loop), &r->reap, h->enough_ms);
+	return true;
+}
+
 /* Give what waits to who can take it, and open connections for the rest. */
 void relay_pump(struct hop *h)
 {
 	const struct mta_route *route = relay_route(h);
 	size_t count = 0, opening = 0;
+	bool single = false;
 	struct attempt *a;
 
 	if (!route) {
@@ -234,21 +183,35 @@ void relay_pump(struct hop *h)
 			mailbox_deliver(a);
 		return;
 	}
+	/* Who is idle first: behind the dot of another letter is the second best place. */
+	for (struct conn *c = h->conns; c; c = c->next)
+		if (h->waiting && !c->session.letter_count && conn_can_take(c))
+			conn_give(c, relay_pop(h));
 	for (struct conn *c = h->conns; c; c = c->next) {
-		if (c->dead)
+		if (c->dead || c->publishes || c->question)
 			continue;
 		while (h->waiting && conn_can_take(c))
 			conn_give(c, relay_pop(h));
 		count++;
 		opening += conn_opening(c);
+		single |= c->state == CONN_SESSION && c->session.greeted &&
+			  !client_carries_many(&c->session);
 		conn_check_idle(c);
 	}
-	/* Over the tunnel one session carries many letters at once: another only when it is full. */
+	/*
+	 * Over the tunnel one session carries many letters at once: another only when it is full. With a peer
+	 * that is no Postern it does not, and to open one after another would cost 5 RTT each.
+	 */
 	while (h->waiting_count > opening && count < route->sessions_max &&
-	       h->relay->conn_count < CONNS_MAX && !(route->kind == ROUTE_TUNNEL && opening)) {
-		int rc =
-		    h->waiting->msg.flags & MSG_R_PROBE && count ? -EBUSY : conn_new(h, h->waiting);
+	       room_for_one(h->relay, route) && !has_enough(h, count) &&
+	       !(route->kind == ROUTE_TUNNEL && opening && !single)) {
+		int rc = h->waiting->msg.flags & MSG_R_PROBE && count
+			     ? -EBUSY
+			     : conn_new(h, h->waiting->msg.families);
 
+		/* Nobody would wake them. */
+		if (rc == -ENOMEM && !h->conns)
+			relay_fail_waiting(h, RCPT_RES_NOT_TRIED, SCOPE_NONE, 0, "", "");
 		if (rc)
 			break;
 		count++;
@@ -361,29 +324,40 @@ static int attempt_parse(struct attempt *a, size_t len)
 	return 0;
 }
 
-static void on_attempt(struct relay *r, struct ipc_msg *m)
+/* NULL: there is nothing of it. */
+static struct attempt *attempt_new(struct relay *r, const struct ipc_msg *m)
 {
 	struct attempt *a = calloc(1, sizeof(*a));
-	struct hop *h = NULL;
-	int rc = -ENOMEM;
+	int rc;
 
 	if (!a)
-		return;
+		return NULL;
 	a->relay = r;
 	a->id = m->id;
 	a->body_fd = -1;
 	a->data = malloc(m->len ? m->len : 1);
-	if (a->data && !hash_insert(&r->attempts, &a->node, a->id)) {
-		memcpy(a->data, m->data, m->len);
-		rc = attempt_parse(a, m->len);
-	} else {
+	if (!a->data || hash_insert(&r->attempts, &a->node, a->id)) {
 		free(a->data);
 		free(a);
-		return;
+		return NULL;
 	}
-	if (rc) {
+	memcpy(a->data, m->data, m->len);
+	rc = attempt_parse(a, m->len);
+	if (!rc)
+		return a;
+	if (rc != -ENOMEM)
 		log_err(NULL, "an attempt of the queue is not understood: %s", strerror(-rc));
-		attempt_free(a);
+	attempt_free(a);
+	return NULL;
+}
+
+static void on_attempt(struct relay *r, struct ipc_msg *m)
+{
+	struct attempt *a = attempt_new(r, m);
+	struct hop *h = NULL;
+
+	if (!a) {
+		relay_refuse(r, m->id);
 		return;
 	}
 	if (!(a->msg.flags & MSG_R_INLINE) && m->fd_count == 1) {
@@ -391,13 +365,14 @@ static void on_attempt(struct relay *r, struct ipc_msg *m)
 		m->fd[0] = -1;
 	}
 	if (config_route(r->ch->config, a->msg.route))
-		h = hop_get(r, a->msg.route, a->msg.next_hop);
+		h = relay_hop(r, a->msg.route, a->msg.next_hop);
 	if (!h ||
 	    ((a->msg.flags & MSG_R_INLINE) ? !a->msg.body && a->msg.body_len : a->body_fd < 0)) {
 		relay_settle(a, RCPT_RES_NOT_TRIED, SCOPE_NONE, 0, "", "");
 		relay_answer(a);
 		return;
 	}
+	sender_write(r, a);
 	hop_add(h, a);
 	relay_pump(h);
 }
@@ -405,11 +380,21 @@ static void on_attempt(struct relay *r, struct ipc_msg *m)
 static void on_cancel(struct relay *r, uint32_t id)
 {
 	struct attempt *a = find(r, id);
-	struct hop *h = a ? hop_get(r, a->msg.route, a->msg.next_hop) : NULL;
-	struct attempt **at = h ? &h->waiting : NULL;
+	struct attempt **at;
+	struct hop *h;
 
-	/* Under way it runs to its end; waiting it is taken out. */
-	for (; at && *at; at = &(*at)->next) {
+	if (!a || a->answered)
+		return;
+	if (a->conn) {
+		conn_cancel(a->conn, a);
+		return;
+	}
+	if (a->mailbox_open) {
+		mailbox_cancel(a);
+		return;
+	}
+	h = relay_hop(r, a->msg.route, a->msg.next_hop);
+	for (at = h ? &h->waiting : NULL; at && *at; at = &(*at)->next) {
 		if (*at != a)
 			continue;
 		*at = a->next;
@@ -430,6 +415,9 @@ static void on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 	switch (m->type) {
 	case MSG_R_ATTEMPT:
 		on_attempt(r, m);
+		break;
+	case MSG_R_TRACE:
+		asker_ask(r, m);
 		break;
 	case MSG_R_COMMITTED:
 		on_committed(r, m->id);
@@ -478,6 +466,7 @@ static void on_queue_gone(struct relay *r)
 {
 	hash_each(&r->hops, drop_conns, r);
 	hash_each(&r->attempts, drop_attempt, r);
+	results_forget(r);
 	relay_reap_soon(r);
 }
 
@@ -509,7 +498,7 @@ static void on_peer(struct child *ch, enum mta_proc who, int fd)
 	if (!r->queue)
 		log_err(NULL, "cannot join the queue: %s", strerror(errno));
 	else
-		grant(r, CREDITS);
+		relay_grant(r, CREDITS);
 }
 
 /* ---- life ---- */
@@ -524,14 +513,9 @@ static const struct sandbox_role role = {
 
 static int confine(void)
 {
-	struct tls_client_conf none = { .verify = TLS_VERIFY_NONE };
-	char err[TLS_ERROR_MAX];
-	struct tls_ctx *ctx;
 	int rc;
 
-	/* OpenSSL reads its configuration with the first context, while it still can. */
-	if (!tls_client_ctx_new(&ctx, &none, err))
-		tls_ctx_put(ctx);
+	tls_load(); /* contexts come with the first sessions that need one */
 	rc = sandbox_opened(&role, NULL, 0);
 	return rc ? rc : sandbox_run(&role);
 }
@@ -544,27 +528,27 @@ static int on_start(struct child *ch)
 	r->reap = (struct timer){ .fire = on_reap, .arg = r };
 	r->lookup = lookup_new(ch->loop);
 	mailbox_init(r);
-	return r->lookup ? confine() : -ENOMEM;
+	publisher_init(&r->publisher, r);
+	return !r->lookup || results_init(r) ? -ENOMEM : confine();
 }
 
-static void forget_passwords(struct relay *r)
+static void forget_routes(struct relay *r)
 {
-	for (size_t i = 0; i < r->password_count; i++) {
-		if (r->passwords[i].password)
-			secret_wipe(r->passwords[i].password, strlen(r->passwords[i].password));
-		free(r->passwords[i].password);
-	}
-	free(r->passwords);
-	r->passwords = NULL;
-	r->password_count = 0;
+	secrets_forget(&r->secrets);
+	memory_clear(&r->memory);
 }
 
+/*
+ * A route may want TLS, another version or another key from now on: no letter of tomorrow leaves by a
+ * session of yesterday. Idle ones end, busy ones once they have answered.
+ */
 static void end_idle(struct hash_node *n, void *arg)
 {
 	struct hop *h = (struct hop *)n;
 
 	(void)arg;
 	for (struct conn *c = h->conns; c; c = c->next) {
+		c->old = true;
 		if (c->dead || c->state != CONN_SESSION || c->session.letter_count)
 			continue;
 		client_quit(&c->session);
@@ -578,45 +562,19 @@ static void on_reload(struct child *ch, const struct mta_config *old)
 	struct relay *r = ch->state;
 
 	(void)old;
-	forget_passwords(r);
+	forget_routes(r);
 	hash_each(&r->hops, end_idle, r);
-}
-
-static void keep(char **to, size_t *to_len, const char *from, size_t len)
-{
-	if (*to)
-		secret_wipe(*to, *to_len);
-	free(*to);
-	*to = malloc(len + 1);
-	*to_len = *to ? len : 0;
-	if (*to) {
-		memcpy(*to, from, len);
-		(*to)[len] = 0;
-	}
+	publisher_soon(&r->publisher);
 }
 
 static void on_key(struct child *ch, uint32_t id, const char *chain, size_t chain_len,
 		   const char *key, size_t key_len)
 {
 	struct relay *r = ch->state;
-	size_t i;
 
-	if (id == MTA_KEY_CLIENT) {
-		keep(&r->client_chain, &r->client_chain_len, chain, chain_len);
-		keep(&r->client_key, &r->client_key_len, key, key_len);
-	} else if (id == MTA_KEY_CA) {
-		keep(&r->authorities, &r->authorities_len, key, key_len);
-	} else if (id >= MTA_KEY_PASSWORD && id < MTA_KEY_PASSWORD + ch->config->route_count) {
-		i = id - MTA_KEY_PASSWORD;
-		if (!r->passwords) {
-			r->passwords = calloc(ch->config->route_count, sizeof(*r->passwords));
-			r->password_count = r->passwords ? ch->config->route_count : 0;
-		}
-		if (i < r->password_count) {
-			free(r->passwords[i].password);
-			r->passwords[i].password = strndup(key, key_len);
-		}
-	}
+	if (id == MTA_KEY_HOPS)
+		return hop_pins_take(r, key, key_len);
+	secrets_take(&r->secrets, ch->config, id, chain, chain_len, key, key_len);
 }
 
 static void after_cut(struct hash_node *n, void *arg)
@@ -635,6 +593,7 @@ static void on_tunnel(struct child *ch)
 	struct relay *r = ch->state;
 
 	hash_each(&r->hops, after_cut, r);
+	publisher_tunnel(&r->publisher);
 }
 
 static const struct child_ops ops = {

@@ -88,7 +88,7 @@ static void equal_hosts_share_the_load(void **state)
 }
 
 /* Case 77 */
-static void null_mx_is_a_firm_no_only_when_it_stands_alone(void **state)
+static void mail_case_077_null_mx_is_a_firm_no_only_when_it_stands_alone(void **state)
 {
 	(void)state;
 	reset();
@@ -166,6 +166,28 @@ static void hosts_without_addresses_go_and_failures_stay_temporary(void **state)
 	assert_int_equal(out.status, LOOKUP_NONE);
 }
 
+/* Whoever stands past the bound may have an address: that was not looked at. */
+static void beyond_the_bound_nothing_is_a_firm_no(void **state)
+{
+	static const int hosts_of[] = { LOOKUP_MX_MAX, LOOKUP_MX_MAX + 1 };
+	static const enum lookup_status means[] = { LOOKUP_NONE, LOOKUP_TEMPFAIL };
+	char name[20];
+
+	(void)state;
+	for (int down = 0; down < 2; down++)
+		for (int k = 0; k < 2; k++) {
+			reset();
+			for (int i = 0; i < hosts_of[k]; i++) {
+				snprintf(name, sizeof(name), "h%d.example", i);
+				mx((uint16_t)(down ? 100 - i : 100 + i), name);
+			}
+			hosts(LOOKUP_OK, true);
+			mx_finish(host, &count, &out);
+			assert_int_equal(out.status, means[k]);
+			assert_int_equal(count, 0);
+		}
+}
+
 static bool is_b(void *arg, const struct lookup_host *h)
 {
 	(void)arg;
@@ -173,7 +195,7 @@ static bool is_b(void *arg, const struct lookup_host *h)
 }
 
 /* Case 76: ourselves and all that are not better than we are go. */
-static void a_loop_to_ourselves_is_cut(void **state)
+static void mail_case_076_a_loop_to_ourselves_is_cut(void **state)
 {
 	(void)state;
 	reset();
@@ -204,6 +226,7 @@ static void families_alternate_and_sources_decide(void **state)
 {
 	struct mta_route route = { .name = "r", .port = 25, .family = FAMILY_V6_FIRST };
 	struct lookup_host h[2] = { { .name = "a.example" }, { .name = "b.example" } };
+	struct route_source from[1] = { 0 };
 	static struct dial d;
 	char why[DIAL_WHY_MAX];
 
@@ -218,16 +241,47 @@ static void families_alternate_and_sources_decide(void **state)
 	assert_int_equal(d.target[1].at.addr.b[3], 1);
 	assert_int_equal(d.target[2].at.addr.b[3], 2);
 	assert_int_equal(d.target[3].host, 1);
-	struct route_source from = { 0 };
-	addr_parse("198.51.100.1", &from.addr);
-	route.sources = &from;
+	addr_parse("198.51.100.1", &from[0].addr);
+	route.sources = from;
 	route.source_count = 1;
 	dial_init(&d, NULL, NULL, NULL);
 	assert_int_equal(dial_hosts(&d, &route, h, 2, MSG_R_FAMILY4 | MSG_R_FAMILY6, why), 3);
-	assert_true(addr_eq(&d.target[0].source, &from.addr));
 	dial_init(&d, NULL, NULL, NULL);
-	assert_int_equal(dial_hosts(&d, &route, h, 2, MSG_R_FAMILY6, why), 0);
-	assert_string_equal(why, "the next hop has no address of a family that route r uses");
+	assert_int_equal(dial_hosts(&d, &route, h, 1, MSG_R_FAMILY6, why),
+			 2); /* rather than none */
+	addr_parse("2001:db8::99", &from[0].addr);
+	dial_init(&d, NULL, NULL, NULL);
+	assert_int_equal(dial_hosts(&d, &route, h + 1, 1, MSG_R_FAMILY4 | MSG_R_FAMILY6, why), 0);
+	assert_string_equal(
+	    why, "the next hop has only IPv4 addresses, and route r goes by IPv6 alone: see its "
+		 "family and source");
+}
+
+static int first_family(struct mta_route *route, uint32_t turn, const struct lookup_host *h)
+{
+	static struct dial d;
+	char why[DIAL_WHY_MAX];
+
+	dial_init(&d, NULL, NULL, NULL);
+	dial_from(&d, route, turn);
+	assert_true(dial_hosts(&d, route, h, 1, MSG_R_FAMILY4 | MSG_R_FAMILY6, why) > 0);
+	return d.target[0].at.addr.family;
+}
+
+static void balance_begins_with_the_other_family_each_time(void **state)
+{
+	struct mta_route route = { .name = "r", .port = 25, .family = FAMILY_BALANCE };
+	struct lookup_host h = { .name = "a.example" };
+
+	(void)state;
+	add(&h, "192.0.2.1");
+	add(&h, "2001:db8::1");
+	for (uint32_t turn = 0; turn < 6; turn += 2) {
+		assert_int_equal(first_family(&route, turn, &h), AF_INET6);
+		assert_int_equal(first_family(&route, turn + 1, &h), AF_INET);
+	}
+	route.family = FAMILY_V4_FIRST;
+	assert_int_equal(first_family(&route, 0, &h), AF_INET);
 }
 
 static void addresses_become_names_in_reverse(void **state)
@@ -250,13 +304,15 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hosts_are_sorted_by_preference),
 		cmocka_unit_test(equal_hosts_share_the_load),
-		cmocka_unit_test(null_mx_is_a_firm_no_only_when_it_stands_alone),
+		cmocka_unit_test(mail_case_077_null_mx_is_a_firm_no_only_when_it_stands_alone),
 		cmocka_unit_test(no_mx_is_the_domain_itself_and_no_domain_is_nothing),
 		cmocka_unit_test(broken_records_and_addresses_as_names_are_passed_over),
 		cmocka_unit_test(the_list_of_hosts_is_bounded_and_keeps_the_best),
 		cmocka_unit_test(hosts_without_addresses_go_and_failures_stay_temporary),
-		cmocka_unit_test(a_loop_to_ourselves_is_cut),
+		cmocka_unit_test(beyond_the_bound_nothing_is_a_firm_no),
+		cmocka_unit_test(mail_case_076_a_loop_to_ourselves_is_cut),
 		cmocka_unit_test(families_alternate_and_sources_decide),
+		cmocka_unit_test(balance_begins_with_the_other_family_each_time),
 		cmocka_unit_test(addresses_become_names_in_reverse),
 	};
 

@@ -51,7 +51,7 @@ static void a_reply_comes_whole_over_any_cut(void **state)
 	}
 }
 
-static void what_is_no_reply_is_an_error(void **state)
+static void mail_case_073_what_is_no_reply_is_an_error(void **state)
 {
 	static const char *const bad[] = {
 		"\r\n",	     "25\r\n",	      "000 x\r\n",	"999 x\r\n",
@@ -69,7 +69,7 @@ static void what_is_no_reply_is_an_error(void **state)
 }
 
 /* Case 73: replies for ever take no more memory than one. */
-static void endless_replies_end(void **state)
+static void mail_case_073_endless_replies_end(void **state)
 {
 	struct reply_parser p = { 0 };
 	char line[REPLY_LINE_MAX + 100];
@@ -92,8 +92,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_reply_has_code_class_and_text),
 		cmocka_unit_test(a_reply_comes_whole_over_any_cut),
-		cmocka_unit_test(what_is_no_reply_is_an_error),
-		cmocka_unit_test(endless_replies_end),
+		cmocka_unit_test(mail_case_073_what_is_no_reply_is_an_error),
+		cmocka_unit_test(mail_case_073_endless_replies_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
