@@ -14,6 +14,8 @@ static const struct {
 	{ "RSET", SMTP_RSET },	       { "NOOP", SMTP_NOOP }, { "QUIT", SMTP_QUIT },
 	{ "VRFY", SMTP_VRFY },	       { "EXPN", SMTP_EXPN }, { "HELP", SMTP_HELP },
 	{ "STARTTLS", SMTP_STARTTLS }, { "AUTH", SMTP_AUTH }, { "LHLO", SMTP_LHLO },
+	{ "XPUBLISH", SMTP_XPUBLISH },
+	{ "XTRACE", SMTP_XTRACE },
 };
 
 enum smtp_verb command_verb(const char *line, size_t len, const char **arg, size_t *arg_len)
@@ -114,7 +116,7 @@ static bool next_param(const char **at, const char *end, struct param *p)
 }
 
 /* Decimal digits only, no sign, no overflow. */
-static bool number(const char *s, size_t len, uint64_t *out)
+bool command_number(const char *s, size_t len, uint64_t *out)
 {
 	uint64_t v = 0;
 
@@ -187,7 +189,7 @@ enum mail_key { KEY_SIZE, KEY_BODY, KEY_UTF8, KEY_AUTH, KEY_RET, KEY_ENVID, KEY_
 static bool mail_size(struct command_mail *m, const struct param *p)
 {
 	m->has_size = true;
-	return p->value_len <= 20 && number(p->value, p->value_len, &m->size_bytes);
+	return p->value_len <= 20 && command_number(p->value, p->value_len, &m->size_bytes);
 }
 
 static bool mail_body(struct command_mail *m, const struct param *p)
@@ -369,7 +371,7 @@ bool command_bdat(const char *arg, size_t len, uint64_t *size, bool *last, struc
 	*size = UINT64_MAX;
 	while (p < end && *p != ' ')
 		p++;
-	if (!number(arg, (size_t)(p - arg), size)) {
+	if (!command_number(arg, (size_t)(p - arg), size)) {
 		*size = UINT64_MAX;
 		return refuse(r, 501, "5.5.4 Write BDAT size [LAST]");
 	}

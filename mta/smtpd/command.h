@@ -37,6 +37,8 @@ enum smtp_verb {
 	SMTP_STARTTLS,
 	SMTP_AUTH,
 	SMTP_LHLO,
+	SMTP_XPUBLISH,
+	SMTP_XTRACE,
 	SMTP_VERBS,
 };
 
@@ -93,6 +95,9 @@ bool command_rcpt(const char *arg, size_t len, uint32_t offered, bool utf8, stru
  * UINT64_MAX when nobody can know.
  */
 bool command_bdat(const char *arg, size_t len, uint64_t *size, bool *last, struct reply *r);
+
+/** command_number() - Decimal digits and nothing else, at most 2^64 - 2. */
+bool command_number(const char *s, size_t len, uint64_t *out);
 
 /**
  * command_helo_valid() - A domain or an address literal (RFC 5321 s4.1.3).

@@ -20,6 +20,14 @@
 
 #define READS_MAX 8 /* per turn, so that one fast client does not hold up the rest */
 
+void connection_count(const struct conn *c, enum counter what, enum counter_word result,
+		      enum counter_word reason, uint64_t n)
+{
+	struct counter_labels l = { c->listener, c->client.family, result, reason };
+
+	counters_add(c->d->ch->counters, what, &l, n);
+}
+
 void connection_free(struct conn *c)
 {
 	struct smtpd *d = c->d;
@@ -30,6 +38,8 @@ void connection_free(struct conn *c)
 		session_end(&c->s);
 	if (c->txn)
 		queue_abort(c);
+	if (c->thirsty)
+		TAILQ_REMOVE(&d->thirsty, c, thirst);
 	timer_clear(loop_timers(d->ch->loop), &c->timer);
 	if (c->lf.added)
 		loop_del(d->ch->loop, &c->lf);
@@ -46,11 +56,13 @@ void connection_free(struct conn *c)
 	if (c->next)
 		c->next->prev = c->prev;
 	d->conn_count--;
+	connection_count(c, COUNTER_SESSIONS_OPEN, WORD_NONE, WORD_NONE, (uint64_t)-1);
 	if (c->left) /* may hold a password */
 		memset(c->left, 0, c->left_len);
 	free(c->left);
 	free(c);
-	listener_resume(d);
+	if (!d->waits_queue)
+		listener_resume(d);
 	if (d->stopping && !d->conns)
 		loop_stop(d->ch->loop);
 }
@@ -127,7 +139,7 @@ static bool take(struct conn *c, bool *more)
 {
 	bool moved = false;
 
-	for (int i = 0; !c->gone && session_takes_input(&c->s); i++) {
+	for (int i = 0; !c->gone && session_takes_input(&c->s) && !queue_full(c->d); i++) {
 		ssize_t n;
 
 		if (c->left) {
@@ -181,40 +193,61 @@ static bool start_tls(struct conn *c)
 	const struct mta_listener *l = answers_listener(c);
 	struct smtpd *d = c->d;
 	size_t i = l ? (size_t)(l - d->ch->config->listeners) : 0;
-	struct tls_ctx *ctx =
-	    l ? (c->class == LISTEN_TUNNEL ? d->tls_client_cert[i] : d->tls[i]) : NULL;
+	struct tls_ctx *ctx = l ? d->tls[i] : NULL;
 
 	c->tls = ctx ? tls_accept(ctx, c->lf.fd) : NULL;
 	c->handshaking = c->tls != NULL;
+	/* For all of it, however the bytes trickle. */
 	timer_set(loop_timers(d->ch->loop), &c->timer,
-		  loop_now_ms(d->ch->loop) + SMTPD_HANDSHAKE_MS);
+		  loop_now_ms(d->ch->loop) + (c->conf.idle_ms < SMTPD_HANDSHAKE_MS
+						  ? c->conf.idle_ms
+						  : SMTPD_HANDSHAKE_MS));
 	return c->handshaking;
 }
 
 static void begin_session(struct conn *c, const char *tls)
 {
-	char addr[ADDR_STR_MAX];
-
 	session_begin(&c->s, &c->conf, &answers_ops, c, tls, loop_now_ms(c->d->ch->loop));
-	log_set(&c->s.log, "client=%s%s%s", addr_str(&c->client, addr), c->peer[0] ? " peer=" : "",
-		c->peer);
+	session_log_keys(&c->s, NULL);
 	c->begun = true;
+}
+
+/* Who the client showed itself to be, for the log: an admin takes a pin from there. */
+static void tell_certificate(struct conn *c)
+{
+	const struct mta_listener *l = answers_listener(c);
+	char hex[2 * TLS_PIN_LEN + 1];
+	const char *login;
+	struct tls_pin pin;
+
+	if (!l || l->client_cert == CLIENT_CERT_NONE ||
+	    !told_may(&c->d->told, TOLD_TLS, NULL))
+		return;
+	if (tls_peer_pin(c->tls, &pin)) {
+		log_info(&c->s.log, "client shows no certificate");
+		return;
+	}
+	for (size_t i = 0; i < TLS_PIN_LEN; i++)
+		snprintf(hex + 2 * i, 3, "%02x", pin.sha256[i]);
+	login = answers_external(c);
+	log_info(&c->s.log, "verified=%d pin=%s%s%s msg=\"client shows a certificate\"",
+		 tls_verified(c->tls), hex, login ? " login=" : "", login ? login : "");
 }
 
 /* One step of the handshake. Returns true when it is done; c->gone when it failed. */
 static bool handshake(struct conn *c)
 {
 	char text[96], addr[ADDR_STR_MAX];
-	uint32_t swallowed;
 	int err = tls_handshake(c->tls);
 	uint64_t now_ms = loop_now_ms(c->d->ch->loop);
 
 	if (err == -EAGAIN)
 		return false;
+	connection_count(c, COUNTER_TLS, err ? WORD_FAILED : WORD_OK, WORD_NONE, 1);
 	if (err) {
-		if (log_limited(&c->d->quiet, addr_hash(&c->client, 64), now_ms, &swallowed))
-			log_info(NULL, "TLS handshake failed client=%s: %s (%u more not told)",
-				 addr_str(&c->client, addr), tls_error(c->tls), swallowed);
+		if (told_may(&c->d->told, TOLD_TLS, &c->client))
+			log_info(NULL, "TLS handshake failed client=%s: %s",
+				 addr_str(&c->client, addr), tls_error(c->tls));
 		c->gone = true;
 		return false;
 	}
@@ -225,6 +258,7 @@ static bool handshake(struct conn *c)
 	} else {
 		session_tls_done(&c->s, tls_text(c, text), now_ms);
 	}
+	tell_certificate(c);
 	return true;
 }
 
@@ -271,13 +305,19 @@ static void watch(struct conn *c, bool more, bool blocked)
 		return; /* the timer is the handshake's */
 	}
 	if (!c->gone) {
-		if (session_takes_input(&c->s) && !c->left)
+		bool takes = session_takes_input(&c->s);
+
+		if (takes && queue_full(c->d)) {
+			queue_thirst(c);
+			takes = false;
+		}
+		if (takes && !c->left)
 			events |= EPOLLIN;
 		if (blocked)
 			events |= c->tls ? tls_events(c->tls) : EPOLLOUT;
 		loop_mod(loop, &c->lf, events);
 		/* Bytes inside of OpenSSL do not wake anybody. */
-		more |= c->tls && session_takes_input(&c->s) && tls_has_input(c->tls);
+		more |= c->tls && takes && tls_has_input(c->tls);
 	}
 	at = session_deadline_ms(&c->s);
 	if (more)
@@ -313,7 +353,7 @@ void connection_pump(struct conn *c)
 			}
 			c->gone = true;
 		}
-		if (more || !session_takes_input(&c->s) || !c->left)
+		if (more || !session_takes_input(&c->s) || !c->left || queue_full(c->d))
 			break;
 	}
 	c->pumping = false;
@@ -340,6 +380,8 @@ static void due(struct timer *t, uint64_t now_ms)
 {
 	struct conn *c = t->arg;
 
+	if (c->handshaking)
+		connection_count(c, COUNTER_TLS, WORD_FAILED, WORD_NONE, 1);
 	if (c->handshaking || c->lingering) {
 		connection_free(c);
 		return;
@@ -350,43 +392,57 @@ static void due(struct timer *t, uint64_t now_ms)
 	connection_pump(c);
 }
 
-/* What the listener's class makes of a session. */
-static void configure(struct conn *c, const struct mta_listener *l, const struct endpoint *client)
+void connection_conf(const struct mta_config *cfg, const struct mta_listener *l,
+		     const struct endpoint *client, const char *peer, struct session_conf *conf)
 {
-	const struct mta_config *cfg = c->d->ch->config;
 	bool submission = l->class == LISTEN_SUBMISSION || l->class == LISTEN_SUBMISSIONS;
 	bool tunnel = l->class == LISTEN_TUNNEL, lan = l->class == LISTEN_LAN;
-	size_t i = (size_t)(l - cfg->listeners);
 
-	snprintf(c->hostname, sizeof(c->hostname), "%s", l->hostname);
-	snprintf(c->listener, sizeof(c->listener), "%s", l->name);
-	c->class = l->class;
-	c->conf = (struct session_conf){
-		.hostname = c->hostname,
-		.listener = c->listener,
+	*conf = (struct session_conf){
+		.hostname = l->hostname,
+		.listener = l->name,
 		.client = *client,
-		.peer = c->peer[0] ? c->peer : NULL,
-		.tls_offered = c->d->tls[i] != NULL,
+		.peer = peer,
+		.tls_offered = l->certificates.count > 0 || l->hop_key,
 		.tls_required = l->tls_required,
 		.auth_offered = (submission || lan) && cfg->users,
 		.auth_in_clear = tunnel || addr_is_loopback(&client->addr),
 		.auth_required = submission,
-		.dsn = submission || tunnel || lan,
+		.dsn = l->dsn,
 		.xpostern = tunnel,
+		.publishes = tunnel && published_offered(cfg, peer),
+		.traces = traced_offered(cfg, l, &client->addr, peer),
+		.traces_by_tls = !tunnel,
 		.mask_source = l->mask_source,
 		.normalize = l->normalize,
 		.complete_header = submission || lan,
-		.check_from = submission || (tunnel && config_home_by_peer(cfg, c->peer)),
+		.check_from = submission || (tunnel && peer && config_home_by_peer(cfg, peer)),
 		.helo_tolerant = submission || lan,
 		.local = addr_is_loopback(&client->addr),
-		.cut_authserv_id = c->hostname,
-		.recipients_max = l->recipients_max,
+		.cut_authserv_id = l->hostname,
+		/* One answer of a next hop speaks for one recipient. */
+		.recipients_max = cfg->cut_through ? 1 : l->recipients_max,
 		.errors_max = tunnel ? 0 : l->errors_max,
 		.received_max = cfg->received_max,
 		.size_max_bytes = l->size_max_bytes,
 		.idle_ms = l->idle_ms,
+		.greet_delay_ms = l->greet_delay_ms,
 		.session_ms = l->session_ms,
 	};
+}
+
+/* The listener's words outlive a reload that frees the configuration. */
+static void configure(struct conn *c, const struct mta_listener *l, const struct endpoint *client)
+{
+	const struct mta_config *cfg = c->d->ch->config;
+
+	snprintf(c->hostname, sizeof(c->hostname), "%s", l->hostname);
+	snprintf(c->listener, sizeof(c->listener), "%s", l->name);
+	c->class = l->class;
+	connection_conf(cfg, l, client, c->peer[0] ? c->peer : NULL, &c->conf);
+	c->conf.hostname = c->conf.cut_authserv_id = c->hostname;
+	c->conf.listener = c->listener;
+	c->conf.tls_offered = c->d->tls[l - cfg->listeners] != NULL;
 }
 
 void connection_new(struct smtpd *d, const struct lsock *ls, int fd, const struct endpoint *client,
@@ -414,6 +470,8 @@ void connection_new(struct smtpd *d, const struct lsock *ls, int fd, const struc
 		c->next->prev = c;
 	d->conns = c;
 	d->conn_count++;
+	connection_count(c, COUNTER_SESSIONS, WORD_NONE, WORD_NONE, 1);
+	connection_count(c, COUNTER_SESSIONS_OPEN, WORD_NONE, WORD_NONE, 1);
 	d->listener_sessions[ls->index]++;
 	tls_socket_prepare(fd);
 	if (loop_add(d->ch->loop, &c->lf, EPOLLIN)) {

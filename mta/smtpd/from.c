@@ -17,7 +17,7 @@ struct element {
 	char path[ADDRESS_MAX + 3];
 	size_t path_len;
 	bool has_path;
-	bool overlong;
+	bool overlong; /* or else not to be read */
 };
 
 static void add(char *to, size_t cap, size_t *len, char c, bool *overlong)
@@ -69,6 +69,8 @@ static const char *comment(const char *p, const char *end)
 
 static const char *angle(const char *p, const char *end, struct element *e)
 {
+	/* Two addresses and no comma: which of them a reader is shown is anybody's guess. */
+	e->overlong |= e->has_path;
 	e->has_path = true;
 	e->path_len = 0;
 	while (p < end) {
@@ -109,18 +111,14 @@ static const char *gather(const char *p, const char *end, struct element *e, cha
 	return p;
 }
 
-int header_from_each(const struct header *h, int (*fn)(const struct address *a, void *arg),
-		     void *arg)
+int header_list_each(const char *p, size_t list_len,
+		     int (*fn)(const char *s, size_t len, bool path, void *arg), void *arg)
 {
-	const char *p = h->from, *end = p ? p + h->from_len : p;
+	const char *end = p ? p + list_len : p;
 	int found = 0, err = 0;
 
-	if (h->from_cut)
-		return -EBADMSG;
 	while (p < end && !err) {
 		struct element e;
-		struct address a;
-		size_t used;
 		char sep;
 
 		p = gather(p, end, &e, &sep);
@@ -128,14 +126,34 @@ int header_from_each(const struct header *h, int (*fn)(const struct address *a, 
 			continue; /* the name of a group, or nothing between two commas */
 		if (e.overlong || (!e.has_path && e.len > ADDRESS_MAX))
 			return -EBADMSG;
-		if (e.has_path)
-			err = address_parse_path(e.path, e.path_len, FROM_FLAGS, &a, &used);
-		else
-			err = address_parse(e.word, e.len, FROM_FLAGS, &a);
-		if (err)
-			return -EBADMSG;
 		found++;
-		err = fn(&a, arg);
+		err =
+		    e.has_path ? fn(e.path, e.path_len, true, arg) : fn(e.word, e.len, false, arg);
 	}
 	return err ? err : found ? 0 : -ENOENT;
+}
+
+struct from_each {
+	int (*fn)(const struct address *a, void *arg);
+	void *arg;
+};
+
+static int parsed(const char *s, size_t len, bool path, void *arg)
+{
+	const struct from_each *x = arg;
+	struct address a;
+	size_t used;
+
+	if (path ? address_parse_path(s, len, FROM_FLAGS, &a, &used)
+		 : address_parse(s, len, FROM_FLAGS, &a))
+		return -EBADMSG;
+	return x->fn(&a, x->arg);
+}
+
+int header_from_each(const struct header *h, int (*fn)(const struct address *a, void *arg),
+		     void *arg)
+{
+	struct from_each x = { .fn = fn, .arg = arg };
+
+	return h->from_cut ? -EBADMSG : header_list_each(h->from, h->from_len, parsed, &x);
 }

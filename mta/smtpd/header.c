@@ -206,6 +206,7 @@ static bool section_byte(struct header *h, uint8_t c)
 			return true;
 	}
 	h->bytes++;
+	h->eight |= c >> 7;
 	h->line_start = c == '\n';
 	switch (h->field) {
 	case HEADER_FIELD_NAME:

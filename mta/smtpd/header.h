@@ -56,6 +56,7 @@ struct header {
 	uint32_t from_count;
 	bool has_date;
 	bool has_message_id;
+	bool eight;    /* a byte beyond ASCII stood in the section */
 	bool from_cut; /* the From fields were longer than HEADER_FROM_MAX */
 	uint8_t hold[HEADER_HOLD_MAX];
 	size_t held;
@@ -80,5 +81,12 @@ void header_clear(struct header *h);
  */
 int header_from_each(const struct header *h, int (*fn)(const struct address *a, void *arg),
 		     void *arg);
+/**
+ * header_list_each() - Every element of such a list, as it stands there.
+ * @fn: gets each without blanks and comments; @path: it stood in angle brackets, and has them.
+ * Returns as header_from_each(); -EBADMSG is an element that is too long.
+ */
+int header_list_each(const char *list, size_t list_len,
+		     int (*fn)(const char *s, size_t len, bool path, void *arg), void *arg);
 
 #endif

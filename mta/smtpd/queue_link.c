@@ -2,6 +2,10 @@
 /*
  * The link to the queue process. A transaction's number is new for each letter, so an answer for one
  * that was given up meets nobody. When the link breaks, every letter under way on it is void: 451.
+ *
+ * The queue writes slower than many clients send. Credit bounds what one letter has under way; what
+ * all of them have is bounded here: while the link is full no client is read, and no credit
+ * passed on. They have their turns in the order in which they came.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,6 +20,58 @@ static struct conn *by_txn(struct smtpd *d, uint32_t txn)
 	while (c && c->txn != txn)
 		c = c->next;
 	return txn ? c : NULL;
+}
+
+bool queue_full(const struct smtpd *d)
+{
+	return d->queue && ipc_queued(d->queue) > SMTPD_LINK_MAX;
+}
+
+void queue_thirst(struct conn *c)
+{
+	if (!c->thirsty)
+		TAILQ_INSERT_TAIL(&c->d->thirsty, c, thirst);
+	c->thirsty = true;
+	ipc_tell_drained(c->d->queue);
+}
+
+/* Room on the link. A pump may free its connection. */
+static void quench(struct smtpd *d)
+{
+	struct conn *c;
+	uint32_t owed;
+
+	while (!queue_full(d) && (c = TAILQ_FIRST(&d->thirsty))) {
+		TAILQ_REMOVE(&d->thirsty, c, thirst);
+		c->thirsty = false;
+		owed = c->owed;
+		c->owed = 0;
+		if (owed)
+			session_credit(&c->s, owed, loop_now_ms(d->ch->loop));
+		connection_pump(c);
+	}
+	if (d->queue && !TAILQ_EMPTY(&d->thirsty))
+		ipc_tell_drained(d->queue);
+}
+
+static void on_drained(struct ipc *ipc, void *arg)
+{
+	(void)ipc;
+	quench(arg);
+}
+
+static void on_credit(struct smtpd *d, uint32_t txn, uint32_t bytes)
+{
+	struct conn *c = by_txn(d, txn);
+
+	if (!c)
+		return;
+	if (queue_full(d)) {
+		c->owed += bytes;
+		return queue_thirst(c);
+	}
+	session_credit(&c->s, bytes, loop_now_ms(d->ch->loop));
+	connection_pump(c);
 }
 
 static void on_state(struct smtpd *d, struct rd *r)
@@ -33,6 +89,7 @@ static void on_state(struct smtpd *d, struct rd *r)
 	d->room_bytes = m.room_bytes;
 	snprintf(d->state_text, sizeof(d->state_text), "%s",
 		 *m.text ? m.text : "4.3.1 Insufficient system storage");
+	listener_resume(d);
 }
 
 bool queue_home_full(const struct smtpd *d, const char *home)
@@ -71,6 +128,8 @@ static void on_stored(struct smtpd *d, uint32_t txn, struct rd *r)
 {
 	struct msg_q_stored m;
 	struct conn *c = by_txn(d, txn);
+	uint64_t bytes;
+	uint32_t letters;
 
 	if (msg_q_stored_get(r, &m)) {
 		log_err(NULL, "malformed answer from the queue");
@@ -79,7 +138,15 @@ static void on_stored(struct smtpd *d, uint32_t txn, struct rd *r)
 	if (!c)
 		return; /* was given up meanwhile */
 	c->txn = 0;
+	bytes = c->s.t.body_total;
+	letters = c->s.letters;
 	session_stored(&c->s, &m, loop_now_ms(d->ch->loop));
+	if (c->s.letters != letters) {
+		if (!m.duplicate)
+			answers_stored(c, bytes);
+		connection_count(c, COUNTER_LETTERS, WORD_NONE, WORD_NONE, 1);
+		connection_count(c, COUNTER_LETTER_BYTES, WORD_NONE, WORD_NONE, bytes);
+	}
 	connection_pump(c);
 }
 
@@ -87,7 +154,6 @@ static void on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 {
 	struct rd r = rd_init(m->data, m->len);
 	struct smtpd *d = arg;
-	struct conn *c;
 	uint32_t bytes;
 
 	(void)ipc;
@@ -98,13 +164,19 @@ static void on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 		return on_home(d, &r);
 	case MSG_Q_STORED:
 		return on_stored(d, m->id, &r);
+	case MSG_Q_PUBLISHED:
+		return published_stored(d, m->id, &r);
+	case MSG_Q_PUBLICATION:
+		return published_kept(d, m);
+	case MSG_Q_TRACED:
+		return traced_answer(d, m->id, &r);
+	case MSG_Q_PUBLICATIONS:
+		d->held_known = true;
+		return;
 	case MSG_Q_CREDIT:
 		bytes = rd_be32(&r);
-		c = by_txn(d, m->id);
-		if (!r.bad && c) {
-			session_credit(&c->s, bytes, loop_now_ms(d->ch->loop));
-			connection_pump(c);
-		}
+		if (!r.bad)
+			on_credit(d, m->id, bytes);
 		return;
 	default:
 		log_err(NULL, "unknown message type=%u from the queue", m->type);
@@ -124,6 +196,9 @@ static void on_closed(struct ipc *ipc, void *arg)
 	d->state_code = 451;
 	snprintf(d->state_text, sizeof(d->state_text), "4.3.0 Queue is starting, try again");
 	d->full_count = 0;
+	listener_wait(d);
+	published_lost(d);
+	traced_lost(d);
 	/* Two passes: a pump may free its connection, and only its own. */
 	for (c = d->conns; c; c = next) {
 		next = c->next;
@@ -133,12 +208,15 @@ static void on_closed(struct ipc *ipc, void *arg)
 		session_stored(&c->s, &lost, loop_now_ms(d->ch->loop));
 		connection_pump(c);
 	}
+	quench(d);
 	ipc_free(ipc);
 }
 
 void queue_attach(struct smtpd *d, int fd)
 {
-	static const struct ipc_ops ops = { .message = on_message, .closed = on_closed };
+	static const struct ipc_ops ops = { .message = on_message,
+					    .closed = on_closed,
+					    .drained = on_drained };
 
 	if (d->queue)
 		on_closed(d->queue, d);
@@ -153,14 +231,28 @@ static uint32_t txn_of(struct conn *c)
 	while (!c->txn) {
 		uint32_t txn = ++c->d->next_txn;
 
-		if (!by_txn(c->d, txn))
+		if (!by_txn(c->d, txn)) {
 			c->txn = txn;
+			c->owed = 0;
+		}
 	}
 	return c->txn;
 }
 
+/* What passes in memory is shared among clients, so the first of it says whose it is. */
+static void say_whose(struct conn *c)
+{
+	uint8_t buf[4];
+	struct wr w = wr_init(buf, sizeof(buf));
+
+	wr_be32(&w, msg_client(&c->client));
+	ipc_send(c->d->queue, MSG_Q_FROM, txn_of(c), buf, sizeof(buf));
+}
+
 bool queue_body(struct conn *c, const uint8_t *p, size_t len)
 {
+	if (!c->txn && c->d->queue && c->d->ch->config->cut_through)
+		say_whose(c);
 	return c->d->queue && !ipc_send(c->d->queue, MSG_Q_BODY, txn_of(c), p, len);
 }
 

@@ -14,7 +14,7 @@
 
 bool session_put(struct session *s, const char *fmt, ...)
 {
-	char line[1024];
+	char line[SESSION_LINE_MAX];
 	va_list ap;
 	int len;
 
@@ -25,8 +25,11 @@ bool session_put(struct session *s, const char *fmt, ...)
 		return false;
 	if (s->out_len + (size_t)len > s->out_cap) {
 		size_t cap = s->out_cap ? 2 * s->out_cap : 1024;
-		char *p = realloc(s->out, cap);
+		char *p;
 
+		while (cap < s->out_len + (size_t)len)
+			cap *= 2;
+		p = realloc(s->out, cap);
 		if (!p) {
 			s->state =
 			    SESSION_CLOSING; /* without words, since there is no room for them */
@@ -45,11 +48,29 @@ void session_pause(struct session *s, uint64_t ms)
 	s->pause_ms = s->now_ms + (ms < SESSION_PAUSE_MAX_MS ? ms : SESSION_PAUSE_MAX_MS);
 }
 
+bool session_tells(const struct session *s, enum told_what what)
+{
+	return !s->ops->may_tell || s->ops->may_tell(s->arg, what);
+}
+
+static void count(struct session *s, uint16_t code, const char *text)
+{
+	if (code / 100 >= 4 && s->ops->refused)
+		s->ops->refused(s->arg, code, text);
+}
+
+/* 452 4.5.3 is none: the client is to send the letter to the rest in another one (RFC 5321 s4.5.3.1.10). */
+static bool is_error(uint16_t code, const char *text)
+{
+	return code / 100 >= 4 && !(code == 452 && !strncmp(text, "4.5.3 ", 6));
+}
+
 void session_reply(struct session *s, uint16_t code, const char *text)
 {
 	if (s->state == SESSION_CLOSING)
 		return;
-	if (code / 100 >= 4 && s->conf->errors_max) {
+	count(s, code, text);
+	if (is_error(code, text) && s->conf->errors_max) {
 		s->errors++;
 		log_debug(&s->log, "reply %u %s", code, text);
 		if (s->errors >= s->conf->errors_max) {
@@ -67,10 +88,12 @@ void session_close(struct session *s, uint16_t code, const char *text)
 {
 	if (s->state == SESSION_CLOSING)
 		return;
+	count(s, code, text);
 	if (code)
 		session_put(s, "%u %s\r\n", code, text);
 	s->sent_away = code / 100 > 2;
 	transaction_drop(s);
+	publish_drop(s);
 	s->wait = WAIT_NOTHING;
 	s->alive_ms = s->now_ms;
 	session_enter(s, SESSION_CLOSING);
@@ -90,6 +113,8 @@ const char *session_output(const struct session *s, size_t *len)
 
 void session_taken(struct session *s, size_t len)
 {
+	if (!s->out) /* nothing was ever said */
+		return;
 	memmove(s->out, s->out + len, s->out_len - len);
 	s->out_len -= len;
 	if (!s->out_len && s->out_cap > 4096) {
@@ -100,6 +125,20 @@ void session_taken(struct session *s, size_t len)
 }
 
 /* --------------------------------------------------------------------- commands ------------- */
+
+static bool publishes(const struct session *s)
+{
+	return s->conf->xpostern && s->conf->peer && s->conf->publishes && s->esmtp;
+}
+
+static void offer_xpostern(struct session *s)
+{
+	if (publishes(s))
+		session_put(s, "250-" XPOSTERN_KEYWORD " " XPOSTERN_VERSION " PUBLISH=%" PRIu64 "\r\n",
+			    s->ops->serial(s->arg));
+	else
+		session_put(s, "250-" XPOSTERN_KEYWORD " " XPOSTERN_VERSION "\r\n");
+}
 
 static void do_helo(struct session *s, const char *arg, size_t len, bool esmtp)
 {
@@ -127,11 +166,13 @@ static void do_helo(struct session *s, const char *arg, size_t len, bool esmtp)
 	if (s->conf->tls_offered && !s->tls[0])
 		session_put(s, "250-STARTTLS\r\n");
 	if (session_auth_possible(s) && !s->auth_user[0])
-		session_put(s, "250-AUTH PLAIN LOGIN\r\n");
+		session_put(s, "250-AUTH PLAIN LOGIN%s\r\n", auth_external(s) ? " EXTERNAL" : "");
 	if (s->conf->dsn)
 		session_put(s, "250-DSN\r\n");
 	if (s->conf->xpostern && s->conf->peer)
-		session_put(s, "250-" XPOSTERN_KEYWORD " " XPOSTERN_VERSION "\r\n");
+		offer_xpostern(s);
+	if (xtrace_offered(s))
+		session_put(s, "250-" XTRACE_KEYWORD " " XTRACE_VERSION "\r\n");
 	session_put(s, "250-SIZE %" PRIu64 "\r\n250 ENHANCEDSTATUSCODES\r\n",
 		    s->conf->size_max_bytes);
 }
@@ -146,7 +187,8 @@ static void do_starttls(struct session *s, size_t arg_len, bool more)
 	if (s->tls[0])
 		return session_reply(s, 503, "5.5.1 TLS is already on");
 	if (more) {
-		log_warn(&s->log, "bytes behind STARTTLS: session closed");
+		if (session_tells(s, TOLD_SESSION))
+			log_warn(&s->log, "bytes behind STARTTLS: session closed");
 		return session_close(s, 554,
 				     "5.5.0 Nothing may follow STARTTLS in the same breath");
 	}
@@ -158,13 +200,9 @@ static void do_starttls(struct session *s, size_t arg_len, bool more)
 static void forget(struct session *s)
 {
 	transaction_drop(s);
+	publish_drop(s);
 	auth_forget(s);
-	for (size_t i = 0; i < s->sender_count; i++)
-		free(s->senders[i]);
-	free(s->senders);
-	s->senders = NULL;
-	s->sender_count = 0;
-	s->auth_user[0] = 0;
+	auth_logout(s);
 	s->helo[0] = 0;
 	s->esmtp = false;
 }
@@ -230,6 +268,14 @@ static void command(struct session *s, const char *line, size_t len, bool more)
 		return auth_command(s, arg, n);
 	case SMTP_LHLO:
 		return session_reply(s, 500, "5.5.1 This is SMTP, not LMTP: EHLO");
+	case SMTP_XPUBLISH:
+		if (publishes(s))
+			return publish_command(s, arg, n);
+		return session_reply(s, 500, "5.5.1 Unknown command");
+	case SMTP_XTRACE:
+		if (xtrace_offered(s))
+			return xtrace_command(s, arg, n);
+		/* fall through */
 	default:
 		return session_reply(s, 500, "5.5.1 Unknown command");
 	}
@@ -359,7 +405,8 @@ bool session_takes_input(const struct session *s)
 
 static bool in_body(const struct session *s)
 {
-	return s->state == SESSION_DATA || s->state == SESSION_BDAT || s->state == SESSION_DISCARD;
+	return s->state == SESSION_DATA || s->state == SESSION_BDAT ||
+	       s->state == SESSION_DISCARD || s->state == SESSION_PUBLISH;
 }
 
 size_t session_input(struct session *s, const uint8_t *p, size_t len, uint64_t now_ms)
@@ -367,9 +414,15 @@ size_t session_input(struct session *s, const uint8_t *p, size_t len, uint64_t n
 	size_t at = 0;
 
 	s->now_ms = now_ms;
+	if (s->state == SESSION_GREETING && len) {
+		if (session_tells(s, TOLD_SESSION))
+			log_info(&s->log, "talks before the greeting, sent away");
+		session_close(s, 554, "5.5.1 Wait for the greeting");
+	}
 	while (at < len && session_takes_input(s)) {
-		size_t n = in_body(s) ? transaction_feed(s, p + at, len - at)
-				      : feed_line(s, p + at, len - at);
+		size_t n = s->state == SESSION_PUBLISH ? publish_feed(s, p + at, len - at)
+			   : in_body(s)		       ? transaction_feed(s, p + at, len - at)
+						       : feed_line(s, p + at, len - at);
 
 		at += n;
 		if (!n && in_body(s))
@@ -397,6 +450,8 @@ uint64_t session_deadline_ms(const struct session *s)
 
 	if (s->pause_ms)
 		return s->pause_ms;
+	if (s->state == SESSION_GREETING)
+		return s->begun_ms + s->conf->greet_delay_ms;
 	if (s->wait == WAIT_STORED || s->wait == WAIT_CREDIT)
 		return s->wait_ms +
 		       SESSION_STORE_MS; /* a letter that is whole outlives the session's limit */
@@ -411,6 +466,13 @@ uint64_t session_deadline_ms(const struct session *s)
 	return sooner(at, s->alive_ms + s->conf->idle_ms);
 }
 
+static void greet(struct session *s)
+{
+	s->alive_ms = s->now_ms;
+	session_enter(s, SESSION_HELO);
+	session_put(s, "220 %s ESMTP Postern\r\n", s->conf->hostname);
+}
+
 void session_tick(struct session *s, uint64_t now_ms)
 {
 	if (now_ms < session_deadline_ms(s))
@@ -421,8 +483,10 @@ void session_tick(struct session *s, uint64_t now_ms)
 		s->alive_ms = now_ms;
 		return;
 	}
+	if (s->state == SESSION_GREETING)
+		return greet(s);
 	if (s->wait == WAIT_STORED || s->wait == WAIT_CREDIT || s->wait == WAIT_RCPT ||
-	    s->wait == WAIT_AUTH)
+	    s->wait == WAIT_AUTH || s->wait == WAIT_PUBLISHED || s->wait == WAIT_TRACED)
 		return session_close(s, 421, "4.3.2 No answer from inside, try again later");
 	if (s->state == SESSION_CLOSING) { /* it does not read our last words */
 		s->out_len = 0;
@@ -434,7 +498,8 @@ void session_tick(struct session *s, uint64_t now_ms)
 		s->window_bytes = 0;
 		return;
 	}
-	log_info(&s->log, "closed for silence or slowness, state=%d", s->state);
+	if (session_tells(s, TOLD_SESSION))
+		log_info(&s->log, "closed for silence or slowness, state=%d", s->state);
 	session_close(s, 421, in_body(s) ? "4.4.2 Too slow" : "4.4.2 Idle for too long");
 }
 
@@ -467,7 +532,10 @@ void session_begin(struct session *s, const struct session_conf *conf,
 	s->now_ms = s->begun_ms = s->alive_ms = now_ms;
 	if (tls)
 		snprintf(s->tls, sizeof(s->tls), "%s", tls);
-	session_put(s, "220 %s ESMTP Postern\r\n", conf->hostname);
+	if (conf->greet_delay_ms)
+		session_enter(s, SESSION_GREETING);
+	else
+		greet(s);
 }
 
 void session_end(struct session *s)

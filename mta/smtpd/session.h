@@ -16,9 +16,11 @@
  * buffer, in the kernel. So a session's memory is bounded by what stands here, whatever the client
  * sends. A question may be answered from inside the call that asks it.
  *
+ *	[GREETING --greet-delay-->]
  *	HELO --EHLO--> READY --MAIL--> MAIL --RCPT--> RCPT --DATA--> DATA --CRLF.CRLF--> STORING
  *	                 ^ |                            |                                   |
  *	    AUTH, TLS <--+ +<------- RSET, EHLO, end -- + --BDAT--> BDAT <--> BDAT_MORE ----+
+ *	      PUBLISH <--+
  */
 
 #include <stdbool.h>
@@ -30,8 +32,11 @@
 #include "data.h"
 #include "log.h"
 #include "msg.h"
+#include "story.h"
+#include "told.h"
 
 #define SESSION_OUT_MAX		  (16 * 1024) /* replies that the client does not read: input stops */
+#define SESSION_LINE_MAX	  2048	      /* of one reply, with its end; the client reads no longer one */
 #define SESSION_CHUNK_ROOM	  (HEADER_HOLD_MAX + HEADER_ADD_MAX + 64)
 #define SESSION_SENDERS_MAX	  64
 #define SESSION_AUTH_USER_MAX	  256
@@ -42,6 +47,7 @@
 #define SESSION_IDLE_COMMANDS_MAX 200	 /* without a letter: RSET, NOOP, EHLO and their like */
 #define SESSION_AUTH_FAILURES_MAX 3
 #define SESSION_PAUSE_MAX_MS	  5000 /* the longest that a tarpit holds one reply */
+#define RECEIVED_MAX		  1200 /* bytes of our Received field */
 
 /* What a listener, and who the client is, make of a session. Strings are borrowed for its life. */
 struct session_conf {
@@ -56,6 +62,9 @@ struct session_conf {
 	bool auth_required;	     /* no MAIL before AUTH */
 	bool dsn;		     /* offer DSN */
 	bool xpostern;		     /* offer XPOSTERN: needs @peer */
+	bool publishes;		     /* and PUBLISH with it: the peer is a home without a file here */
+	bool traces;		     /* answer XTRACE: who asks is a hop of ours ... */
+	bool traces_by_tls;	     /* ... once TLS is on */
 	bool mask_source;	     /* Received does not tell the client */
 	bool normalize;		     /* see struct data_conf */
 	bool complete_header;	     /* submission: add Date and Message-ID */
@@ -68,10 +77,16 @@ struct session_conf {
 	uint32_t received_max;
 	uint64_t size_max_bytes;
 	uint32_t idle_ms;
+	uint32_t greet_delay_ms; /* no greeting before; who talks in it is sent away */
 	uint32_t session_ms;
 };
 
-enum session_auth { SESSION_AUTH_OK, SESSION_AUTH_WRONG, SESSION_AUTH_LATER };
+enum session_auth {
+	SESSION_AUTH_OK,
+	SESSION_AUTH_WRONG,
+	SESSION_AUTH_LATER,   /* cannot be checked now */
+	SESSION_AUTH_LIMITED, /* was not looked at: too many were wrong before */
+};
 
 struct session;
 
@@ -80,8 +95,13 @@ struct session_ops {
 	bool (*mail)(void *arg, struct session *s, const struct command_mail *m, struct reply *r);
 	/* Is this recipient taken? session_rcpt_done() answers. */
 	void (*rcpt)(void *arg, struct session *s, const struct address *a);
-	/* Is this password right? session_auth_done() answers. Both are wiped after the call. */
+	/*
+	 * Is this password right, or with @password NULL: is @login whom external() tells, and may it
+	 * come in? session_auth_done() answers. Both are wiped after the call.
+	 */
 	void (*auth)(void *arg, struct session *s, const char *login, const char *password);
+	/* Login that the client's certificate stands for, for a moment; NULL: none. May be missing. */
+	const char *(*external)(void *arg);
 	/* May this address stand in From? */
 	bool (*from)(void *arg, struct session *s, const struct address *a);
 	/* 1..MSG_BODY_CHUNK bytes of a large letter, within the credit. False: no memory. */
@@ -91,7 +111,19 @@ struct session_ops {
 		      size_t body_len);
 	/* Forget what was streamed. */
 	void (*abort)(void *arg, struct session *s);
+	/* Serial of the set of recipients that the peer published last; 0: none. */
+	uint64_t (*serial)(void *arg);
+	/* May the peer publish now? False: @r says why not. */
+	bool (*may_publish)(void *arg, struct session *s, struct reply *r);
+	/* A whole set, borrowed until the return. session_published() answers. */
+	void (*publish)(void *arg, struct session *s, const char *text, size_t len);
+	/* A hop asks what is known of a letter; session_traced() answers. */
+	void (*trace)(void *arg, struct session *s, const struct xtrace *x);
 	int64_t (*wall_s)(void *arg);
+	/* A reply 4xx or 5xx is said; for who counts them, or NULL. */
+	void (*refused)(void *arg, uint16_t code, const char *text);
+	/* May a line of the log tell it? NULL: always. */
+	bool (*may_tell)(void *arg, enum told_what what);
 };
 
 enum session_state {
@@ -103,8 +135,10 @@ enum session_state {
 	SESSION_BDAT,	   /* reading a chunk */
 	SESSION_BDAT_MORE, /* between two chunks */
 	SESSION_DISCARD,   /* reading a chunk that nobody wants */
+	SESSION_PUBLISH,   /* reading a set of recipients */
 	SESSION_AUTH,	   /* the next line belongs to AUTH */
 	SESSION_TLS,	   /* 220 was said; the handshake follows */
+	SESSION_GREETING,  /* not said yet, and nothing is listened to */
 	SESSION_CLOSING,   /* the last reply was said */
 };
 
@@ -114,6 +148,8 @@ enum session_wait {
 	WAIT_AUTH,
 	WAIT_CREDIT, /* letter is whole, its last bytes are not sent */
 	WAIT_STORED,
+	WAIT_PUBLISHED,
+	WAIT_TRACED,
 };
 
 enum session_wish {
@@ -122,12 +158,20 @@ enum session_wish {
 	SESSION_WANTS_CLOSE, /* once the output is written */
 };
 
-enum auth_step { AUTH_PLAIN, AUTH_LOGIN_USER, AUTH_LOGIN_PASSWORD };
+enum auth_step { AUTH_PLAIN, AUTH_LOGIN_USER, AUTH_LOGIN_PASSWORD, AUTH_EXTERNAL };
 
 struct session_rcpt {
 	struct address addr;
 	uint8_t notify;
 	char *orcpt; /* or NULL */
+};
+
+/* The largest letter that recipients take, size.c. */
+struct size_cap {
+	uint64_t bytes; /* 0: as large as the listener takes */
+	uint64_t home;	/* that homes take, who get it with our Received; 0: none says */
+	uint64_t apart; /* the same of all recipients of a letter; 0: any letter that is to be expected fits */
+	char text[256]; /* what is told with 552 */
 };
 
 /* One letter under way. */
@@ -139,6 +183,8 @@ struct transaction {
 	    rcpt_commands;    /* that were accepted; an alias is one command and many recipients */
 	struct address first; /* of them, as it was asked for */
 	struct command_rcpt asked; /* while WAIT_RCPT, and the last one after it */
+	struct size_cap asked_cap; /* of that recipient */
+	struct size_cap cap;	   /* the least of those that were accepted */
 	size_t env_bytes;	   /* bound of the encoding */
 	uint8_t id[LETTER_ID_LEN];
 	int64_t received_s;
@@ -175,7 +221,8 @@ struct session {
 	uint32_t errors;
 	uint32_t idle_commands;
 	uint32_t auth_failures;
-	uint32_t letters; /* stored */
+	uint32_t auth_strikes; /* of its network, as the owner counts them: answers wait longer */
+	uint32_t letters;      /* stored */
 	bool esmtp;
 	bool sent_away; /* closed by us, while the client may still be sending */
 	char helo[256];
@@ -194,8 +241,15 @@ struct session {
 	bool chunk_last;
 	struct reply chunk_reply; /* for SESSION_DISCARD */
 	bool chunk_close;
+	char *publication; /* what came of a set */
+	size_t publication_len;
 	struct transaction t;
 };
+
+/** session_admits() - May MAIL come at all in such a session? False: @r says what is missing. */
+bool session_admits(const struct session_conf *conf, bool tls, bool user, struct reply *r);
+/** session_admits_auth() - And AUTH? */
+bool session_admits_auth(const struct session_conf *conf, bool tls, struct reply *r);
 
 /**
  * session_begin() - A client has come (for implicit TLS: after the handshake).
@@ -240,13 +294,36 @@ void session_tls_done(struct session *s, const char *tls, uint64_t now_ms);
  */
 void session_rcpt_done(struct session *s, const struct reply *r, const char *const *to,
 		       size_t to_count, uint64_t now_ms);
+/**
+ * session_rcpt_repeats() - Before session_rcpt_done() with the same @to: is the letter for all of them already?
+ */
+bool session_rcpt_repeats(const struct session *s, const char *const *to, size_t to_count);
+/**
+ * session_rcpt_limit() - Before session_rcpt_done(): the recipient takes no letter larger than @bytes.
+ * @text: of a rule, for letters as they come, what a larger one is refused with (552). NULL: of his home,
+ *	which gets more by what we add.
+ *
+ * Of several limits the least counts; 0 is none.
+ */
+void session_rcpt_limit(struct session *s, uint64_t bytes, const char *text);
+/**
+ * session_rcpt_admits() - With these limits, may the recipient join the letter? False: @r says why not.
+ * session_rcpt_done() asks too; an owner who counts letters asks before he counts one.
+ */
+bool session_rcpt_admits(const struct session *s, struct reply *r);
 void session_auth_done(struct session *s, enum session_auth result, const char *const *senders,
 		       size_t sender_count, uint64_t now_ms);
 void session_credit(struct session *s, uint32_t bytes, uint64_t now_ms);
 void session_stored(struct session *s, const struct msg_q_stored *m, uint64_t now_ms);
+/** session_published() - The set is kept (2xx), or why not. */
+void session_published(struct session *s, const struct reply *r, uint64_t now_ms);
+/** session_traced() - What is known, or why nothing is told. */
+void session_traced(struct session *s, const struct msg_traced *m, uint64_t now_ms);
 
 /* --- between the files of the session, not for owners --- */
 
+/** session_tells() - May the log tell something that a client did? */
+bool session_tells(const struct session *s, enum told_what what);
 /** session_reply() - One line; counts errors, may end the session. */
 void session_reply(struct session *s, uint16_t code, const char *text);
 /** session_close() - Last words, then no more input. @code 0: none. */
@@ -265,13 +342,40 @@ void transaction_bdat(struct session *s, const char *arg, size_t len);
 size_t transaction_feed(struct session *s, const uint8_t *p, size_t len);
 /** transaction_room() - How much of the body may be read now? */
 size_t transaction_room(const struct session *s);
+/** session_log_keys() - What each log line of the session begins with; @letter: NULL outside of one. */
+void session_log_keys(struct session *s, const char *letter);
 /** transaction_drop() - Nothing of it remains, in the queue neither. */
 void transaction_drop(struct session *s);
+
+/* size.c */
+/** size_max() - The largest letter that may come now; 0: no limit. */
+uint64_t size_max(const struct session *s);
+/** size_refusal() - The reply to one that is larger. */
+struct reply size_refusal(const struct session *s);
+/** size_fits() - The letter as it would be stored: do the homes of its recipients take it? */
+bool size_fits(const struct session *s);
+/** size_take() - It has joined. */
+void size_take(struct session *s);
+
+/* publish.c */
+void publish_command(struct session *s, const char *arg, size_t len);
+/** publish_feed() - Bytes of a set, in PUBLISH; returns those taken. */
+size_t publish_feed(struct session *s, const uint8_t *p, size_t len);
+void publish_drop(struct session *s);
+
+/* xtrace.c */
+/** xtrace_offered() - May the client ask, as the session stands now? */
+bool xtrace_offered(const struct session *s);
+void xtrace_command(struct session *s, const char *arg, size_t len);
 
 /* auth.c */
 void auth_command(struct session *s, const char *arg, size_t len);
 void auth_line(struct session *s, const char *line, size_t len);
 void auth_forget(struct session *s);
+/** auth_external() - The login that AUTH EXTERNAL would give this client; NULL: it is not offered. */
+const char *auth_external(const struct session *s);
+/** auth_logout() - Nobody is logged in, and nobody's senders are kept. */
+void auth_logout(struct session *s);
 
 /* trace.c */
 /** trace_received() - Our Received field for this letter (RFC 5321 s4.4); returns its length. */

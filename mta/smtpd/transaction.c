@@ -12,15 +12,16 @@
 #include "session.h"
 
 #define BDAT_DRAIN_MAX (256u << 20) /* a refused chunk larger than this is not read: 421 */
-#define RECEIVED_MAX   1200
 
-/* The log's keys outside of a letter. */
-static void log_client(struct session *s)
+void session_log_keys(struct session *s, const char *letter)
 {
+	const struct session_conf *c = s->conf;
 	char addr[ADDR_STR_MAX];
 
-	log_set(&s->log, "client=%s%s%s", addr_str(&s->conf->client.addr, addr),
-		s->conf->peer ? " peer=" : "", s->conf->peer ? s->conf->peer : "");
+	log_set(&s->log, "client=%s family=%s listener=%s%s%s%s%s", addr_str(&c->client.addr, addr),
+		addr_family_word(c->client.addr.family), c->listener ? c->listener : "",
+		c->peer ? " peer=" : "", c->peer ? c->peer : "", letter ? " letter=" : "",
+		letter ? letter : "");
 }
 
 void transaction_drop(struct session *s)
@@ -35,7 +36,7 @@ void transaction_drop(struct session *s)
 	free(t->body);
 	header_clear(&t->data.header);
 	if (t->data_begun)
-		log_client(s);
+		session_log_keys(s, NULL);
 	memset(t, 0, sizeof(*t));
 	s->drain_ms = 0;
 }
@@ -47,6 +48,17 @@ static void finish(struct session *s)
 	session_enter(s, SESSION_READY);
 }
 
+bool session_admits(const struct session_conf *conf, bool tls, bool user, struct reply *r)
+{
+	if (conf->tls_required && !tls)
+		*r = (struct reply){ 530, "5.7.0 STARTTLS first" };
+	else if (conf->auth_required && !user)
+		*r = (struct reply){ 530, "5.7.0 Authentication required" };
+	else
+		return true;
+	return false;
+}
+
 void transaction_mail(struct session *s, const char *arg, size_t len)
 {
 	struct command_mail *m = &s->t.mail;
@@ -54,8 +66,6 @@ void transaction_mail(struct session *s, const char *arg, size_t len)
 	struct reply r = { 0 };
 	uint32_t offered = OFFER_SIZE | OFFER_8BITMIME | OFFER_SMTPUTF8;
 
-	if (s->conf->tls_required && !s->tls[0])
-		return session_reply(s, 530, "5.7.0 STARTTLS first");
 	if (s->state == SESSION_HELO)
 		return session_reply(s, 503, "5.5.1 EHLO first");
 	if (s->state != SESSION_READY) {
@@ -66,8 +76,8 @@ void transaction_mail(struct session *s, const char *arg, size_t len)
 		finish(s);
 		return session_reply(s, 503, "5.5.1 A letter was under way, now there is none");
 	}
-	if (s->conf->auth_required && !s->auth_user[0])
-		return session_reply(s, 530, "5.7.0 Authentication required");
+	if (!session_admits(s->conf, s->tls[0], s->auth_user[0], &r))
+		return session_reply(s, r.code, r.text);
 	if (s->conf->dsn)
 		offered |= OFFER_DSN;
 	if (s->conf->xpostern && s->conf->peer)
@@ -78,8 +88,8 @@ void transaction_mail(struct session *s, const char *arg, size_t len)
 		offered = 0;
 	if (!command_mail(arg, len, offered, m, &r))
 		goto refuse;
-	if (s->conf->size_max_bytes && m->size_bytes > s->conf->size_max_bytes) {
-		r = (struct reply){ 552, "5.3.4 Letter is larger than this server takes" };
+	if (size_max(s) && m->size_bytes > size_max(s)) {
+		r = size_refusal(s);
 		goto refuse;
 	}
 	if (!s->ops->mail(s->arg, s, m, &r))
@@ -96,6 +106,15 @@ refuse:
 	session_reply(s, r.code, r.text);
 }
 
+static bool has_rcpt(const struct transaction *t, const struct address *a)
+{
+	for (size_t i = 0; i < t->rcpt_count; i++) {
+		if (t->rcpt[i].addr.len == a->len && !memcmp(t->rcpt[i].addr.text, a->text, a->len))
+			return true;
+	}
+	return false;
+}
+
 /* One recipient more in the envelope; the same address twice is one. NULL: done; else why not. */
 static const char *add_rcpt(struct transaction *t, const struct address *a,
 			    const struct command_rcpt *c, const char *orcpt)
@@ -104,10 +123,8 @@ static const char *add_rcpt(struct transaction *t, const struct address *a,
 	size_t bytes = envelope_rcpt_bytes(&er);
 	struct session_rcpt *rc;
 
-	for (size_t i = 0; i < t->rcpt_count; i++) {
-		if (t->rcpt[i].addr.len == a->len && !memcmp(t->rcpt[i].addr.text, a->text, a->len))
-			return NULL;
-	}
+	if (has_rcpt(t, a))
+		return NULL;
 	if (t->rcpt_count == ENVELOPE_RCPTS_MAX || t->env_bytes + bytes > ENVELOPE_MAX)
 		return "4.5.3 Too many recipients, send the rest in another letter";
 	if (t->rcpt_count == t->rcpt_cap) {
@@ -156,7 +173,25 @@ void transaction_rcpt(struct session *s, const char *arg, size_t len)
 				     "4.5.3 Too many recipients, send the rest in another letter");
 	s->wait = WAIT_RCPT;
 	s->wait_ms = s->now_ms;
+	t->asked_cap.bytes = t->asked_cap.home = 0;
 	s->ops->rcpt(s->arg, s, &t->asked.rcpt);
+}
+
+/* One that an answer of lookup names. */
+static int parse_rcpt(const char *text, struct address *a)
+{
+	return address_parse(text, strlen(text), ADDRESS_ALLOW_BARE | ADDRESS_ALLOW_UTF8, a);
+}
+
+bool session_rcpt_repeats(const struct session *s, const char *const *to, size_t to_count)
+{
+	struct address a;
+
+	for (size_t i = 0; i < to_count; i++) {
+		if (parse_rcpt(to[i], &a) || !has_rcpt(&s->t, &a))
+			return false;
+	}
+	return to_count || has_rcpt(&s->t, &s->t.asked.rcpt);
 }
 
 /* The recipients that @to names instead of the one asked for. */
@@ -171,8 +206,7 @@ static const char *add_expansion(struct transaction *t, const char *const *to, s
 		struct address a;
 		bool same = !strcmp(to[i], c->rcpt.text);
 
-		if (address_parse(to[i], strlen(to[i]), ADDRESS_ALLOW_BARE | ADDRESS_ALLOW_UTF8,
-				  &a))
+		if (parse_rcpt(to[i], &a))
 			why = "4.3.5 An alias of that recipient cannot be read";
 		else if (c->has_orcpt || same)
 			why = add_rcpt(t, &a, c, c->has_orcpt ? c->orcpt : NULL);
@@ -192,6 +226,7 @@ void session_rcpt_done(struct session *s, const struct reply *r, const char *con
 		       size_t to_count, uint64_t now_ms)
 {
 	struct transaction *t = &s->t;
+	struct reply sized;
 	const char *why;
 
 	if (s->wait != WAIT_RCPT)
@@ -200,11 +235,14 @@ void session_rcpt_done(struct session *s, const struct reply *r, const char *con
 	s->now_ms = s->alive_ms = now_ms;
 	if (r->code / 100 != 2)
 		return session_reply(s, r->code, r->text);
+	if (!session_rcpt_admits(s, &sized))
+		return session_reply(s, sized.code, sized.text);
 	why = to_count ? add_expansion(t, to, to_count)
 		       : add_rcpt(t, &t->asked.rcpt, &t->asked,
 				  t->asked.has_orcpt ? t->asked.orcpt : NULL);
 	if (why)
 		return session_reply(s, 452, why);
+	size_take(s);
 	if (!t->rcpt_commands++)
 		t->first = t->asked.rcpt;
 	session_enter(s, SESSION_RCPT);
@@ -323,20 +361,18 @@ static bool begin(struct session *s, bool dots)
 {
 	struct transaction *t = &s->t;
 	struct data_conf dc = {
-		.size_max_bytes = s->conf->size_max_bytes,
+		.size_max_bytes = size_max(s),
 		.received_max = s->conf->received_max,
 		.normalize = s->conf->normalize,
 		.header.cut_authserv_id = s->conf->cut_authserv_id,
 	};
-	char received[RECEIVED_MAX], id[LETTER_ID_STR_MAX], date[80], addr[ADDR_STR_MAX];
+	char received[RECEIVED_MAX], id[LETTER_ID_STR_MAX], date[80];
 	size_t len;
 
 	if (envelope_new_id(t->id))
 		return false;
 	t->received_s = s->ops->wall_s(s->arg);
-	log_set(&s->log, "client=%s%s%s letter=%s", addr_str(&s->conf->client.addr, addr),
-		s->conf->peer ? " peer=" : "", s->conf->peer ? s->conf->peer : "",
-		letter_id_str(t->id, id));
+	session_log_keys(s, letter_id_str(t->id, id));
 	if (s->conf->complete_header) {
 		trace_date(t->received_s, date);
 		snprintf(t->date, sizeof(t->date), "Date: %s\r\n", date);
@@ -395,17 +431,20 @@ static struct reply judge(struct session *s)
 		[DATA_LONG_HEADER] = { 552, "5.3.4 The header section is too long" },
 		[DATA_LOOP] = { 554,
 				"5.4.6 Too many Received fields: the letter goes in a circle" },
-		[DATA_TOO_LARGE] = { 552, "5.3.4 Letter is larger than this server takes" },
 	};
 	struct transaction *t = &s->t;
 	struct from_check f = { .s = s };
 
+	if (t->data.fault == DATA_TOO_LARGE)
+		return size_refusal(s);
 	if (t->data.fault)
 		return faults[t->data.fault];
 	if (t->early.code)
 		return (struct reply){ t->early.code, t->early.text };
 	if (t->no_memory)
 		return (struct reply){ 451, "4.3.0 Out of memory" };
+	if (!size_fits(s))
+		return size_refusal(s);
 	if (!s->conf->check_from || (!t->mail.sender.len && !s->conf->auth_required))
 		return (struct reply){ 0 };
 	switch (header_from_each(&t->data.header, check_one_from, &f)) {
@@ -420,21 +459,46 @@ static struct reply judge(struct session *s)
 	}
 }
 
+/*
+ * Clients ask for SMTPUTF8 wherever it is offered. Who needs it has an address or a field beyond ASCII;
+ * the other letters go to hosts that do not know it, too (RFC 6531 s3.1, item 8).
+ */
+static bool needs_utf8(const struct transaction *t)
+{
+	bool needs = t->mail.sender.utf8 || t->data.header.eight;
+
+	for (size_t i = 0; i < t->rcpt_count && !needs; i++)
+		needs = t->rcpt[i].addr.utf8;
+	return needs;
+}
+
 static uint32_t envelope_flags(const struct session *s)
 {
 	const struct transaction *t = &s->t;
 	uint32_t f = 0;
 
 	f |= t->mail.body_8bit ? ENV_8BITMIME : 0;
-	f |= t->mail.smtputf8 ? ENV_SMTPUTF8 : 0;
+	f |= t->mail.smtputf8 && needs_utf8(t) ? ENV_SMTPUTF8 : 0;
 	f |= s->auth_user[0] ? ENV_AUTHENTICATED : 0;
 	f |= s->conf->peer ? ENV_TUNNEL : 0;
+	f |= s->tls[0] ? ENV_ENCRYPTED : 0;
 	f |= s->conf->local ? ENV_LOCAL : 0;
 	f |= t->mail.ret_headers ? ENV_RET_HDRS : 0;
 	f |= t->data.no_final_crlf ? ENV_NO_FINAL_CRLF : 0;
 	if (t->mail.hop.given)
 		f |= ENV_PEER_ID | t->mail.hop.flags;
 	return f;
+}
+
+/* It is whole, and cannot be stored all the same. */
+static void refuse(struct session *s)
+{
+	struct reply r = judge(s);
+
+	s->wait = WAIT_NOTHING;
+	give_up(s);
+	session_reply(s, r.code, r.text);
+	finish(s);
 }
 
 /* Hand the letter over. */
@@ -465,15 +529,15 @@ static void store(struct session *s)
 		.rcpt_count = t->rcpt_count,
 	};
 
+	if (!rcpt) {
+		t->no_memory = true;
+		return refuse(s);
+	}
 	s->wait = WAIT_STORED;
 	s->wait_ms = s->now_ms;
-	if (!rcpt) {
-		struct msg_q_stored no = { .code = 451, .text = "4.3.0 Out of memory" };
-
-		return session_stored(s, &no, s->now_ms);
-	}
 	memcpy(e.id, t->id, sizeof(e.id));
 	memcpy(e.peer_id, hop->id, sizeof(e.peer_id));
+	memcpy(e.probe, hop->probe, sizeof(e.probe));
 	for (size_t i = 0; i < t->rcpt_count; i++) {
 		rcpt[i].addr = t->rcpt[i].addr.text;
 		rcpt[i].orcpt = t->rcpt[i].orcpt;
@@ -490,14 +554,8 @@ static void push(struct session *s)
 
 	if (t->streaming)
 		stream(s, true);
-	if (t->early.code || t->no_memory) {
-		struct reply r = judge(s);
-
-		s->wait = WAIT_NOTHING;
-		give_up(s);
-		session_reply(s, r.code, r.text);
-		return finish(s);
-	}
+	if (t->early.code || t->no_memory)
+		return refuse(s);
 	if (t->streaming && t->body_len) {
 		if (s->wait != WAIT_CREDIT)
 			s->wait_ms = s->now_ms;
@@ -513,10 +571,13 @@ static void ended(struct session *s)
 	struct transaction *t = &s->t;
 	bool bare = t->data.fault == DATA_BARE_NEWLINE;
 	struct reply r = judge(s);
+	char quoted[600];
 
 	if (r.code) {
 		give_up(s);
-		log_info(&s->log, "refused at the end of data: %u %s", r.code, r.text);
+		if (session_tells(s, TOLD_REFUSED))
+			log_info(&s->log, "code=%u msg=\"refused at the end of data: %s\"", r.code,
+				 log_quote(quoted, sizeof(quoted), r.text, strlen(r.text)));
 		session_reply(s, r.code, r.text);
 		finish(s);
 		if (bare && s->state != SESSION_CLOSING)
@@ -546,6 +607,21 @@ void session_credit(struct session *s, uint32_t bytes, uint64_t now_ms)
 		stream(s, false);
 }
 
+static void log_accepted(const struct session *s, bool duplicate)
+{
+	const struct transaction *t = &s->t;
+	char helo[600], from[600], user[600];
+
+	log_info(
+	    &s->log,
+	    "helo=\"%s\" tls=\"%s\" from=\"%s\" rcpts=%zu bytes=%llu user=\"%s\" repeat=%d "
+	    "msg=\"accepted\"",
+	    log_quote(helo, sizeof(helo), s->helo, strlen(s->helo)), s->tls,
+	    log_quote(from, sizeof(from), t->mail.sender.text, t->mail.sender.len), t->rcpt_count,
+	    (unsigned long long)t->body_total,
+	    log_quote(user, sizeof(user), s->auth_user, strlen(s->auth_user)), duplicate);
+}
+
 void session_stored(struct session *s, const struct msg_q_stored *m, uint64_t now_ms)
 {
 	struct transaction *t = &s->t;
@@ -569,9 +645,7 @@ void session_stored(struct session *s, const struct msg_q_stored *m, uint64_t no
 	if (m->code / 100 == 2) {
 		s->letters++;
 		s->idle_commands = 0;
-		log_info(&s->log, "accepted helo=%s from=<%s> rcpts=%zu bytes=%llu%s", s->helo,
-			 t->mail.sender.text, t->rcpt_count, (unsigned long long)t->body_total,
-			 m->duplicate ? " repeat=1" : "");
+		log_accepted(s, m->duplicate);
 	}
 	session_reply(s, t->early.code, t->early.text);
 	finish(s);
@@ -612,11 +686,12 @@ void transaction_bdat(struct session *s, const char *arg, size_t len)
 		return discard(s, size, 503, "5.5.1 MAIL first");
 	if (t->failed)
 		return discard(s, size, 503, "5.5.1 A chunk of this letter was refused");
-	if (s->conf->size_max_bytes && (size > s->conf->size_max_bytes ||
-					t->data.size_bytes + size > s->conf->size_max_bytes)) {
+	if (size_max(s) && (size > size_max(s) || t->data.size_bytes + size > size_max(s))) {
+		struct reply large = size_refusal(s);
+
 		t->failed = true;
 		give_up(s);
-		return discard(s, size, 552, "5.3.4 Letter is larger than this server takes");
+		return discard(s, size, large.code, large.text);
 	}
 	if (!t->data_begun && !begin(s, false)) {
 		t->failed = true;
@@ -658,7 +733,9 @@ static size_t feed_discard(struct session *s, size_t len)
 	s->chunk_left -= n;
 	if (!s->chunk_left) {
 		struct reply r = s->chunk_reply;
+		char text[sizeof(s->t.cap.text)];
 
+		snprintf(text, sizeof(text), "%s", r.text); /* it may be of the letter that is dropped */
 		/* The last chunk ends its letter, refused or not: what follows begins a new one. */
 		if (s->chunk_last && s->t.env_bytes)
 			transaction_drop(s);
@@ -667,7 +744,7 @@ static size_t feed_discard(struct session *s, size_t len)
 				 : s->t.env_bytes  ? SESSION_MAIL
 				 : s->helo[0]	   ? SESSION_READY
 						   : SESSION_HELO);
-		session_reply(s, r.code, r.text);
+		session_reply(s, r.code, text);
 		if (s->state != SESSION_BDAT_MORE)
 			s->drain_ms = 0;
 	}

@@ -2,7 +2,7 @@
 /*
  * The smtpd process with a lookup made of a few words, for smtpd.py, which plays parent and queue:
  * "unknown..." is no recipient, "later..." cannot be checked now, all others exist; joe's password is
- * "secret". Answers come one turn of the loop later, as from another process.
+ * "secret", and nobody else is a user. Answers come one turn of the loop later, as from another process.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@ struct lookup {
 };
 
 static char asked[LOOKUP_ADDRESS_MAX];
-static bool right;
+static enum lookup_status verdict;
 
 struct lookup *lookup_new(struct loop *l)
 {
@@ -32,6 +32,16 @@ int lookup_attach(struct lookup *lk, int fd)
 {
 	(void)lk;
 	close(fd);
+	return 0;
+}
+
+/* Nobody here asks what homes have published. */
+int lookup_publish(struct lookup *lk, const char *home, const char *text, size_t len)
+{
+	(void)lk;
+	(void)home;
+	(void)text;
+	(void)len;
 	return 0;
 }
 
@@ -57,6 +67,7 @@ static void tell_rcpt(struct timer *t, uint64_t now_ms)
 	r->lookup = NULL;
 	memcpy(to[0], asked, sizeof(asked));
 	strcpy(a.home, "home");
+	snprintf(a.mailbox, sizeof(a.mailbox), "%.*s@example.net", (int)strcspn(asked, "+@"), asked);
 	if (!strncmp(asked, "unknown", 7))
 		a.status = LOOKUP_NONE, a.to_count = 0;
 	if (!strncmp(asked, "later", 5))
@@ -68,8 +79,7 @@ static void tell_auth(struct timer *t, uint64_t now_ms)
 {
 	static const char senders[1][LOOKUP_ADDRESS_MAX] = { "joe@example.net" };
 	struct lookup_req *r = t->arg;
-	struct lookup_auth a = { .status = right ? LOOKUP_OK : LOOKUP_DENIED, .senders = senders,
-				 .sender_count = 1 };
+	struct lookup_auth a = { .status = verdict, .senders = senders, .sender_count = 1 };
 
 	(void)now_ms;
 	r->lookup = NULL;
@@ -93,7 +103,18 @@ int lookup_rcpt(struct lookup *lk, struct lookup_req *r, const char *address)
 
 int lookup_auth(struct lookup *lk, struct lookup_req *r, const char *login, const char *password)
 {
-	right = !strcmp(login, "joe") && !strcmp(password, "secret");
+	int rc;
+
+	verdict = !strcmp(login, "joe") && !strcmp(password, "secret") ? LOOKUP_OK : LOOKUP_DENIED;
+	rc = later(lk, r, tell_auth);
+	if (!rc && !strcmp(login, "slow")) /* longer than any client here waits */
+		rc = timer_set(loop_timers(lk->loop), &r->timer, loop_now_ms(lk->loop) + 600000);
+	return rc;
+}
+
+int lookup_senders(struct lookup *lk, struct lookup_req *r, const char *login)
+{
+	verdict = !strcmp(login, "joe") ? LOOKUP_OK : LOOKUP_NONE;
 	return later(lk, r, tell_auth);
 }
 

@@ -29,6 +29,7 @@ struct drive {
 	bool late;	  /* questions wait for drive_answer() */
 	bool queue_holds; /* no answer to a letter, and no credit */
 	const char *full; /* MAIL is refused so */
+	size_t repeats;	  /* recipients that the letter had already */
 	struct msg_q_stored stored;
 	/* what the inside got */
 	size_t letters;
@@ -55,7 +56,18 @@ struct drive {
 	size_t aborts;
 	size_t auths;
 	char login[300], password[300];
+	const char *external; /* the login that the certificate stands for */
+	bool by_certificate;  /* the last login gave no password */
 	char from[300];
+	uint64_t serial;
+	uint16_t publish_code; /* 0: 250 */
+	const char *may_not;   /* XPUBLISH is refused so */
+	size_t publications;
+	char publication[4096];
+	size_t publication_len;
+	struct xtrace traced; /* asked last */
+	size_t traces;
+	const char *story; /* what is told; NULL: 550 */
 };
 
 static bool drive_mail(void *arg, struct session *s, const struct command_mail *m, struct reply *r)
@@ -78,6 +90,14 @@ static void drive_rcpt_answer(struct drive *d)
 	struct reply yes = { 250, "2.1.5 Recipient accepted" },
 		     no = { 550, "5.1.1 No such recipient" };
 
+	if (!strncmp(a->text, "small", 5)) /* his home takes little */
+		session_rcpt_limit(&d->s, 10000, NULL);
+	if (!strncmp(a->text, "smaller", 7)) /* and a rule lets him have less */
+		session_rcpt_limit(&d->s, 5000, "5.3.4 Smaller ones");
+	if (!strncmp(a->text, "alias@", 6))
+		d->repeats += session_rcpt_repeats(&d->s, two, 2);
+	else
+		d->repeats += session_rcpt_repeats(&d->s, NULL, 0);
 	if (!strncmp(a->text, "unknown", 7))
 		session_rcpt_done(&d->s, &no, NULL, 0, d->now_ms);
 	else if (!strncmp(a->text, "alias@", 6))
@@ -99,7 +119,8 @@ static void drive_rcpt(void *arg, struct session *s, const struct address *a)
 static void drive_auth_answer(struct drive *d)
 {
 	static const char *const senders[] = { "joe@home.example", "@joe.example" };
-	bool ok = !strcmp(d->login, "joe") && !strcmp(d->password, "secret");
+	bool ok = d->by_certificate ? d->external && !strcmp(d->login, d->external)
+				    : !strcmp(d->login, "joe") && !strcmp(d->password, "secret");
 
 	session_auth_done(&d->s, ok ? SESSION_AUTH_OK : SESSION_AUTH_WRONG, senders, ok ? 2 : 0,
 			  d->now_ms);
@@ -112,9 +133,17 @@ static void drive_auth(void *arg, struct session *s, const char *login, const ch
 	(void)s;
 	d->auths++;
 	snprintf(d->login, sizeof(d->login), "%s", login);
-	snprintf(d->password, sizeof(d->password), "%s", password);
+	snprintf(d->password, sizeof(d->password), "%s", password ? password : "");
+	d->by_certificate = !password;
 	if (!d->late)
 		drive_auth_answer(d);
+}
+
+static const char *drive_external(void *arg)
+{
+	struct drive *d = arg;
+
+	return d->external;
 }
 
 static bool drive_from(void *arg, struct session *s, const struct address *a)
@@ -213,6 +242,59 @@ static void drive_abort(void *arg, struct session *s)
 	d->uncredited = 0;
 }
 
+static uint64_t drive_serial(void *arg)
+{
+	return ((struct drive *)arg)->serial;
+}
+
+static bool drive_may_publish(void *arg, struct session *s, struct reply *r)
+{
+	struct drive *d = arg;
+
+	(void)s;
+	*r = (struct reply){ 450, d->may_not };
+	return !d->may_not;
+}
+
+static void drive_published(struct drive *d)
+{
+	struct reply r = { d->publish_code ? d->publish_code : 250, "2.0.0 Published" };
+
+	session_published(&d->s, &r, d->now_ms);
+}
+
+static void drive_publish(void *arg, struct session *s, const char *text, size_t len)
+{
+	struct drive *d = arg;
+
+	(void)s;
+	d->publications++;
+	d->publication_len = len < sizeof(d->publication) ? len : sizeof(d->publication);
+	memcpy(d->publication, text, d->publication_len);
+	if (!d->late)
+		drive_published(d);
+}
+
+static void drive_traced(struct drive *d)
+{
+	struct msg_traced m = { 550, "5.1.1 Nothing is known", NULL, 0 };
+
+	if (d->story)
+		m = (struct msg_traced){ 250, "", (const uint8_t *)d->story, strlen(d->story) };
+	session_traced(&d->s, &m, d->now_ms);
+}
+
+static void drive_trace(void *arg, struct session *s, const struct xtrace *x)
+{
+	struct drive *d = arg;
+
+	(void)s;
+	d->traced = *x;
+	d->traces++;
+	if (!d->late)
+		drive_traced(d);
+}
+
 static int64_t drive_wall(void *arg)
 {
 	(void)arg;
@@ -223,10 +305,15 @@ static const struct session_ops drive_ops = {
 	.mail = drive_mail,
 	.rcpt = drive_rcpt,
 	.auth = drive_auth,
+	.external = drive_external,
 	.from = drive_from,
 	.body = drive_body,
 	.store = drive_store,
 	.abort = drive_abort,
+	.serial = drive_serial,
+	.may_publish = drive_may_publish,
+	.publish = drive_publish,
+	.trace = drive_trace,
 	.wall_s = drive_wall,
 };
 
@@ -253,6 +340,10 @@ static bool drive_answer(struct drive *d)
 		drive_rcpt_answer(d);
 	else if (d->s.wait == WAIT_AUTH)
 		drive_auth_answer(d);
+	else if (d->s.wait == WAIT_PUBLISHED)
+		drive_published(d);
+	else if (d->s.wait == WAIT_TRACED)
+		drive_traced(d);
 	else if (d->s.wait == WAIT_STORED && !d->queue_holds)
 		drive_stored(d);
 	else if (d->uncredited && !d->queue_holds) {

@@ -75,7 +75,7 @@ static void check_flight(size_t i, size_t first, size_t step)
 	drive_free(d);
 }
 
-static void mta_case_001_to_007_only_crlf_dot_crlf_ends_data_whatever_the_pieces(void **state)
+static void mail_case_001_to_007_only_crlf_dot_crlf_ends_data_whatever_the_pieces(void **state)
 {
 	char bytes[512];
 
@@ -91,7 +91,7 @@ static void mta_case_001_to_007_only_crlf_dot_crlf_ends_data_whatever_the_pieces
 	}
 }
 
-static void mta_case_007_nothing_runs_after_a_refused_bare_newline(void **state)
+static void mail_case_007_nothing_runs_after_a_refused_bare_newline(void **state)
 {
 	struct drive *d = in_data();
 
@@ -104,7 +104,7 @@ static void mta_case_007_nothing_runs_after_a_refused_bare_newline(void **state)
 	drive_free(d);
 }
 
-static void mta_case_008_a_body_with_a_bare_newline_never_reaches_the_queue(void **state)
+static void mail_case_008_a_body_with_a_bare_newline_never_reaches_the_queue(void **state)
 {
 	static const char *const bad[] = { "a\nb", "a\rb", "\n", "\r", "a\r\r\nb" };
 	char text[64];
@@ -120,7 +120,7 @@ static void mta_case_008_a_body_with_a_bare_newline_never_reaches_the_queue(void
 	}
 }
 
-static void mta_case_009_the_true_end_is_found_once_at_every_split(void **state)
+static void mail_case_009_the_true_end_is_found_once_at_every_split(void **state)
 {
 	const char *all = LETTER ".\r\n" MAIL RCPT "DATA\r\n" LETTER ".\r\n";
 
@@ -137,7 +137,7 @@ static void mta_case_009_the_true_end_is_found_once_at_every_split(void **state)
 	}
 }
 
-static void mta_case_010_dots_are_taken_off_byte_for_byte_at_every_split(void **state)
+static void mail_case_010_dots_are_taken_off_byte_for_byte_at_every_split(void **state)
 {
 	static const char sent[] =
 	    "..first: x\r\n\r\n..\r\n...\r\n.x\r\nx.\r\n..x..\r\n. \r\n.\t.\r\n\r\n";
@@ -178,7 +178,7 @@ static void a_bare_newline_ends_the_session_whatever_else_is_wrong(void **state)
 	}
 }
 
-static void mta_case_012_a_letter_without_a_last_crlf_is_stored_as_it_is_and_noted(void **state)
+static void mail_case_012_a_letter_without_a_last_crlf_is_stored_as_it_is_and_noted(void **state)
 {
 	struct drive *d = ready();
 
@@ -205,7 +205,7 @@ static void long_line(struct drive *d, size_t octets)
 	free(line);
 }
 
-static void mta_case_013_lines_up_to_the_cap_pass_unmodified(void **state)
+static void mail_case_013_lines_up_to_the_cap_pass_unmodified(void **state)
 {
 	static const size_t sizes[] = { 1000, 1001, 4096, DATA_LINE_MAX };
 
@@ -221,7 +221,7 @@ static void mta_case_013_lines_up_to_the_cap_pass_unmodified(void **state)
 	}
 }
 
-static void mta_case_014_an_endless_line_is_refused_in_constant_memory(void **state)
+static void mail_case_014_an_endless_line_is_refused_in_constant_memory(void **state)
 {
 	struct drive *d = in_data();
 	char junk[8192];
@@ -238,7 +238,7 @@ static void mta_case_014_an_endless_line_is_refused_in_constant_memory(void **st
 	drive_free(d);
 }
 
-static void mta_case_015_a_header_of_too_many_bytes_or_lines_is_552(void **state)
+static void mail_case_015_a_header_of_too_many_bytes_or_lines_is_552(void **state)
 {
 	struct drive *d = in_data();
 
@@ -262,7 +262,7 @@ static void mta_case_015_a_header_of_too_many_bytes_or_lines_is_552(void **state
 	drive_free(d);
 }
 
-static void mta_case_016_an_empty_letter_is_accepted(void **state)
+static void mail_case_016_an_empty_letter_is_accepted(void **state)
 {
 	struct drive *d = in_data();
 
@@ -272,7 +272,7 @@ static void mta_case_016_an_empty_letter_is_accepted(void **state)
 	drive_free(d);
 }
 
-static void mta_case_019_eight_bit_bytes_pass_unchanged_without_8bitmime(void **state)
+static void mail_case_019_eight_bit_bytes_pass_unchanged_without_8bitmime(void **state)
 {
 	struct drive *d = in_data();
 	char all[600];
@@ -290,7 +290,7 @@ static void mta_case_019_eight_bit_bytes_pass_unchanged_without_8bitmime(void **
 	drive_free(d);
 }
 
-static void mta_case_075_too_many_received_fields_are_a_loop(void **state)
+static void mail_case_075_too_many_received_fields_are_a_loop(void **state)
 {
 	(void)state;
 	for (int count = 49; count <= 50; count++) {
@@ -306,7 +306,7 @@ static void mta_case_075_too_many_received_fields_are_a_loop(void **state)
 	}
 }
 
-static void mta_case_094_results_that_bear_our_name_are_cut_and_others_stay(void **state)
+static void mail_case_094_results_that_bear_our_name_are_cut_and_others_stay(void **state)
 {
 	static const struct {
 		const char *field;
@@ -443,7 +443,7 @@ static void a_letter_in_chunks_is_one_letter_at_every_split(void **state)
 	}
 }
 
-static void mta_case_083_bdat_0_last_ends_a_letter_with_or_without_chunks(void **state)
+static void mail_case_083_bdat_0_last_ends_a_letter_with_or_without_chunks(void **state)
 {
 	struct drive *d = ready();
 
@@ -456,7 +456,7 @@ static void mta_case_083_bdat_0_last_ends_a_letter_with_or_without_chunks(void *
 	drive_free(d);
 }
 
-static void mta_case_084_wrong_or_huge_sizes_are_refused_without_overflow(void **state)
+static void mail_case_084_wrong_or_huge_sizes_are_refused_without_overflow(void **state)
 {
 	static const struct {
 		const char *size;
@@ -489,7 +489,7 @@ static void mta_case_084_wrong_or_huge_sizes_are_refused_without_overflow(void *
 	}
 }
 
-static void mta_case_084_a_chunk_past_the_size_limit_is_drained_and_552(void **state)
+static void mail_case_084_a_chunk_past_the_size_limit_is_drained_and_552(void **state)
 {
 	struct drive *d = ready();
 	static char big[5000];
@@ -510,7 +510,7 @@ static void mta_case_084_a_chunk_past_the_size_limit_is_drained_and_552(void **s
 	drive_free(d);
 }
 
-static void mta_case_085_bdat_without_a_transaction_is_503_and_its_octets_are_consumed(void **state)
+static void mail_case_085_bdat_without_a_transaction_is_503_and_its_octets_are_consumed(void **state)
 {
 	struct drive *d = ready();
 
@@ -539,7 +539,7 @@ static void the_last_chunk_ends_its_letter_also_when_nobody_takes_it(void **stat
 	drive_free(d);
 }
 
-static void mta_case_086_data_after_bdat_is_503(void **state)
+static void mail_case_086_data_after_bdat_is_503(void **state)
 {
 	struct drive *d = ready();
 
@@ -551,7 +551,7 @@ static void mta_case_086_data_after_bdat_is_503(void **state)
 	drive_free(d);
 }
 
-static void mta_case_087_dots_stay_inside_bdat_and_bare_newlines_are_refused(void **state)
+static void mail_case_087_dots_stay_inside_bdat_and_bare_newlines_are_refused(void **state)
 {
 	static const char *const bad[] = { "a\nb\r\n", "a\rb\r\n", "ab\r\n\r", "a\r\n.\n" };
 	struct drive *d = ready();
@@ -584,7 +584,7 @@ static void mta_case_087_dots_stay_inside_bdat_and_bare_newlines_are_refused(voi
 	drive_free(d);
 }
 
-static void mta_case_088_rset_between_chunks_drops_the_letter(void **state)
+static void mail_case_088_rset_between_chunks_drops_the_letter(void **state)
 {
 	struct drive *d = ready();
 
@@ -600,21 +600,21 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
-		    mta_case_001_to_007_only_crlf_dot_crlf_ends_data_whatever_the_pieces),
-		cmocka_unit_test(mta_case_007_nothing_runs_after_a_refused_bare_newline),
-		cmocka_unit_test(mta_case_008_a_body_with_a_bare_newline_never_reaches_the_queue),
-		cmocka_unit_test(mta_case_009_the_true_end_is_found_once_at_every_split),
-		cmocka_unit_test(mta_case_010_dots_are_taken_off_byte_for_byte_at_every_split),
+		    mail_case_001_to_007_only_crlf_dot_crlf_ends_data_whatever_the_pieces),
+		cmocka_unit_test(mail_case_007_nothing_runs_after_a_refused_bare_newline),
+		cmocka_unit_test(mail_case_008_a_body_with_a_bare_newline_never_reaches_the_queue),
+		cmocka_unit_test(mail_case_009_the_true_end_is_found_once_at_every_split),
+		cmocka_unit_test(mail_case_010_dots_are_taken_off_byte_for_byte_at_every_split),
 		cmocka_unit_test(a_bare_newline_ends_the_session_whatever_else_is_wrong),
 		cmocka_unit_test(
-		    mta_case_012_a_letter_without_a_last_crlf_is_stored_as_it_is_and_noted),
-		cmocka_unit_test(mta_case_013_lines_up_to_the_cap_pass_unmodified),
-		cmocka_unit_test(mta_case_014_an_endless_line_is_refused_in_constant_memory),
-		cmocka_unit_test(mta_case_015_a_header_of_too_many_bytes_or_lines_is_552),
-		cmocka_unit_test(mta_case_016_an_empty_letter_is_accepted),
-		cmocka_unit_test(mta_case_019_eight_bit_bytes_pass_unchanged_without_8bitmime),
-		cmocka_unit_test(mta_case_075_too_many_received_fields_are_a_loop),
-		cmocka_unit_test(mta_case_094_results_that_bear_our_name_are_cut_and_others_stay),
+		    mail_case_012_a_letter_without_a_last_crlf_is_stored_as_it_is_and_noted),
+		cmocka_unit_test(mail_case_013_lines_up_to_the_cap_pass_unmodified),
+		cmocka_unit_test(mail_case_014_an_endless_line_is_refused_in_constant_memory),
+		cmocka_unit_test(mail_case_015_a_header_of_too_many_bytes_or_lines_is_552),
+		cmocka_unit_test(mail_case_016_an_empty_letter_is_accepted),
+		cmocka_unit_test(mail_case_019_eight_bit_bytes_pass_unchanged_without_8bitmime),
+		cmocka_unit_test(mail_case_075_too_many_received_fields_are_a_loop),
+		cmocka_unit_test(mail_case_094_results_that_bear_our_name_are_cut_and_others_stay),
 		cmocka_unit_test(
 		    a_result_field_whose_name_hides_behind_a_kilobyte_of_comment_is_cut),
 		cmocka_unit_test(a_header_passes_byte_for_byte_whatever_it_looks_like),
@@ -622,15 +622,15 @@ int main(void)
 		cmocka_unit_test(
 		    a_normalizing_listener_turns_lf_into_crlf_but_still_ends_at_crlf_dot_crlf),
 		cmocka_unit_test(a_letter_in_chunks_is_one_letter_at_every_split),
-		cmocka_unit_test(mta_case_083_bdat_0_last_ends_a_letter_with_or_without_chunks),
-		cmocka_unit_test(mta_case_084_wrong_or_huge_sizes_are_refused_without_overflow),
-		cmocka_unit_test(mta_case_084_a_chunk_past_the_size_limit_is_drained_and_552),
+		cmocka_unit_test(mail_case_083_bdat_0_last_ends_a_letter_with_or_without_chunks),
+		cmocka_unit_test(mail_case_084_wrong_or_huge_sizes_are_refused_without_overflow),
+		cmocka_unit_test(mail_case_084_a_chunk_past_the_size_limit_is_drained_and_552),
 		cmocka_unit_test(
-		    mta_case_085_bdat_without_a_transaction_is_503_and_its_octets_are_consumed),
+		    mail_case_085_bdat_without_a_transaction_is_503_and_its_octets_are_consumed),
 		cmocka_unit_test(the_last_chunk_ends_its_letter_also_when_nobody_takes_it),
-		cmocka_unit_test(mta_case_086_data_after_bdat_is_503),
-		cmocka_unit_test(mta_case_087_dots_stay_inside_bdat_and_bare_newlines_are_refused),
-		cmocka_unit_test(mta_case_088_rset_between_chunks_drops_the_letter),
+		cmocka_unit_test(mail_case_086_data_after_bdat_is_503),
+		cmocka_unit_test(mail_case_087_dots_stay_inside_bdat_and_bare_newlines_are_refused),
+		cmocka_unit_test(mail_case_088_rset_between_chunks_drops_the_letter),
 	};
 
 	log_setup("test", LOG_LVL_ERR, 2);

@@ -54,7 +54,7 @@ static void received_tells_client_protocol_id_and_recipient(void **state)
 /* ------------------------------------------------------------------ commands 20-40 ---------- */
 
 static void
-mta_case_020_a_line_of_512_octets_is_processed_and_one_past_the_cap_is_discarded(void **state)
+mail_case_020_a_line_of_512_octets_is_processed_and_one_past_the_cap_is_discarded(void **state)
 {
 	struct drive *d = ready();
 	char line[COMMAND_LINE_MAX + 64];
@@ -74,7 +74,7 @@ mta_case_020_a_line_of_512_octets_is_processed_and_one_past_the_cap_is_discarded
 	drive_free(d);
 }
 
-static void mta_case_021_a_megabyte_without_newline_takes_bounded_memory(void **state)
+static void mail_case_021_a_megabyte_without_newline_takes_bounded_memory(void **state)
 {
 	struct drive *d = drive_new();
 	char junk[4096];
@@ -90,7 +90,7 @@ static void mta_case_021_a_megabyte_without_newline_takes_bounded_memory(void **
 	drive_free(d);
 }
 
-static void mta_case_022_overlong_addresses_are_refused_and_never_cut(void **state)
+static void mail_case_022_overlong_addresses_are_refused_and_never_cut(void **state)
 {
 	struct drive *d = ready();
 	char line[600], part[400];
@@ -111,7 +111,7 @@ static void mta_case_022_overlong_addresses_are_refused_and_never_cut(void **sta
 	drive_free(d);
 }
 
-static void mta_case_023_unknown_commands_end_in_421(void **state)
+static void mail_case_023_unknown_commands_end_in_421(void **state)
 {
 	struct drive *d = ready();
 	int n = 0;
@@ -125,7 +125,7 @@ static void mta_case_023_unknown_commands_end_in_421(void **state)
 	drive_free(d);
 }
 
-static void mta_case_024_commands_out_of_order_are_503(void **state)
+static void mail_case_024_commands_out_of_order_are_503(void **state)
 {
 	struct drive *d = ready();
 
@@ -145,7 +145,7 @@ static void mta_case_024_commands_out_of_order_are_503(void **state)
 	drive_free(d);
 }
 
-static void mta_case_025_mail_before_ehlo_is_503(void **state)
+static void mail_case_025_mail_before_ehlo_is_503(void **state)
 {
 	struct drive *d = drive_new();
 
@@ -157,7 +157,23 @@ static void mta_case_025_mail_before_ehlo_is_503(void **state)
 	drive_free(d);
 }
 
-static void mta_case_026_ehlo_in_a_transaction_resets_it(void **state)
+static void who_lives_here_is_told_to_nobody(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	/* The same for who is there and who is not, and it ends no transaction. */
+	starts(say(d, MAIL), "250 ");
+	starts(say(d, "VRFY joe\r\n"), "252 2.5.0 ");
+	starts(say(d, "VRFY nobody-of-that-name\r\n"), "252 2.5.0 ");
+	starts(say(d, "EXPN staff\r\n"), "502 5.5.1 ");
+	starts(say(d, "HELP\r\n"), "214 2.0.0 ");
+	starts(say(d, "ETRN home.example\r\n"), "500 5.5.1 ");
+	starts(say(d, "RCPT TO:<joe@home.example>\r\n"), "250 ");
+	drive_free(d);
+}
+
+static void mail_case_026_ehlo_in_a_transaction_resets_it(void **state)
 {
 	struct drive *d = ready();
 
@@ -168,7 +184,7 @@ static void mta_case_026_ehlo_in_a_transaction_resets_it(void **state)
 	drive_free(d);
 }
 
-static void mta_case_027_the_null_sender_is_accepted_with_many_recipients(void **state)
+static void mail_case_027_the_null_sender_is_accepted_with_many_recipients(void **state)
 {
 	struct drive *d = ready();
 
@@ -181,7 +197,7 @@ static void mta_case_027_the_null_sender_is_accepted_with_many_recipients(void *
 	drive_free(d);
 }
 
-static void mta_case_028_postmaster_without_domain_is_accepted(void **state)
+static void mail_case_028_postmaster_without_domain_is_accepted(void **state)
 {
 	struct drive *d = ready();
 
@@ -192,7 +208,7 @@ static void mta_case_028_postmaster_without_domain_is_accepted(void **state)
 	drive_free(d);
 }
 
-static void mta_case_029_a_source_route_is_ignored(void **state)
+static void mail_case_029_a_source_route_is_ignored(void **state)
 {
 	struct drive *d = ready();
 
@@ -204,7 +220,7 @@ static void mta_case_029_a_source_route_is_ignored(void **state)
 	drive_free(d);
 }
 
-static void mta_case_031_a_quoted_local_part_leaves_as_it_came(void **state)
+static void mail_case_031_a_quoted_local_part_leaves_as_it_came(void **state)
 {
 	struct drive *d = ready();
 
@@ -215,7 +231,7 @@ static void mta_case_031_a_quoted_local_part_leaves_as_it_came(void **state)
 	drive_free(d);
 }
 
-static void mta_case_032_shell_characters_and_controls_never_enter(void **state)
+static void mail_case_032_shell_characters_and_controls_never_enter(void **state)
 {
 	static const char *const bad[] = {
 		"a;b@out.example",     "a|b@out.example",      "a`id`@out.example",
@@ -236,7 +252,7 @@ static void mta_case_032_shell_characters_and_controls_never_enter(void **state)
 	drive_free(d);
 }
 
-static void mta_case_033_unknown_and_repeated_parameters_are_refused(void **state)
+static void mail_case_033_unknown_and_repeated_parameters_are_refused(void **state)
 {
 	struct drive *d = ready();
 
@@ -259,7 +275,7 @@ static void mta_case_033_unknown_and_repeated_parameters_are_refused(void **stat
 }
 
 static void
-mta_case_034_size_over_the_limit_is_552_at_mail_and_a_lie_is_552_at_the_end(void **state)
+mail_case_034_size_over_the_limit_is_552_at_mail_and_a_lie_is_552_at_the_end(void **state)
 {
 	struct drive *d = ready();
 	char big[2000];
@@ -278,7 +294,105 @@ mta_case_034_size_over_the_limit_is_552_at_mail_and_a_lie_is_552_at_the_end(void
 	drive_free(d);
 }
 
-static void mta_case_034_a_refused_letter_is_drained_for_a_bounded_time_only(void **state)
+#define SMALL(size, ...)                                                                           \
+	do {                                                                                       \
+		say(d, "RSET\r\n");                                                                \
+		assert_string_equal(codes(say(d, "MAIL FROM:<a@out.example>" size "\r\n" __VA_ARGS__)), \
+				    expected);                                                     \
+	} while (0)
+#define TO(who) "RCPT TO:<" who "@home.example>\r\n"
+
+static void a_recipient_that_takes_less_than_was_announced_is_552(void **state)
+{
+	struct drive *d = ready();
+	const char *expected = "250 552 250 250";
+
+	(void)state;
+	SMALL(" SIZE=10001", TO("small1") TO("joe") TO("ann"));
+	assert_non_null(strstr(say(d, "RCPT TO:<smaller@home.example>\r\n"), "552 5.3.4 Smaller"));
+	say(d, "DATA\r\n" LETTER ".\r\n");
+	assert_int_equal(d->letters, 1);
+	assert_int_equal(d->letter[0].rcpt_count, 2);
+	drive_free(d);
+}
+
+/* DATA has one answer for all, so none may be among them for whom it would be wrong. */
+static void recipients_that_take_letters_of_other_sizes_get_one_of_their_own(void **state)
+{
+	struct drive *d = ready();
+	const char *expected = "250 250 250 452 452 550";
+
+	(void)state;
+	SMALL("", TO("small1") TO("small2") TO("joe") TO("smaller") TO("unknown"));
+	expected = "250 250 250 452";
+	SMALL("", TO("joe") TO("ann") TO("small"));
+	/* What is announced to be small enough goes to all, even if line ends were not counted whole. */
+	expected = "250 250 250 250";
+	SMALL(" SIZE=1900", TO("small1") TO("joe") TO("smaller"));
+	expected = "250 250 250 452";
+	SMALL(" SIZE=1901", TO("small1") TO("joe") TO("smaller"));
+	/* Nobody takes more than the listener, so more than that sets nobody apart. */
+	d->conf.size_max_bytes = 9000;
+	expected = "250 250 250 452";
+	SMALL("", TO("joe") TO("small") TO("smaller"));
+	drive_free(d);
+}
+
+static void a_letter_larger_than_its_recipients_take_is_552_at_its_end(void **state)
+{
+	struct drive *d = ready();
+	char text[8000];
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	for (size_t i = 100; i < sizeof(text); i += 100)
+		memcpy(text + i - 2, "\r\n", 2);
+	memcpy(text + sizeof(text) - 2, "\r\n", 2);
+	memcpy(text, "\r\n", 2);
+	say(d, "MAIL FROM:<a@out.example>\r\n" TO("smaller") "DATA\r\n");
+	say_bytes(d, text, sizeof(text));
+	starts(say(d, ".\r\n"), "552 5.3.4 Smaller");
+	say(d, "MAIL FROM:<a@out.example>\r\n" TO("small") "DATA\r\n");
+	say_bytes(d, text, sizeof(text));
+	starts(say(d, ".\r\n"), "250 ");
+	/* A rule is about what came: as large as announced, and as it lets him have. */
+	say(d, "MAIL FROM:<a@out.example> SIZE=5000\r\n" TO("smaller") "DATA\r\n");
+	say_bytes(d, text, 4998);
+	starts(say(d, "\r\n.\r\n"), "250 ");
+	say(d, "MAIL FROM:<a@out.example> SIZE=5000\r\n" TO("smaller") "DATA\r\n");
+	say_bytes(d, text, 4998);
+	starts(say(d, "x\r\n.\r\n"), "552 5.3.4 Smaller");
+	/* With our Received it is larger than what came, and that is what a home would get. */
+	say(d, "MAIL FROM:<a@out.example>\r\n" TO("small") "DATA\r\n");
+	say_bytes(d, text, sizeof(text));
+	say_bytes(d, text, 1998);
+	starts(say(d, "\r\n.\r\n"), "552 5.3.4 Letter is larger than this recipient takes");
+	say(d, "MAIL FROM:<a@out.example>\r\n" TO("joe") "DATA\r\n");
+	say_bytes(d, text, sizeof(text));
+	starts(say(d, ".\r\n"), "250 ");
+	assert_int_equal(d->letters, 3);
+	drive_free(d);
+}
+
+static void a_chunk_past_what_the_recipients_take_is_552_and_read_away(void **state)
+{
+	struct drive *d = ready();
+	char text[6000];
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	say(d, "MAIL FROM:<a@out.example>\r\n" TO("smaller") "BDAT 6000 LAST\r\n");
+	starts(say_bytes(d, text, sizeof(text)), "552 5.3.4 Smaller");
+	say(d, "MAIL FROM:<a@out.example>\r\n" TO("smaller") "BDAT 4000\r\n");
+	starts(say_bytes(d, text, 4000), "250 ");
+	say(d, "BDAT 1001 LAST\r\n");
+	starts(say_bytes(d, text, 1001), "552 5.3.4 Smaller");
+	assert_string_equal(codes(say(d, MAIL RCPT "DATA\r\n" LETTER ".\r\n")), "250 250 354 250");
+	assert_int_equal(d->letters, 1);
+	drive_free(d);
+}
+
+static void mail_case_034_a_refused_letter_is_drained_for_a_bounded_time_only(void **state)
 {
 	struct drive *d = in_data();
 	char big[8192];
@@ -298,7 +412,7 @@ static void mta_case_034_a_refused_letter_is_drained_for_a_bounded_time_only(voi
 	drive_free(d);
 }
 
-static void mta_case_035_a_recipient_past_the_limit_is_452_and_the_others_stay(void **state)
+static void mail_case_035_a_recipient_past_the_limit_is_452_and_the_others_stay(void **state)
 {
 	struct drive *d = ready();
 	char line[64];
@@ -314,7 +428,66 @@ static void mta_case_035_a_recipient_past_the_limit_is_452_and_the_others_stay(v
 	drive_free(d);
 }
 
-static void mta_case_036_utf8_needs_smtputf8_and_must_be_well_formed(void **state)
+/* They did nothing wrong: at the next turn they come in a letter of their own. */
+static void recipients_for_another_letter_are_no_errors_of_the_client(void **state)
+{
+	struct drive *d = ready();
+	uint64_t then = d->now_ms;
+
+	(void)state;
+	say(d, MAIL TO("joe"));
+	for (int i = 0; i < 100; i++)
+		starts(say(d, TO("small")), "452 4.5.3 ");
+	d->conf.recipients_max = 1;
+	for (int i = 0; i < 100; i++)
+		starts(say(d, TO("ann")), "452 4.5.3 ");
+	assert_int_equal(d->now_ms, then); /* nor does a tarpit hold them */
+	assert_string_equal(codes(say(d, "DATA\r\n" LETTER ".\r\n")), "354 250");
+	assert_int_equal(d->letter[0].rcpt_count, 1);
+	d->full = "4.3.1 Insufficient system storage";
+	for (int i = 0; i < 20; i++)
+		say(d, MAIL);
+	assert_int_equal(d->s.state, SESSION_CLOSING); /* another 452 is one */
+	drive_free(d);
+}
+
+static void who_logs_in_sends_one_letter_to_all_and_the_least_limit_holds_for_it(void **state)
+{
+	struct drive *d = ready();
+	const char *expected = "250 250 250 250 354";
+	char text[6000];
+
+	(void)state;
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = 0;
+	d->conf.auth_offered = d->conf.auth_in_clear = true;
+	starts(say(d, "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n"), "235 ");
+	SMALL("", TO("joe") TO("small") TO("smaller") "DATA\r\n");
+	say(d, text);
+	starts(say(d, "\r\n.\r\n"), "552 5.3.4 Smaller");
+	expected = "250 250 250 354 250";
+	SMALL("", TO("smaller") TO("joe") "DATA\r\n" LETTER ".\r\n");
+	assert_int_equal(d->letter[0].rcpt_count, 2);
+	expected = "250 250 552 250";
+	SMALL(" SIZE=5001", TO("joe") TO("smaller") TO("small"));
+	drive_free(d);
+}
+
+static void a_recipient_that_the_letter_has_already_is_known_as_such(void **state)
+{
+	struct drive *d = ready();
+
+	(void)state;
+	say(d, MAIL TO("joe") TO("one") TO("alias") TO("ann"));
+	assert_int_equal(d->repeats, 0);
+	say(d, TO("ann") TO("alias") TO("two"));
+	assert_int_equal(d->repeats, 3);
+	assert_string_equal(codes(say(d, "RSET\r\n" MAIL TO("ann"))), "250 250 250");
+	assert_int_equal(d->repeats, 3);
+	drive_free(d);
+}
+
+static void mail_case_036_utf8_needs_smtputf8_and_must_be_well_formed(void **state)
 {
 	struct drive *d = ready();
 
@@ -331,7 +504,32 @@ static void mta_case_036_utf8_needs_smtputf8_and_must_be_well_formed(void **stat
 	drive_free(d);
 }
 
-static void mta_case_037_pipelined_commands_are_answered_in_order_around_a_refusal(void **state)
+/* Many clients ask for it whatever they send; that alone keeps no letter from a host without it. */
+static void who_asks_for_smtputf8_and_needs_it_not_is_not_held_to_it(void **state)
+{
+	struct drive *d = ready();
+	static const char *const needs[] = {
+		"MAIL FROM:<j\xc3\xb6@out.example> SMTPUTF8\r\n" RCPT "DATA\r\n" LETTER ".\r\n",
+		"MAIL FROM:<j@out.example> SMTPUTF8\r\nRCPT "
+		"TO:<b\xc3\xb6@home.example>\r\nDATA\r\n" LETTER ".\r\n",
+		"MAIL FROM:<j@out.example> SMTPUTF8\r\n" RCPT
+		"DATA\r\nSubject: \xc3\xb6\r\n\r\nx\r\n.\r\n",
+	};
+
+	(void)state;
+	say(d, "MAIL FROM:<j@out.example> SMTPUTF8 BODY=8BITMIME\r\n" RCPT
+	       "DATA\r\nSubject: x\r\n\r\n\xc3\xb6\r\n.\r\n");
+	assert_int_equal(d->letters, 1);
+	assert_int_equal(d->letter[0].flags & (ENV_SMTPUTF8 | ENV_8BITMIME), ENV_8BITMIME);
+	for (int i = 0; i < 3; i++) {
+		say(d, needs[i]);
+		assert_int_equal(d->letters, i + 2);
+		assert_true(d->letter[i + 1].flags & ENV_SMTPUTF8);
+	}
+	drive_free(d);
+}
+
+static void mail_case_037_pipelined_commands_are_answered_in_order_around_a_refusal(void **state)
 {
 	struct drive *d = ready();
 
@@ -345,7 +543,7 @@ static void mta_case_037_pipelined_commands_are_answered_in_order_around_a_refus
 	drive_free(d);
 }
 
-static void mta_case_037_answers_that_come_late_keep_the_order(void **state)
+static void mail_case_037_answers_that_come_late_keep_the_order(void **state)
 {
 	struct drive *d = ready();
 
@@ -358,7 +556,7 @@ static void mta_case_037_answers_that_come_late_keep_the_order(void **state)
 	drive_free(d);
 }
 
-static void mta_case_039_helo_names_are_checked_and_received_stays_well_formed(void **state)
+static void mail_case_039_helo_names_are_checked_and_received_stays_well_formed(void **state)
 {
 	struct drive *d = drive_new();
 	char line[1200];
@@ -382,7 +580,7 @@ static void mta_case_039_helo_names_are_checked_and_received_stays_well_formed(v
 	drive_free(d);
 }
 
-static void mta_case_040_a_flood_of_rset_and_noop_ends_in_421(void **state)
+static void mail_case_040_a_flood_of_rset_and_noop_ends_in_421(void **state)
 {
 	struct drive *d = ready();
 	int n;
@@ -442,7 +640,7 @@ static void dsn_parameters_reach_the_envelope_where_they_are_offered(void **stat
 
 /* ------------------------------------------------------------------ TLS and AUTH ------------ */
 
-static void mta_case_041_bytes_behind_starttls_close_the_session(void **state)
+static void mail_case_041_bytes_behind_starttls_close_the_session(void **state)
 {
 	struct drive *d = ready();
 
@@ -454,7 +652,7 @@ static void mta_case_041_bytes_behind_starttls_close_the_session(void **state)
 	drive_free(d);
 }
 
-static void mta_case_043_starttls_with_parameters_twice_or_without_certificate(void **state)
+static void mail_case_043_starttls_with_parameters_twice_or_without_certificate(void **state)
 {
 	struct drive *d = ready();
 
@@ -473,7 +671,7 @@ static void mta_case_043_starttls_with_parameters_twice_or_without_certificate(v
 	drive_free(d);
 }
 
-static void mta_case_044_what_was_said_before_tls_is_forgotten(void **state)
+static void mail_case_044_what_was_said_before_tls_is_forgotten(void **state)
 {
 	struct drive *d = ready();
 
@@ -505,7 +703,7 @@ static struct drive *submission(bool tls)
 
 #define AUTH_JOE "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n" /* joe, secret */
 
-static void mta_case_045_auth_in_clear_is_not_offered_and_refused(void **state)
+static void mail_case_045_auth_in_clear_is_not_offered_and_refused(void **state)
 {
 	struct drive *d = submission(false);
 
@@ -519,7 +717,7 @@ static void mta_case_045_auth_in_clear_is_not_offered_and_refused(void **state)
 	drive_free(d);
 }
 
-static void mta_case_046_auth_twice_or_inside_a_transaction_is_503(void **state)
+static void mail_case_046_auth_twice_or_inside_a_transaction_is_503(void **state)
 {
 	struct drive *d = submission(true);
 
@@ -537,7 +735,7 @@ static void mta_case_046_auth_twice_or_inside_a_transaction_is_503(void **state)
 	drive_free(d);
 }
 
-static void mta_case_047_a_star_bad_base64_and_overlong_lines_end_the_exchange(void **state)
+static void mail_case_047_a_star_bad_base64_and_overlong_lines_end_the_exchange(void **state)
 {
 	struct drive *d = submission(true);
 	char line[COMMAND_AUTH_MAX + 10];
@@ -560,7 +758,7 @@ static void mta_case_047_a_star_bad_base64_and_overlong_lines_end_the_exchange(v
 	drive_free(d);
 }
 
-static void mta_case_047_login_and_plain_both_reach_the_password_check(void **state)
+static void mail_case_047_login_and_plain_both_reach_the_password_check(void **state)
 {
 	struct drive *d = submission(true);
 
@@ -580,7 +778,7 @@ static void mta_case_047_login_and_plain_both_reach_the_password_check(void **st
 	drive_free(d);
 }
 
-static void mta_case_048_failures_wait_longer_each_time_and_end_in_421(void **state)
+static void mail_case_048_failures_wait_longer_each_time_and_end_in_421(void **state)
 {
 	struct drive *d = submission(true);
 	uint64_t waited[SESSION_AUTH_FAILURES_MAX];
@@ -599,7 +797,7 @@ static void mta_case_048_failures_wait_longer_each_time_and_end_in_421(void **st
 	drive_free(d);
 }
 
-static void mta_case_048_a_withheld_reply_is_not_given_early(void **state)
+static void mail_case_048_a_withheld_reply_is_not_given_early(void **state)
 {
 	struct drive *d = submission(true);
 	const char *wrong = "AUTH PLAIN AGpvZQB3cm9uZw==\r\n";
@@ -619,7 +817,115 @@ static void mta_case_048_a_withheld_reply_is_not_given_early(void **state)
 	drive_free(d);
 }
 
-static void mta_case_049_submission_without_auth_is_530(void **state)
+/* How long the reply to a login waits when its network is told as @strikes failures. */
+static uint64_t waits(struct drive *d, uint32_t strikes, enum session_auth result)
+{
+	uint64_t before = d->now_ms;
+
+	d->late = true;
+	drive_collect(d);
+	d->out_len = 0;
+	session_input(&d->s, (const uint8_t *)AUTH_JOE, strlen(AUTH_JOE), d->now_ms);
+	d->s.auth_strikes = strikes;
+	session_auth_done(&d->s, result, NULL, 0, d->now_ms);
+	d->now_ms = d->s.pause_ms;
+	session_tick(&d->s, d->now_ms);
+	drive_collect(d);
+	return d->now_ms - before;
+}
+
+static void mail_case_048_failures_of_a_network_wait_longer_in_a_new_session(void **state)
+{
+	struct drive *d = submission(true);
+
+	(void)state;
+	assert_int_equal(waits(d, 0, SESSION_AUTH_WRONG), 1000);
+	starts(d->out, "535 5.7.8 ");
+	drive_free(d);
+	d = submission(true);
+	assert_int_equal(waits(d, 3, SESSION_AUTH_WRONG), 4000);
+	drive_free(d);
+	d = submission(true);
+	assert_int_equal(waits(d, UINT32_MAX, SESSION_AUTH_WRONG), SESSION_PAUSE_MAX_MS);
+	drive_free(d);
+	d = submission(true);
+	assert_int_equal(waits(d, 0, SESSION_AUTH_LIMITED), 1000);
+	starts(d->out, "454 4.7.0 ");
+	waits(d, 0, SESSION_AUTH_LIMITED);
+	waits(d, 0, SESSION_AUTH_LIMITED);
+	starts(d->out, "421 4.7.0 ");
+	drive_free(d);
+}
+
+static void external_is_offered_to_who_has_shown_a_certificate_of_a_login(void **state)
+{
+	struct drive *d = submission(true);
+
+	(void)state;
+	assert_null(strstr(d->out, "EXTERNAL"));
+	starts(say(d, "AUTH EXTERNAL =\r\n"), "504 5.5.4 ");
+	assert_int_equal(d->auths, 0);
+	d->external = "home";
+	assert_non_null(strstr(say(d, GREETED), "250-AUTH PLAIN LOGIN EXTERNAL\r\n"));
+	drive_free(d);
+	/* What is shown is shown inside of TLS. */
+	d = submission(false);
+	d->external = "home";
+	d->conf.auth_in_clear = true;
+	assert_non_null(strstr(say(d, GREETED), "250-AUTH PLAIN LOGIN\r\n"));
+	starts(say(d, "AUTH EXTERNAL =\r\n"), "504 5.5.4 ");
+	drive_free(d);
+}
+
+static void external_wants_no_name_or_the_login(void **state)
+{
+	static const char *const good[] = { "AUTH EXTERNAL =\r\n", "AUTH external SE9NRQ==\r\n",
+					    "AUTH EXTERNAL\r\n\r\n",
+					    "AUTH EXTERNAL\r\naG9tZQ==\r\n" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
+		struct drive *d = submission(true);
+
+		d->external = "home";
+		starts(say(d, good[i]), i < 2 ? "235 2.7.0 " : "334 \r\n235 2.7.0 ");
+		assert_true(d->by_certificate);
+		assert_string_equal(d->s.auth_user, "home");
+		assert_null(strstr(say(d, GREETED), "AUTH"));
+		starts(say(d, MAIL), "250 ");
+		drive_free(d);
+	}
+}
+
+static void external_fails_as_a_password_does(void **state)
+{
+	struct drive *d = submission(true);
+	uint64_t at = d->now_ms;
+
+	(void)state;
+	d->external = "home";
+	starts(say(d, "AUTH EXTERNAL !\r\n"), "501 5.5.2 ");
+	starts(say(d, "AUTH EXTERNAL aG9tZQBq\r\n"), "501 5.5.2 "); /* a NUL is in no name */
+	starts(say(d, "AUTH EXTERNAL\r\n*\r\n"), "334 \r\n501 5.0.0 ");
+	assert_int_equal(d->auths, 0);
+	starts(say(d, "AUTH EXTERNAL am9l\r\n"), "535 5.7.8 "); /* joe */
+	assert_int_equal(d->auths, 1);
+	assert_string_equal(d->s.auth_user, "");
+	assert_true(d->now_ms - at >= 1000);
+	starts(say(d, MAIL), "530 5.7.0 ");
+	starts(say(d, "AUTH EXTERNAL am9l\r\n"), "535 5.7.8 ");
+	starts(say(d, "AUTH EXTERNAL am9l\r\n"), "421 4.7.0 ");
+	drive_free(d);
+	/* A password is still one. */
+	d = submission(true);
+	d->external = "home";
+	starts(say(d, AUTH_JOE), "235 2.7.0 ");
+	assert_false(d->by_certificate);
+	assert_string_equal(d->s.auth_user, "joe");
+	drive_free(d);
+}
+
+static void mail_case_049_submission_without_auth_is_530(void **state)
 {
 	struct drive *d = submission(true);
 
@@ -673,6 +979,8 @@ static void a_from_address_of_somebody_else_is_refused_on_submission(void **stat
 		{ "Subject: none", "554 5.6.0 " },
 		{ "From: nobody", "554 5.6.0 " },
 		{ "From: <joe@home.example", "554 5.6.0 " },
+		{ "From: <boss@bank.example> <joe@home.example>", "554 5.6.0 " },
+		{ "From: Boss <boss@bank.example> Joe <joe@home.example>", "554 5.6.0 " },
 	};
 	char text[600];
 
@@ -690,7 +998,7 @@ static void a_from_address_of_somebody_else_is_refused_on_submission(void **stat
 
 /* ------------------------------------------------------------------ resources --------------- */
 
-static void mta_case_056_slow_bytes_are_closed_and_an_honest_slow_link_passes(void **state)
+static void mail_case_056_slow_bytes_are_closed_and_an_honest_slow_link_passes(void **state)
 {
 	struct drive *d = in_data();
 	char kilo[1024];
@@ -721,7 +1029,7 @@ static void mta_case_056_slow_bytes_are_closed_and_an_honest_slow_link_passes(vo
 	drive_free(d);
 }
 
-static void mta_case_056_idle_and_absolute_limits_close_with_421(void **state)
+static void mail_case_056_idle_and_absolute_limits_close_with_421(void **state)
 {
 	struct drive *d = ready();
 
@@ -743,7 +1051,7 @@ static void mta_case_056_idle_and_absolute_limits_close_with_421(void **state)
 	drive_free(d);
 }
 
-static void mta_case_057_a_full_queue_is_452_at_mail_and_after_the_dot(void **state)
+static void mail_case_057_a_full_queue_is_452_at_mail_and_after_the_dot(void **state)
 {
 	struct drive *d = ready();
 
@@ -758,7 +1066,8 @@ static void mta_case_057_a_full_queue_is_452_at_mail_and_after_the_dot(void **st
 	drive_free(d);
 }
 
-static void mta_case_057_a_letter_refused_by_the_queue_in_its_middle_is_452_at_its_end(void **state)
+static void
+mail_case_057_a_letter_refused_by_the_queue_in_its_middle_is_452_at_its_end(void **state)
 {
 	struct drive *d = in_data();
 	struct msg_q_stored full = { 452, "4.3.1 Insufficient system storage", 0 };
@@ -780,7 +1089,7 @@ static void mta_case_057_a_letter_refused_by_the_queue_in_its_middle_is_452_at_i
 	drive_free(d);
 }
 
-static void mta_case_017_a_connection_lost_before_the_dot_leaves_nothing(void **state)
+static void mail_case_017_a_connection_lost_before_the_dot_leaves_nothing(void **state)
 {
 	struct drive *d = in_data();
 	static char big[200 * 1024];
@@ -796,7 +1105,7 @@ static void mta_case_017_a_connection_lost_before_the_dot_leaves_nothing(void **
 	drive_free(d);
 }
 
-static void mta_case_018_a_connection_lost_after_the_dot_keeps_the_letter(void **state)
+static void mail_case_018_a_connection_lost_after_the_dot_keeps_the_letter(void **state)
 {
 	struct drive *d = in_data();
 
@@ -872,7 +1181,7 @@ static void a_large_letter_streams_within_its_credit_and_memory_stays_bounded(vo
 	drive_free(d);
 }
 
-static void mta_case_060_shutdown_says_421_but_lets_a_whole_letter_finish(void **state)
+static void mail_case_060_shutdown_says_421_but_lets_a_whole_letter_finish(void **state)
 {
 	struct drive *d = in_data();
 
@@ -947,9 +1256,179 @@ static void xpostern_is_offered_and_read_for_a_tunnel_peer_only(void **state)
 	drive_free(d);
 }
 
+static struct drive *home(void)
+{
+	struct drive *d = drive_new();
+
+	d->conf.xpostern = d->conf.publishes = true;
+	d->conf.peer = "home";
+	d->serial = 17;
+	drive_begin(d);
+	return d;
+}
+
+static void a_set_of_recipients_is_taken_from_a_home_only(void **state)
+{
+	struct drive *d = home();
+
+	(void)state;
+	starts((say(d, ""), say(d, "XPUBLISH 5\r\n")), "500 5.5.1 ");
+	assert_non_null(strstr(say(d, GREETED), "250-XPOSTERN 1 PUBLISH=17\r\n"));
+	starts(say(d, "XPUBLISH 5\r\n"), "354 ");
+	starts(say(d, "QUIT\n"), "250 2.0.0 Published"); /* bytes, no commands */
+	assert_int_equal(d->publications, 1);
+	assert_memory_equal(d->publication, "QUIT\n", 5);
+	starts(say(d, "MAIL FROM:<a@out.example>\r\n"), "250 ");
+	starts(say(d, "XPUBLISH 5\r\n"), "503 5.5.1 ");
+	drive_free(d);
+
+	d = drive_new(); /* a stranger */
+	d->conf.xpostern = d->conf.publishes = true;
+	drive_begin(d);
+	assert_null(strstr((say(d, ""), say(d, GREETED)), "PUBLISH"));
+	starts(say(d, "XPUBLISH 5\r\n"), "500 5.5.1 ");
+	drive_free(d);
+
+	d = drive_new(); /* a peer whose recipients stand in a file here */
+	d->conf.xpostern = true;
+	d->conf.peer = "home";
+	drive_begin(d);
+	assert_non_null(strstr((say(d, ""), say(d, GREETED)), "250-XPOSTERN 1\r\n"));
+	starts(say(d, "XPUBLISH 5\r\n"), "500 5.5.1 ");
+	drive_free(d);
+}
+
+static void a_trace_is_told_to_hops_alone(void **state)
+{
+	static const char id[] = "000102030405060708090a0b0c0d0e0f";
+	struct drive *d = home();
+	char line[200];
+
+	(void)state;
+	snprintf(line, sizeof(line), "XTRACE %s HOPS=2 MS=7000\r\n", id);
+	assert_null(strstr((say(d, ""), say(d, GREETED)), "XTRACE"));
+	starts(say(d, line), "500 5.5.1 ");
+	drive_free(d);
+
+	d = drive_new();
+	d->conf.peer = "home";
+	d->conf.traces = true;
+	drive_begin(d);
+	say(d, "");
+	starts(say(d, line), "500 5.5.1 "); /* EHLO offers it */
+	assert_non_null(strstr(say(d, GREETED), "250-XTRACE 1\r\n"));
+	starts(say(d, line), "550 5.1.1 Nothing");
+	assert_int_equal(d->traced.hops, 2);
+	assert_int_equal(d->traced.ms, 7000);
+	assert_int_equal(d->traced.id[15], 15);
+	d->story = "[{\"a\":1}]\n[{\"b\":2}]\n";
+	assert_string_equal(say(d, line),
+			    "250-[{\"a\":1}]\r\n250-[{\"b\":2}]\r\n250 2.0.0 That is all\r\n");
+	d->late = true; /* what is pipelined behind it waits */
+	snprintf(line, sizeof(line), "XTRACE %s\r\nNOOP\r\n", id);
+	starts(say(d, line), "250-[{\"a\"");
+	d->late = false;
+	assert_int_equal(d->traces, 3);
+	starts(say(d, "XTRACE 0001\r\n"), "501 ");
+	starts(say(d, "XTRACE\r\n"), "501 ");
+	starts(say(d, "MAIL FROM:<a@out.example>\r\n"), "250 ");
+	starts(say(d, line), "503 5.5.1 ");
+	assert_int_equal(d->traces, 3);
+	drive_free(d);
+
+	d = drive_new(); /* class lan: after TLS */
+	d->conf.traces = d->conf.traces_by_tls = d->conf.tls_offered = true;
+	drive_begin(d);
+	assert_null(strstr((say(d, ""), say(d, GREETED)), "XTRACE"));
+	starts(say(d, line), "500 5.5.1 ");
+	say(d, "STARTTLS\r\n");
+	session_tls_done(&d->s, "TLSv1.3 X", d->now_ms);
+	assert_non_null(strstr(say(d, GREETED), "250-XTRACE 1\r\n"));
+	starts(say(d, line), "550 ");
+	drive_free(d);
+}
+
+/* Longer than any other reply, from the first byte of output on. */
+static void a_trace_is_told_whole_with_the_longest_lines(void **state)
+{
+	static const char ask[] = "XTRACE 000102030405060708090a0b0c0d0e0f\r\n";
+	char story[20 * (STORY_LINE_MAX + 1) + 1], *at = story;
+	struct drive *d = drive_new();
+	const char *p;
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		memset(at, 'a' + i, STORY_LINE_MAX);
+		at[STORY_LINE_MAX] = '\n';
+		at += STORY_LINE_MAX + 1;
+	}
+	*at = 0;
+	d->conf.peer = "home";
+	d->conf.traces = true;
+	drive_begin(d);
+	say(d, "");
+	say(d, GREETED);
+	d->story = story;
+	p = say(d, ask);
+	for (int i = 0; i < 20; i++) {
+		assert_memory_equal(p, "250-", 4);
+		assert_memory_equal(p + 4, story + i * (STORY_LINE_MAX + 1), STORY_LINE_MAX);
+		p += 4 + STORY_LINE_MAX;
+		assert_memory_equal(p, "\r\n", 2);
+		p += 2;
+	}
+	assert_string_equal(p, "250 2.0.0 That is all\r\n");
+	/* One that no story has: no answer is better than one with a hole. */
+	memset(story, 'x', 2 * SESSION_LINE_MAX);
+	assert_string_equal(say(d, ask), "");
+	assert_int_equal(session_wish(&d->s), SESSION_WANTS_CLOSE);
+	drive_free(d);
+}
+
+static void a_set_that_may_not_come_is_refused_before_its_bytes(void **state)
+{
+	struct drive *d = home();
+
+	(void)state;
+	say(d, "");
+	say(d, GREETED);
+	starts(say(d, "XPUBLISH\r\n"), "501 ");
+	starts(say(d, "XPUBLISH 0\r\n"), "501 ");
+	starts(say(d, "XPUBLISH 5 LAST\r\n"), "501 ");
+	starts(say(d, "XPUBLISH 18446744073709551620\r\n"), "501 ");
+	starts(say(d, "XPUBLISH 1048577\r\n"), "552 ");
+	d->may_not = "4.3.2 Another set is under way";
+	starts(say(d, "XPUBLISH 5\r\n"), "450 4.3.2 ");
+	d->may_not = NULL;
+	d->publish_code = 451;
+	starts(say(d, "XPUBLISH 5\r\n"), "354 ");
+	starts(say(d, "12345"), "451 ");
+	starts(say(d, "NOOP\r\n"), "250 ");
+	drive_free(d);
+}
+
+static void a_set_may_come_in_pieces_and_slowly_but_not_for_ever(void **state)
+{
+	struct drive *d = home();
+
+	(void)state;
+	d->step = 1;
+	d->late = true;
+	say(d, "");
+	say(d, GREETED);
+	starts(say(d, "XPUBLISH 9000\r\n"), "354 ");
+	say(d, "#recipients");
+	d->now_ms += SESSION_RATE_MS + 1;
+	session_tick(&d->s, d->now_ms);
+	starts(say(d, ""), "421 4.4.2 Too slow");
+	assert_int_equal(d->publications, 0);
+	drive_free(d);
+}
+
 static void xpostern_parameters_read_back_what_was_written(void **state)
 {
-	struct envelope e = { .flags = ENV_AUTHENTICATED | ENV_VERIFIED,
+	struct envelope e = { .flags =
+				  ENV_AUTHENTICATED | ENV_VERIFIED | ENV_PROBE | ENV_PROBE_MAILBOX,
 			      .helo = "we+ird=h\xc3\xa9lo",
 			      .tls = "TLSv1.3 X" };
 	struct drive *d = drive_new();
@@ -957,7 +1436,7 @@ static void xpostern_parameters_read_back_what_was_written(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 16; i++)
-		e.id[i] = (uint8_t)(i * 7);
+		e.probe[i] = (uint8_t) ~(e.id[i] = (uint8_t)(i * 7));
 	endpoint_parse("198.51.100.9:25", 0, &e.client);
 	assert_int_equal(xpostern_params(&e, UINT64_MAX, 5, params), 0);
 	d->conf.xpostern = true;
@@ -971,8 +1450,28 @@ static void xpostern_parameters_read_back_what_was_written(void **state)
 	assert_memory_equal(d->s.t.mail.hop.id, e.id, 16);
 	assert_true(endpoint_eq(&d->s.t.mail.hop.client, &e.client));
 	assert_string_equal(d->s.t.mail.hop.helo, e.helo);
-	assert_int_equal(d->s.t.mail.hop.flags, ENV_AUTHENTICATED | ENV_VERIFIED);
+	assert_int_equal(d->s.t.mail.hop.flags, e.flags);
+	assert_memory_equal(d->s.t.mail.hop.probe, e.probe, 16);
 	drive_free(d);
+}
+
+/* The word of a newer peer is none that we know, and so is a token that is none. */
+static void a_probe_without_a_whole_token_is_an_ordinary_letter(void **state)
+{
+	static const char *const words[] = { "probe", "probe-",
+					     "probe-00112233445566778899aabbccddee",
+					     "probe-00112233445566778899aabbccddeexx",
+					     "probe-00112233445566778899aabbccddeeff00" };
+	struct mail_hop hop;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+		memset(&hop, 0, sizeof(hop));
+		assert_int_equal(xpostern_read(xpostern_key("XPOSTERN-FACTS", 14), words[i],
+					       strlen(words[i]), &hop),
+				 0);
+		assert_int_equal(hop.flags, 0);
+	}
 }
 
 static void xpostern_values_that_are_none_are_refused(void **state)
@@ -1011,63 +1510,83 @@ int main(void)
 		cmocka_unit_test(a_letter_goes_from_banner_to_quit),
 		cmocka_unit_test(received_tells_client_protocol_id_and_recipient),
 		cmocka_unit_test(
-		    mta_case_020_a_line_of_512_octets_is_processed_and_one_past_the_cap_is_discarded),
-		cmocka_unit_test(mta_case_021_a_megabyte_without_newline_takes_bounded_memory),
-		cmocka_unit_test(mta_case_022_overlong_addresses_are_refused_and_never_cut),
-		cmocka_unit_test(mta_case_023_unknown_commands_end_in_421),
-		cmocka_unit_test(mta_case_024_commands_out_of_order_are_503),
-		cmocka_unit_test(mta_case_025_mail_before_ehlo_is_503),
-		cmocka_unit_test(mta_case_026_ehlo_in_a_transaction_resets_it),
-		cmocka_unit_test(mta_case_027_the_null_sender_is_accepted_with_many_recipients),
-		cmocka_unit_test(mta_case_028_postmaster_without_domain_is_accepted),
-		cmocka_unit_test(mta_case_029_a_source_route_is_ignored),
-		cmocka_unit_test(mta_case_031_a_quoted_local_part_leaves_as_it_came),
-		cmocka_unit_test(mta_case_032_shell_characters_and_controls_never_enter),
-		cmocka_unit_test(mta_case_033_unknown_and_repeated_parameters_are_refused),
+		    mail_case_020_a_line_of_512_octets_is_processed_and_one_past_the_cap_is_discarded),
+		cmocka_unit_test(mail_case_021_a_megabyte_without_newline_takes_bounded_memory),
+		cmocka_unit_test(mail_case_022_overlong_addresses_are_refused_and_never_cut),
+		cmocka_unit_test(mail_case_023_unknown_commands_end_in_421),
+		cmocka_unit_test(mail_case_024_commands_out_of_order_are_503),
+		cmocka_unit_test(mail_case_025_mail_before_ehlo_is_503),
+		cmocka_unit_test(who_lives_here_is_told_to_nobody),
+		cmocka_unit_test(mail_case_026_ehlo_in_a_transaction_resets_it),
+		cmocka_unit_test(mail_case_027_the_null_sender_is_accepted_with_many_recipients),
+		cmocka_unit_test(mail_case_028_postmaster_without_domain_is_accepted),
+		cmocka_unit_test(mail_case_029_a_source_route_is_ignored),
+		cmocka_unit_test(mail_case_031_a_quoted_local_part_leaves_as_it_came),
+		cmocka_unit_test(mail_case_032_shell_characters_and_controls_never_enter),
+		cmocka_unit_test(mail_case_033_unknown_and_repeated_parameters_are_refused),
 		cmocka_unit_test(
-		    mta_case_034_size_over_the_limit_is_552_at_mail_and_a_lie_is_552_at_the_end),
-		cmocka_unit_test(mta_case_034_a_refused_letter_is_drained_for_a_bounded_time_only),
+		    mail_case_034_size_over_the_limit_is_552_at_mail_and_a_lie_is_552_at_the_end),
+		cmocka_unit_test(a_recipient_that_takes_less_than_was_announced_is_552),
+		cmocka_unit_test(recipients_that_take_letters_of_other_sizes_get_one_of_their_own),
+		cmocka_unit_test(a_letter_larger_than_its_recipients_take_is_552_at_its_end),
+		cmocka_unit_test(a_chunk_past_what_the_recipients_take_is_552_and_read_away),
+		cmocka_unit_test(mail_case_034_a_refused_letter_is_drained_for_a_bounded_time_only),
 		cmocka_unit_test(
-		    mta_case_035_a_recipient_past_the_limit_is_452_and_the_others_stay),
-		cmocka_unit_test(mta_case_036_utf8_needs_smtputf8_and_must_be_well_formed),
+		    mail_case_035_a_recipient_past_the_limit_is_452_and_the_others_stay),
+		cmocka_unit_test(who_logs_in_sends_one_letter_to_all_and_the_least_limit_holds_for_it),
+		cmocka_unit_test(recipients_for_another_letter_are_no_errors_of_the_client),
+		cmocka_unit_test(a_recipient_that_the_letter_has_already_is_known_as_such),
+		cmocka_unit_test(mail_case_036_utf8_needs_smtputf8_and_must_be_well_formed),
+		cmocka_unit_test(who_asks_for_smtputf8_and_needs_it_not_is_not_held_to_it),
 		cmocka_unit_test(
-		    mta_case_037_pipelined_commands_are_answered_in_order_around_a_refusal),
-		cmocka_unit_test(mta_case_037_answers_that_come_late_keep_the_order),
+		    mail_case_037_pipelined_commands_are_answered_in_order_around_a_refusal),
+		cmocka_unit_test(mail_case_037_answers_that_come_late_keep_the_order),
 		cmocka_unit_test(
-		    mta_case_039_helo_names_are_checked_and_received_stays_well_formed),
-		cmocka_unit_test(mta_case_040_a_flood_of_rset_and_noop_ends_in_421),
+		    mail_case_039_helo_names_are_checked_and_received_stays_well_formed),
+		cmocka_unit_test(mail_case_040_a_flood_of_rset_and_noop_ends_in_421),
 		cmocka_unit_test(a_command_that_ends_with_lf_alone_is_not_run),
 		cmocka_unit_test(an_alias_becomes_its_recipients_and_the_same_address_twice_is_one),
 		cmocka_unit_test(dsn_parameters_reach_the_envelope_where_they_are_offered),
-		cmocka_unit_test(mta_case_041_bytes_behind_starttls_close_the_session),
+		cmocka_unit_test(mail_case_041_bytes_behind_starttls_close_the_session),
 		cmocka_unit_test(
-		    mta_case_043_starttls_with_parameters_twice_or_without_certificate),
-		cmocka_unit_test(mta_case_044_what_was_said_before_tls_is_forgotten),
-		cmocka_unit_test(mta_case_045_auth_in_clear_is_not_offered_and_refused),
-		cmocka_unit_test(mta_case_046_auth_twice_or_inside_a_transaction_is_503),
+		    mail_case_043_starttls_with_parameters_twice_or_without_certificate),
+		cmocka_unit_test(mail_case_044_what_was_said_before_tls_is_forgotten),
+		cmocka_unit_test(mail_case_045_auth_in_clear_is_not_offered_and_refused),
+		cmocka_unit_test(mail_case_046_auth_twice_or_inside_a_transaction_is_503),
 		cmocka_unit_test(
-		    mta_case_047_a_star_bad_base64_and_overlong_lines_end_the_exchange),
-		cmocka_unit_test(mta_case_047_login_and_plain_both_reach_the_password_check),
-		cmocka_unit_test(mta_case_048_failures_wait_longer_each_time_and_end_in_421),
-		cmocka_unit_test(mta_case_048_a_withheld_reply_is_not_given_early),
-		cmocka_unit_test(mta_case_049_submission_without_auth_is_530),
+		    mail_case_047_a_star_bad_base64_and_overlong_lines_end_the_exchange),
+		cmocka_unit_test(mail_case_047_login_and_plain_both_reach_the_password_check),
+		cmocka_unit_test(mail_case_048_failures_wait_longer_each_time_and_end_in_421),
+		cmocka_unit_test(mail_case_048_failures_of_a_network_wait_longer_in_a_new_session),
+		cmocka_unit_test(mail_case_048_a_withheld_reply_is_not_given_early),
+		cmocka_unit_test(external_is_offered_to_who_has_shown_a_certificate_of_a_login),
+		cmocka_unit_test(external_wants_no_name_or_the_login),
+		cmocka_unit_test(external_fails_as_a_password_does),
+		cmocka_unit_test(mail_case_049_submission_without_auth_is_530),
 		cmocka_unit_test(a_submission_gets_date_and_message_id_and_hides_its_client),
 		cmocka_unit_test(a_from_address_of_somebody_else_is_refused_on_submission),
-		cmocka_unit_test(mta_case_056_slow_bytes_are_closed_and_an_honest_slow_link_passes),
-		cmocka_unit_test(mta_case_056_idle_and_absolute_limits_close_with_421),
-		cmocka_unit_test(mta_case_057_a_full_queue_is_452_at_mail_and_after_the_dot),
 		cmocka_unit_test(
-		    mta_case_057_a_letter_refused_by_the_queue_in_its_middle_is_452_at_its_end),
-		cmocka_unit_test(mta_case_017_a_connection_lost_before_the_dot_leaves_nothing),
-		cmocka_unit_test(mta_case_018_a_connection_lost_after_the_dot_keeps_the_letter),
+		    mail_case_056_slow_bytes_are_closed_and_an_honest_slow_link_passes),
+		cmocka_unit_test(mail_case_056_idle_and_absolute_limits_close_with_421),
+		cmocka_unit_test(mail_case_057_a_full_queue_is_452_at_mail_and_after_the_dot),
+		cmocka_unit_test(
+		    mail_case_057_a_letter_refused_by_the_queue_in_its_middle_is_452_at_its_end),
+		cmocka_unit_test(mail_case_017_a_connection_lost_before_the_dot_leaves_nothing),
+		cmocka_unit_test(mail_case_018_a_connection_lost_after_the_dot_keeps_the_letter),
 		cmocka_unit_test(no_250_leaves_before_the_queue_has_stored),
 		cmocka_unit_test(a_promise_for_half_a_letter_is_not_believed),
 		cmocka_unit_test(a_large_letter_streams_within_its_credit_and_memory_stays_bounded),
-		cmocka_unit_test(mta_case_060_shutdown_says_421_but_lets_a_whole_letter_finish),
+		cmocka_unit_test(mail_case_060_shutdown_says_421_but_lets_a_whole_letter_finish),
 		cmocka_unit_test(a_client_that_reads_no_replies_is_read_no_further),
 		cmocka_unit_test(xpostern_is_offered_and_read_for_a_tunnel_peer_only),
+		cmocka_unit_test(a_set_of_recipients_is_taken_from_a_home_only),
+		cmocka_unit_test(a_trace_is_told_to_hops_alone),
+		cmocka_unit_test(a_trace_is_told_whole_with_the_longest_lines),
+		cmocka_unit_test(a_set_that_may_not_come_is_refused_before_its_bytes),
+		cmocka_unit_test(a_set_may_come_in_pieces_and_slowly_but_not_for_ever),
 		cmocka_unit_test(xpostern_parameters_read_back_what_was_written),
 		cmocka_unit_test(xpostern_values_that_are_none_are_refused),
+		cmocka_unit_test(a_probe_without_a_whole_token_is_an_ordinary_letter),
 	};
 
 	log_setup("test", LOG_LVL_ERR, 2);
