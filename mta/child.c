@@ -163,7 +163,7 @@ static void on_key(struct child *ch, const struct ipc_msg *m)
 			munmap(p, (size_t)st.st_size);
 		return;
 	}
-	if (m->id >= MTA_KEY_PASSWORD) {
+	if (m->id < MTA_KEY_CLIENT || m->id >= MTA_KEY_PASSWORD) {
 		ch->ops->key(ch, m->id, NULL, 0, (const char *)m->data, m->len);
 	} else {
 		chain_len = rd_be32(&r);

@@ -10,70 +10,42 @@
 #include "log.h"
 
 /*
- * Theory: mta.sock is the parent's. What concerns letters is handed to the queue as
- * {"verb":..,"args":{..}} and answered when it answers; the rest is answered here.
+ * Theory: mta.sock is the parent's. What concerns letters is handed to the queue and answered when it
+ * answers (control_child.c), what sessions would be told to smtpd; the rest is answered here.
  */
 
-static struct control_request *request_new(struct parent *p, struct control_ref ref)
-{
-	for (size_t i = 0; i < REQUESTS_MAX; i++) {
-		if (p->requests[i].id)
-			continue;
-		if (!++p->next_request)
-			p->next_request = 1;
-		p->requests[i] =
-		    (struct control_request){ .id = p->next_request, .ref = ref, .body = NULL };
-		return &p->requests[i];
-	}
-	return NULL;
-}
+/* How long a child is waited for: less than the command line waits for us, so that it hears who is silent. */
+#define WAIT_MS	       15000
+#define WAIT_EXPORT_MS 50000
+#define WAIT_IMPORT_MS 100000
 
-static void request_done(struct control_request *r)
-{
-	json_decref(r->body);
-	memset(r, 0, sizeof(*r));
-}
-
-static void to_queue(struct control_server *s, struct control_ref ref, const char *verb,
-		     const json_t *args, void *arg)
-{
-	struct parent *p = arg;
-	struct proc *queue = proc_by_id(&p->table, MTA_PROC_QUEUE);
-	struct control_request *r;
-	json_t *o = json_pack("{s:s,s:O}", "verb", verb, "args", (json_t *)(uintptr_t)args);
-	char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
-	int rc = -ENOMEM;
-
-	json_decref(o);
-	r = text ? request_new(p, ref) : NULL;
-	if (r)
-		rc = queue && queue->ipc
-			 ? ipc_send(queue->ipc, MTA_CONTROL, r->id, text, strlen(text))
-			 : -EPIPE;
-	free(text);
-	if (!rc)
-		return;
-	if (r)
-		request_done(r);
-	control_fail(s, ref, "%s",
-		     r ? "the queue does not run now; try again" : "too many requests");
-}
-
-#define QUEUE_VERB(fn, verb)                                                                       \
+#define CHILD_VERB(fn, proc, name, ms)                                                             \
 	static void fn(struct control_server *s, struct control_ref ref, const json_t *args,       \
 		       void *arg)                                                                  \
 	{                                                                                          \
-		to_queue(s, ref, verb, args, arg);                                                 \
+		static const struct control_question q = { .who = proc, .verb = name, .wait_ms = ms }; \
+		struct parent *p = arg;                                                            \
+                                                                                                   \
+		(void)s;                                                                           \
+		control_ask(p, ref, &q, args, loop_now_ms(p->loop));                               \
 	}
 
-QUEUE_VERB(run_queue, "queue")
-QUEUE_VERB(run_show, "show")
-QUEUE_VERB(run_flush, "flush")
-QUEUE_VERB(run_hold, "hold")
-QUEUE_VERB(run_release, "release")
-QUEUE_VERB(run_remove, "remove")
-QUEUE_VERB(run_trace, "trace")
-QUEUE_VERB(run_routes, "routes")
+CHILD_VERB(run_queue, MTA_PROC_QUEUE, "queue", WAIT_MS)
+CHILD_VERB(run_show, MTA_PROC_QUEUE, "show", WAIT_MS)
+CHILD_VERB(run_flush, MTA_PROC_QUEUE, "flush", WAIT_MS)
+CHILD_VERB(run_hold, MTA_PROC_QUEUE, "hold", WAIT_MS)
+CHILD_VERB(run_release, MTA_PROC_QUEUE, "release", WAIT_MS)
+CHILD_VERB(run_remove, MTA_PROC_QUEUE, "remove", WAIT_MS)
+CHILD_VERB(run_move, MTA_PROC_QUEUE, "move", WAIT_MS)
+CHILD_VERB(run_stats, MTA_PROC_QUEUE, "stats", WAIT_MS)
+CHILD_VERB(run_export, MTA_PROC_QUEUE, "export", WAIT_EXPORT_MS)
+CHILD_VERB(run_export_remove, MTA_PROC_QUEUE, "export-remove", WAIT_EXPORT_MS)
+CHILD_VERB(run_import, MTA_PROC_QUEUE, "import", WAIT_IMPORT_MS)
+CHILD_VERB(run_trace, MTA_PROC_QUEUE, "trace", WAIT_MS)
+CHILD_VERB(run_path_test, MTA_PROC_QUEUE, "path-test", WAIT_MS)
+CHILD_VERB(run_path_test_report, MTA_PROC_QUEUE, "path-test-report", WAIT_MS)
+CHILD_VERB(run_routes, MTA_PROC_QUEUE, "routes", WAIT_MS)
+CHILD_VERB(run_explain, MTA_PROC_SMTPD, "explain", WAIT_MS)
 
 static json_t *tunnel_json(const struct parent *p)
 {
@@ -90,6 +62,18 @@ static json_t *tunnel_json(const struct parent *p)
 			 "peers", peers);
 }
 
+/* Of a listener with certificates; why those that stand in its files are not used. */
+static void tls_json(const struct parent *p, uint32_t index, json_t *o)
+{
+	const struct listener_tls_state *t = &p->tls[index];
+
+	if (!t->told)
+		return;
+	json_object_set_new(o, "tls", json_boolean(t->has));
+	if (t->why[0])
+		json_object_set_new(o, "tls_fault", json_string(t->why));
+}
+
 static void run_status(struct control_server *s, struct control_ref ref, const json_t *args,
 		       void *arg)
 {
@@ -104,18 +88,18 @@ static void run_status(struct control_server *s, struct control_ref ref, const j
 						       "pid", (int)p->procs[i].pid));
 	for (size_t i = 0; i < p->bound_count; i++) {
 		const struct bound *b = &p->bound[i];
+		json_t *o = json_pack("{s:s,s:s,s:b}", "name", p->config->listeners[b->index].name,
+				      "address", endpoint_str(&b->at, text), "tunnel", b->tunnel);
 
-		json_array_append_new(listeners,
-				      json_pack("{s:s,s:s,s:b}", "name",
-						p->config->listeners[b->index].name, "address",
-						endpoint_str(&b->at, text), "tunnel", b->tunnel));
+		tls_json(p, b->index, o);
+		json_array_append_new(listeners, o);
 	}
 	control_reply(s, ref,
-		      json_pack("{s:s,s:s,s:s,s:I,s:o,s:o,s:o}", "version", POSTERN_VERSION, "role",
+		      json_pack("{s:s,s:s,s:s,s:I,s:o,s:o,s:o,s:o}", "version", POSTERN_VERSION, "role",
 				roles[p->config->role], "hostname", p->config->hostname, "uptime_s",
 				(json_int_t)((loop_now_ms(p->loop) - p->started_ms) / 1000),
 				"processes", procs, "listeners", listeners, "tunnel",
-				tunnel_json(p)));
+				tunnel_json(p), "hop_keys", hop_json(p)));
 }
 
 static void run_reload(struct control_server *s, struct control_ref ref, const json_t *args,
@@ -130,17 +114,40 @@ static void run_reload(struct control_server *s, struct control_ref ref, const j
 		control_reply(s, ref, NULL);
 }
 
+static void run_forget_key(struct control_server *s, struct control_ref ref, const json_t *args,
+			   void *arg)
+{
+	const char *peer = json_string_value(json_object_get(args, "peer"));
+	const char *why = peer ? hop_forget(arg, peer) : "needs the name of a peer";
+
+	if (why)
+		control_fail(s, ref, "%s", why);
+	else
+		control_reply(s, ref,
+			      json_pack("{s:i,s:s}", "count", 1, "text",
+					"forgotten; the next contact learns the key that it shows then"));
+}
+
 static const struct control_verb verbs[] = {
 	{ "status", CONTROL_READ, run_status, "processes, listeners, tunnel" },
 	{ "reload", CONTROL_CHANGE, run_reload, "read the configuration again" },
+	{ "forget-key", CONTROL_CHANGE, run_forget_key, "learn a peer's key anew" },
 	{ "queue", CONTROL_LETTERS, run_queue, "letters that wait" },
 	{ "show", CONTROL_LETTERS, run_show, "one letter" },
 	{ "flush", CONTROL_CHANGE, run_flush, "try what waits now" },
 	{ "hold", CONTROL_CHANGE, run_hold, "no attempts for a letter or route" },
 	{ "release", CONTROL_CHANGE, run_release, "end a hold" },
 	{ "remove", CONTROL_LETTERS, run_remove, "delete a letter" },
+	{ "move", CONTROL_CHANGE, run_move, "what waits on a route goes by another one" },
+	{ "export", CONTROL_LETTERS, run_export, "letters for a file" },
+	{ "export-remove", CONTROL_LETTERS, run_export_remove, "letters that are in a file leave" },
+	{ "import", CONTROL_LETTERS, run_import, "letters of another queue" },
 	{ "trace", CONTROL_LETTERS, run_trace, "what happened to a letter" },
+	{ "path-test", CONTROL_LETTERS, run_path_test, "send a probe" },
+	{ "path-test-report", CONTROL_LETTERS, run_path_test_report, "what became of it" },
 	{ "routes", CONTROL_READ, run_routes, "state of routes and next hops" },
+	{ "stats", CONTROL_READ, run_stats, "how old is what waits, by route" },
+	{ "explain", CONTROL_READ, run_explain, "what a client would be answered, and why" },
 	{ NULL },
 };
 
@@ -162,68 +169,4 @@ int control_start(struct parent *p, int fd, gid_t admin_gid)
 
 	p->control = control_server_new(p->loop, fd, &cfg);
 	return p->control ? 0 : -errno;
-}
-
-/* Arrays of the same name are joined, other members replaced. */
-static void join(json_t *to, json_t *part)
-{
-	const char *key;
-	json_t *v;
-
-	json_object_foreach(part, key, v)
-	{
-		json_t *old = json_object_get(to, key);
-
-		if (json_is_array(old) && json_is_array(v))
-			json_array_extend(old, v);
-		else
-			json_object_set(to, key, v);
-	}
-}
-
-void control_answer(struct parent *p, uint32_t id, const char *json, size_t len)
-{
-	struct control_request *r = NULL;
-	const char *error;
-	json_t *o;
-	bool more;
-
-	for (size_t i = 0; id && i < REQUESTS_MAX && !r; i++) {
-		if (p->requests[i].id == id)
-			r = &p->requests[i];
-	}
-	if (!r)
-		return;
-	o = json_loadb(json, len, 0, NULL);
-	error = json_is_object(o) ? json_string_value(json_object_get(o, "error"))
-				  : "the queue's answer is not understood";
-	if (error) {
-		control_fail(p->control, r->ref, "%s", error);
-		json_decref(o);
-		request_done(r);
-		return;
-	}
-	more = json_is_true(json_object_get(o, "more"));
-	json_object_del(o, "more");
-	if (!r->body) {
-		r->body = o;
-	} else {
-		join(r->body, o);
-		json_decref(o);
-	}
-	if (more)
-		return;
-	control_reply(p->control, r->ref, r->body);
-	r->body = NULL;
-	request_done(r);
-}
-
-void control_abandon(struct parent *p)
-{
-	for (size_t i = 0; i < REQUESTS_MAX; i++) {
-		if (!p->requests[i].id)
-			continue;
-		control_fail(p->control, p->requests[i].ref, "the queue was restarted; try again");
-		request_done(&p->requests[i]);
-	}
 }

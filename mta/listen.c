@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "parent.h"
+#include "aside.h"
+#include "check.h"
 
 #include <errno.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,6 +17,7 @@
 
 #define BACKLOG	 1024
 #define RETRY_MS 1000
+#define DOORS_MS 30000 /* all pairs of all listeners, from a slow disk */
 
 /*
  * Theory: a socket is made once for each address of each listener and stays until no configuration
@@ -213,4 +217,82 @@ void listen_close(struct parent *p)
 	free(p->bound);
 	p->bound = NULL;
 	p->bound_count = 0;
+}
+
+static bool has_listener(const struct mta_config *c, const char *name)
+{
+	for (size_t i = 0; i < c->listener_count; i++) {
+		if (!strcmp(c->listeners[i].name, name))
+			return true;
+	}
+	return false;
+}
+
+/* What then holds for letters that wait is in route.c. */
+void listen_gone(const struct mta_config *was, const struct mta_config *now)
+{
+	bool ways = false;
+
+	for (size_t i = 0; i < now->rule_count; i++)
+		ways |= now->rules[i].route != NULL;
+	for (size_t i = 0; ways && i < was->listener_count; i++) {
+		const char *name = was->listeners[i].name;
+
+		if (!has_listener(now, name))
+			log_info(
+			    NULL,
+			    "listener=%s msg=\"is gone, or has another name: letters that came "
+			    "by it and wait go by the rules that name no listener, as far as "
+			    "none before them names one and would else hold\"",
+			    name);
+	}
+}
+
+/* ---- their TLS ---- */
+
+struct doors {
+	const char *path, *text;
+	size_t len;
+	const struct mta_config *config;
+	int bundle;
+};
+
+struct doors_told {
+	int rc;
+	char why[3000];
+};
+
+static void judge_doors(void *arg, void *out)
+{
+	struct doors *d = arg;
+	struct doors_told *t = out;
+
+	t->rc = check_doors(d->path, d->text, d->len, d->config, d->bundle, t->why, sizeof(t->why));
+}
+
+int listen_check(const struct parent *p, const char *text, size_t len, const struct mta_config *c,
+		 int bundle, char *why, size_t cap)
+{
+	struct doors d = {
+		.path = p->path, .text = text, .len = len, .config = c, .bundle = bundle
+	};
+	struct doors_told t = { 0 };
+	int rc = aside(judge_doors, &d, &t, sizeof(t), DOORS_MS);
+
+	if (rc)
+		snprintf(why, cap, "certificates cannot be judged: %s", aside_words(rc));
+	else
+		snprintf(why, cap, "%s", t.why);
+	return rc || t.rc ? -EINVAL : 0;
+}
+
+void listen_tls(struct parent *p, uint32_t index, const uint8_t *data, size_t len)
+{
+	struct listener_tls_state *t = &p->tls[index < MTA_LISTENERS_MAX ? index : 0];
+
+	if (index >= MTA_LISTENERS_MAX || !len)
+		return;
+	t->told = true;
+	t->has = data[0];
+	snprintf(t->why, sizeof(t->why), "%.*s", (int)(len - 1), (const char *)data + 1);
 }

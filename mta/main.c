@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "explain.h"
 #include "log.h"
 #include "parent.h"
 
@@ -20,21 +21,26 @@ static const struct {
 
 static int usage(FILE *to)
 {
-	fprintf(to, "usage: postern-mta [-c FILE] [-n | --keys | --version]\n"
+	fprintf(to, "usage: postern-mta [-c FILE] [-n | --explain JSON | --keys | --version]\n"
 		    "  -c FILE    configuration, default /etc/postern/mta.conf\n"
 		    "  -n         check the configuration and everything that it names, then exit\n"
+		    "  --explain JSON\n"
+		    "             what such a client would be answered, and why\n"
 		    "  --keys     print all configuration keys\n");
 	return to == stderr ? 64 : 0;
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' }, { "check", no_argument, NULL, 'n' },
-		{ "keys", no_argument, NULL, 'k' },	    { "version", no_argument, NULL, 'V' },
-		{ "help", no_argument, NULL, 'h' },	    { NULL }
-	};
+	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
+						 { "check", no_argument, NULL, 'n' },
+						 { "explain", required_argument, NULL, 'e' },
+						 { "keys", no_argument, NULL, 'k' },
+						 { "version", no_argument, NULL, 'V' },
+						 { "help", no_argument, NULL, 'h' },
+						 { NULL } };
 	const char *path = "/etc/postern/mta.conf", *child = proc_child_name(argc, argv);
+	const char *question = NULL;
 	bool check_only = false;
 	int opt;
 
@@ -51,6 +57,9 @@ int main(int argc, char **argv)
 		case 'n':
 			check_only = true;
 			break;
+		case 'e':
+			question = optarg;
+			break;
 		case 'k':
 			conf_print_keys(&config_schema, stdout);
 			return 0;
@@ -65,5 +74,7 @@ int main(int argc, char **argv)
 	}
 	if (child || optind != argc)
 		return usage(stderr);
+	if (question)
+		return explain_file(path, question);
 	return check_only ? mta_check(path) : parent_run(path);
 }

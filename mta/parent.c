@@ -13,12 +13,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lean.h"
+#include "limit.h"
 #include "log.h"
+#include "metrics.h"
+#include "ruleset.h"
+#include "sandbox.h"
 #include "secret.h"
-#include "wire.h"
+#include "tables.h"
 
 #define GRACE_MS    10000
 #define DESCRIPTORS 16384
+#define SETTLE_MS   500
 
 /* The order in which they start: who is asked stands before who asks. */
 static const struct proc_spec specs[MTA_PROCS] = {
@@ -59,18 +65,56 @@ static int load(const char *path, char **text, size_t *len, struct conf **conf,
 	return -EINVAL;
 }
 
-static int make_bundle(struct conf *conf, const char *text, size_t len, char *why, size_t cap)
+/* A table that children would refuse never reaches them: the old ones stay in force everywhere. */
+static int check_tables(struct mta_config *c, int fd, char *why, size_t cap)
 {
-	int fd = bundle_make(conf, text, len, NULL);
+	struct bundle *b = bundle_open(fd);
+	int rc = b ? ruleset_load(c, b, why, cap) : -errno;
 
-	if (fd < 0)
+	if (!b)
+		snprintf(why, cap, "%s", strerror(-rc));
+	if (!rc)
+		ruleset_load(c, NULL, why, cap); /* nobody asks rules here */
+	bundle_free(b);
+	return rc;
+}
+
+static int make_bundle(struct conf *conf, struct mta_config *c, const char *text, size_t len,
+		       char *why, size_t cap)
+{
+	int fd = bundle_make(conf, text, len, NULL), rc;
+
+	if (fd < 0) {
 		snprintf(why, cap, "%s", conf->errors ? conf->errors : strerror(-fd));
-	return fd;
+		return fd;
+	}
+	rc = check_tables(c, fd, why, cap);
+	if (!rc)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+/*
+ * Lookup, too, keeps its old tables when one is bad, but they know nothing of a domain, a home or a file that only
+ * the new configuration has: whoever is there would be refused for good. (A table that changes alone is
+ * lookup's own to judge.)
+ */
+static int check_recipients(const struct mta_config *c, int fd, char *why, size_t cap)
+{
+	struct bundle *b = bundle_open(fd);
+	struct tables *t = b ? tables_new(c, b, why, cap) : NULL;
+
+	if (!b)
+		snprintf(why, cap, "%s", strerror(errno));
+	tables_free(t);
+	bundle_free(b);
+	return t ? 0 : -EINVAL;
 }
 
 /* ---- what children are told ---- */
 
-static void send_memfd(struct proc *to, uint32_t type, uint32_t id, const void *data, size_t len)
+void parent_send_memfd(struct proc *to, uint32_t type, uint32_t id, const void *data, size_t len)
 {
 	int fd = memfd_create("postern", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
@@ -91,120 +135,9 @@ void parent_send_tunnel(struct parent *p, struct proc *to)
 
 	for (size_t i = 0; b && i < MTA_PROCS; i++) {
 		if (p->procs[i].ipc && (!to || to == &p->procs[i]))
-			send_memfd(&p->procs[i], MTA_TUNNEL, 0, b, len);
+			parent_send_memfd(&p->procs[i], MTA_TUNNEL, 0, b, len);
 	}
 	free(b);
-}
-
-static bool read_file(const char *path, unsigned flags, char **data, size_t *len)
-{
-	char why[CONF_WHY_MAX];
-
-	if (!conf_file_read(path, flags, data, len, why, sizeof(why)))
-		return true;
-	log_err(NULL, "file=%s: %s", path, why);
-	return false;
-}
-
-static void send_key(struct proc *to, uint32_t id, const char *certificate, const char *key)
-{
-	char *c = NULL, *k = NULL;
-	uint8_t *buf = NULL;
-	size_t clen = 0, klen = 0, len = 0;
-	struct wr w;
-
-	if (!read_file(certificate, 0, &c, &clen) || !read_file(key, CONF_SECRET_FILE, &k, &klen))
-		goto out;
-	buf = malloc(4 + clen + klen);
-	if (!buf)
-		goto out;
-	w = wr_init(buf, 4 + clen + klen);
-	wr_be32(&w, (uint32_t)clen);
-	wr_bytes(&w, c, clen);
-	wr_bytes(&w, k, klen);
-	if (wr_finish(&w, &len) || ipc_send(to->ipc, MTA_KEY, id, buf, len))
-		log_err(NULL, "certificate=%s is too large", certificate);
-	secret_wipe(buf, 4 + clen + klen);
-out:
-	if (k)
-		secret_wipe(k, klen);
-	free(buf);
-	free(c);
-	free(k);
-}
-
-static void send_password(struct proc *to, uint32_t id, const char *path)
-{
-	char *s = NULL;
-	size_t len = 0;
-
-	if (!read_file(path, CONF_SECRET_FILE, &s, &len))
-		return;
-	ipc_send(to->ipc, MTA_KEY, id, s, strcspn(s, "\r\n"));
-	secret_wipe(s, len);
-	free(s);
-}
-
-#define SYSTEM_CA "/etc/ssl/certs/ca-certificates.crt"
-
-/* Too large for every child's bundle; only who verifies gets it. */
-static void send_authorities(struct parent *p, struct proc *to)
-{
-	const struct mta_config *c = p->config;
-	char *s = NULL;
-	size_t len = 0;
-	bool wanted = false;
-
-	for (size_t i = 0; i < c->route_count; i++)
-		wanted |= c->routes[i].tls == TLS_VERIFY;
-	if (!wanted || c->ca_file || !read_file(SYSTEM_CA, 0, &s, &len))
-		return;
-	send_memfd(to, MTA_KEY, MTA_KEY_CA, s, len);
-	free(s);
-}
-
-/* Private files, each to the one process that has a use for it. */
-static void send_keys(struct parent *p, struct proc *to)
-{
-	const struct mta_config *c = p->config;
-	char *s = NULL;
-	size_t len = 0;
-
-	switch ((enum mta_proc)to->spec->id) {
-	case MTA_PROC_SMTPD:
-		for (size_t i = 0; i < c->listener_count; i++) {
-			if (c->listeners[i].certificates.count)
-				send_key(to, (uint32_t)i, c->listeners[i].certificates.v[0],
-					 c->listeners[i].private_keys.v[0]);
-		}
-		break;
-	case MTA_PROC_RELAY:
-		if (c->certificate)
-			send_key(to, MTA_KEY_CLIENT, c->certificate, c->private_key);
-		send_authorities(p, to);
-		for (size_t i = 0; i < c->route_count; i++) {
-			if (c->routes[i].password_file)
-				send_password(to, MTA_KEY_PASSWORD + (uint32_t)i,
-					      c->routes[i].password_file);
-		}
-		break;
-	case MTA_PROC_LOOKUP:
-		if (c->users && read_file(c->users, CONF_SECRET_FILE, &s, &len)) {
-			send_memfd(to, MTA_KEY, MTA_KEY_USERS, s, len);
-			secret_wipe(s, len);
-			free(s);
-		}
-		if (conf_file_read("/etc/resolv.conf", 0, &s, &len, (char[CONF_WHY_MAX]){ 0 },
-				   CONF_WHY_MAX)) {
-			send_memfd(to, MTA_KEY, MTA_KEY_RESOLV, "", 0);
-		} else {
-			send_memfd(to, MTA_KEY, MTA_KEY_RESOLV, s, len);
-			free(s);
-		}
-		break;
-	default:
-		break;
-	}
 }
 
 static void send_pair(struct parent *p, enum mta_proc a, enum mta_proc b)
@@ -225,26 +158,43 @@ static void send_pair(struct parent *p, enum mta_proc a, enum mta_proc b)
 	close(fds[1]);
 }
 
+/* A table of its own for each process that counts; smtpd, which serves them, may read the others. */
+static void send_counters(struct parent *p, struct proc *to)
+{
+	for (size_t i = 0; i < MTA_PROCS; i++) {
+		bool own = (int)i == to->spec->id;
+		int *fd = own ? &p->counters_fd[i] : &p->counters_read_fd[i];
+
+		if (*fd >= 0 && (own || to->spec->id == MTA_PROC_SMTPD))
+			ipc_send_fds(to->ipc, MTA_COUNTERS, (uint32_t)i, NULL, 0, fd, 1);
+	}
+}
+
 static void on_started(struct proc *pr, void *arg)
 {
 	struct parent *p = arg;
 
+	send_counters(p, pr);
+	if (pr->spec->id == MTA_PROC_SMTPD && p->limits_fd >= 0)
+		ipc_send_fds(pr->ipc, MTA_LIMITS, 0, NULL, 0, &p->limits_fd, 1);
 	ipc_send_fds(pr->ipc, MTA_CONFIG, 0, NULL, 0, &p->bundle_fd, 1);
-	send_keys(p, pr);
+	keys_send(p, pr);
 	parent_send_tunnel(p, pr);
 	for (size_t i = 0; i < CONF_COUNT(pairs); i++) {
 		if ((int)pairs[i][0] == pr->spec->id || (int)pairs[i][1] == pr->spec->id)
 			send_pair(p, pairs[i][0], pairs[i][1]);
 	}
-	if (pr->spec->id == MTA_PROC_SMTPD)
-		listen_send(p);
+	if (pr->spec->id != MTA_PROC_SMTPD)
+		return;
+	listen_send(p);
+	if (p->metrics_fd >= 0)
+		ipc_send_fds(pr->ipc, MTA_METRICS, 0, NULL, 0, &p->metrics_fd, 1);
 }
 
 static void on_ended(struct proc *pr, int status, void *arg)
 {
 	(void)status;
-	if (pr->spec->id == MTA_PROC_QUEUE)
-		control_abandon(arg);
+	control_abandon(arg, (enum mta_proc)pr->spec->id);
 }
 
 static void on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
@@ -254,8 +204,14 @@ static void on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 	(void)ipc;
 	if (m->type == MTA_READY)
 		log_info(NULL, "ready proc=%s", pr->spec->name);
-	else if (m->type == MTA_CONTROL_REPLY && pr->spec->id == MTA_PROC_QUEUE)
-		control_answer(pr->table->arg, m->id, (const char *)m->data, m->len);
+	else if (m->type == MTA_HOP_SEEN && pr->spec->id == MTA_PROC_RELAY)
+		hop_seen(pr->table->arg, m->data, m->len);
+	else if (m->type == MTA_CONTROL_REPLY)
+		control_answer(pr->table->arg, (enum mta_proc)pr->spec->id, m->id,
+			       (const char *)m->data, m->len,
+			       loop_now_ms(pr->table->loop));
+	else if (m->type == MTA_LISTENER_TLS && pr->spec->id == MTA_PROC_SMTPD)
+		listen_tls(pr->table->arg, m->id, m->data, m->len);
 	else
 		log_err(NULL, "unknown message type=%u from proc=%s", m->type, pr->spec->name);
 }
@@ -264,13 +220,15 @@ static void on_message(struct ipc *ipc, struct ipc_msg *m, void *arg)
 
 static void resend(struct parent *p, int bundle_fd)
 {
+	hop_read_own(p);
 	close(p->bundle_fd);
 	p->bundle_fd = bundle_fd;
+	memset(p->tls, 0, sizeof(p->tls)); /* smtpd says it anew, with the indexes of now */
 	for (size_t i = 0; i < MTA_PROCS; i++) {
 		if (!p->procs[i].ipc)
 			continue;
 		ipc_send_fds(p->procs[i].ipc, MTA_CONFIG, 0, NULL, 0, &p->bundle_fd, 1);
-		send_keys(p, &p->procs[i]);
+		keys_send(p, &p->procs[i]);
 	}
 	listen_update(p);
 	listen_send(p); /* indexes may have moved */
@@ -280,10 +238,16 @@ static void resend(struct parent *p, int bundle_fd)
 void parent_resend(struct parent *p)
 {
 	char why[1024];
-	int fd = make_bundle(p->conf, p->text, p->text_len, why, sizeof(why));
+	int fd = make_bundle(p->conf, p->config, p->text, p->text_len, why, sizeof(why));
 
 	if (fd < 0) {
 		log_err(NULL, "changed files refused, the old ones stay in force: %s", why);
+		/* A table with a mistake, left for weeks, must not keep renewed certificates out. */
+		hop_read_own(p);
+		for (size_t i = 0; i < MTA_PROCS; i++) {
+			if (p->procs[i].ipc)
+				keys_send(p, &p->procs[i]);
+		}
 		watch_files(p); /* told once for each change */
 		return;
 	}
@@ -291,41 +255,74 @@ void parent_resend(struct parent *p)
 }
 
 /* What a running daemon cannot change: it was settled while it was root. */
-static const char *fixed_change(const struct mta_config *a, const struct mta_config *b)
+static const char *fixed_change(const struct parent *p, const struct mta_config *b)
 {
+	const struct mta_config *a = p->config;
+
 	if (strcmp(a->run_dir, b->run_dir))
 		return "run-dir";
 	if (strcmp(a->state_dir, b->state_dir))
 		return "state-dir";
 	if (strcmp(a->user, b->user))
 		return "user";
+	if (a->cut_through != b->cut_through)
+		return "queue";
 	if (strcmp(a->queue_user, b->queue_user))
 		return "queue-user";
+	if (strcmp(a->metrics ? a->metrics : "", b->metrics ? b->metrics : ""))
+		return "metrics";
+	if (b->tunnel && !p->hop_opened) /* keys of peers that were learned before are not known */
+		return "tunnel";
 	return NULL;
 }
 
-int parent_reload(struct parent *p, char *why, size_t cap)
+/* Everything that would make the new configuration serve less than the old one; the bundle of it, or -errno. */
+static int judge(const struct parent *p, struct conf *conf, struct mta_config *c, const char *text,
+		 size_t len, char *why, size_t cap)
+{
+	const char *fixed = fixed_change(p, c);
+	int fd;
+
+	if (fixed) {
+		snprintf(why, cap, "%s: a change of %s needs a restart", p->path, fixed);
+		return -EINVAL;
+	}
+	fd = make_bundle(conf, c, text, len, why, cap);
+	if (fd < 0)
+		return fd;
+	if (check_recipients(c, fd, why, cap) || listen_check(p, text, len, c, fd, why, cap)) {
+		close(fd);
+		return -EINVAL;
+	}
+	return fd;
+}
+
+/* Each line of @why, which is taken apart, is one of the log. */
+static void log_lines(const char *head, char *why)
+{
+	for (char *line; (line = strsep(&why, "\n"));)
+		log_err(NULL, "%s%s", head, line);
+}
+
+static int reload(struct parent *p, char *why, size_t cap)
 {
 	struct mta_config *config = NULL;
 	struct conf *conf = NULL;
 	char *text = NULL;
-	const char *fixed;
 	size_t len;
 	int fd, rc = load(p->path, &text, &len, &conf, &config, why, cap);
 	bool events;
 
 	if (rc)
 		return rc;
-	fixed = fixed_change(p->config, config);
-	fd = fixed ? -EINVAL : make_bundle(conf, text, len, why, cap);
-	if (fixed)
-		snprintf(why, cap, "%s: a change of %s needs a restart", p->path, fixed);
+	fd = judge(p, conf, config, text, len, why, cap);
 	if (fd < 0) {
 		config_free(config);
 		conf_free(conf);
 		free(text);
 		return fd;
 	}
+	listen_gone(p->config, config);
 	events = strcmp(p->config->events, config->events) || p->config->tunnel != config->tunnel;
 	config_free(p->config);
 	conf_free(p->conf);
@@ -343,13 +340,24 @@ int parent_reload(struct parent *p, char *why, size_t cap)
 	return 0;
 }
 
+int parent_reload(struct parent *p, char *why, size_t cap)
+{
+	int rc = reload(p, why, cap);
+	char lines[1024];
+
+	if (!rc)
+		return 0;
+	snprintf(lines, sizeof(lines), "%s", why);
+	log_lines("reload refused, the old configuration stays in force: ", lines);
+	return rc;
+}
+
 static void on_sighup(int signo, void *arg)
 {
 	char why[1024];
 
 	(void)signo;
-	if (parent_reload(arg, why, sizeof(why)))
-		log_err(NULL, "reload refused, the old configuration stays in force: %s", why);
+	(void)parent_reload(arg, why, sizeof(why));
 }
 
 /* ---- start ---- */
@@ -379,6 +387,8 @@ static void make_dirs(const struct mta_config *c, uid_t queue_uid, gid_t queue_g
 	rc = make_dir(c->state_dir, 0755, 0, 0);
 	if (rc && rc != -EPERM)
 		die("state-dir %s: %s", c->state_dir, strerror(-rc));
+	if (c->cut_through)
+		return;
 	snprintf(path, sizeof(path), "%s/queue", c->state_dir);
 	rc = make_dir(path, 0700, queue_uid, queue_gid);
 	if (rc)
@@ -394,15 +404,13 @@ static void make_dirs(const struct mta_config *c, uid_t queue_uid, gid_t queue_g
  *			  its first act, see child.c)
  *	KILL		  to end the queue, which is another user's
  *
- * It listens to nobody but mta.sock and posternd.
+ * It listens to nobody but mta.sock and posternd. Its filter of calls is its children's too.
  */
-static void drop(const struct mta_config *c)
+static void become(const struct mta_config *c)
 {
 	uid_t uid;
 	gid_t gid;
 
-	if (geteuid())
-		return; /* an ordinary user runs everything as himself */
 	if (proc_user(c->user, &uid, &gid) || !uid)
 		die("user \"%s\" does not exist or is root; create it or write user = NAME",
 		    c->user);
@@ -414,8 +422,22 @@ static void drop(const struct mta_config *c)
 	if (capng_change_id((int)uid, (int)gid, CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING) ||
 	    capng_apply(CAPNG_SELECT_CAPS) || capng_apply(CAPNG_SELECT_AMBIENT))
 		die("cannot become user \"%s\"", c->user);
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	secret_process_harden();
+}
+
+/* It starts programs, and reads whatever is a key: of calls it loses what nobody here has a use for. */
+static const struct sandbox_role role = {
+	.name = "mta parent",
+	.calls = SANDBOX_DENY_ONLY,
+	.ring_register = { -1 },
+};
+
+static void drop(const struct mta_config *c)
+{
+	if (!geteuid()) /* an ordinary user runs everything as himself */
+		become(c);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || sandbox_run(&role))
+		die("cannot give up system calls");
 }
 
 static void on_term(int signo, void *arg)
@@ -437,10 +459,59 @@ static void more_descriptors(void)
 	}
 }
 
+/* While the socket may be bound and /proc/self is still ours; smtpd, which serves, has neither. */
+static void open_metrics(struct parent *p)
+{
+	const char *where = p->config->metrics;
+
+	if (!where)
+		return;
+	p->metrics_fd = metrics_listen(where);
+	if (p->metrics_fd < 0)
+		die("metrics = %s: %s", where, strerror(-p->metrics_fd));
+	for (int i = 0; i < MTA_PROCS; i++) {
+		if (i == MTA_PROC_LOOKUP) /* who asks it counts */
+			continue;
+		p->counters_fd[i] = counters_memfd(&p->counters_read_fd[i]);
+		if (p->counters_fd[i] < 0)
+			die("metrics = %s: no memory to count in: %s", where,
+			    strerror(-p->counters_fd[i]));
+	}
+}
+
+static void close_metrics(struct parent *p)
+{
+	for (int i = 0; i < MTA_PROCS; i++) {
+		if (p->counters_fd[i] >= 0) {
+			close(p->counters_fd[i]);
+			close(p->counters_read_fd[i]);
+		}
+	}
+	if (p->metrics_fd >= 0)
+		close(p->metrics_fd);
+}
+
 static void on_listen(struct timer *t, uint64_t now_ms)
 {
 	(void)now_ms;
 	listen_update(t->arg);
+}
+
+static void check_listeners(struct parent *p)
+{
+	char why[4096];
+
+	if (!listen_check(p, p->text, p->text_len, p->config, p->bundle_fd, why, sizeof(why)))
+		return;
+	log_lines("", why);
+	die("not started: a listener or route would not have the TLS that it must have");
+}
+
+static void on_settled(struct timer *t, uint64_t now_ms)
+{
+	(void)t;
+	(void)now_ms;
+	lean_settle();
 }
 
 static void start(struct parent *p)
@@ -455,12 +526,18 @@ static void start(struct parent *p)
 		die("queue-user \"%s\" does not exist; create it or write queue-user = NAME",
 		    p->config->queue_user);
 	make_dirs(p->config, queue_uid, queue_gid);
-	p->bundle_fd = make_bundle(p->conf, p->text, p->text_len, why, sizeof(why));
+	p->bundle_fd = make_bundle(p->conf, p->config, p->text, p->text_len, why, sizeof(why));
 	if (p->bundle_fd < 0)
 		die("%s", why);
+	check_listeners(p);
 	control_fd = control_open(p->config, &admin_gid);
 	if (control_fd < 0)
 		die("%s/mta.sock: %s", p->config->run_dir, strerror(-control_fd));
+	open_metrics(p);
+	p->limits_fd = limit_memfd();
+	if (p->limits_fd < 0)
+		die("no memory for limits: %s", strerror(-p->limits_fd));
+	hop_open(p);
 	drop(p->config);
 	p->listen_timer = (struct timer){ .fire = on_listen, .arg = p };
 	listen_update(p);
@@ -479,15 +556,21 @@ static void start(struct parent *p)
 		die("cannot start the processes: %s", strerror(errno));
 	events_start(p);
 	watch_files(p);
+	p->settle_timer = (struct timer){ .fire = on_settled };
+	timer_set(loop_timers(p->loop), &p->settle_timer, loop_now_ms(p->loop) + SETTLE_MS);
 }
 
 int parent_run(const char *path)
 {
-	struct parent p = { .path = path, .bundle_fd = -1 };
+	struct parent p = {
+		.path = path, .bundle_fd = -1, .metrics_fd = -1, .limits_fd = -1, .hop.fd = { -1, -1 }
+	};
 	enum log_level level;
 	char why[4096];
 	int rc;
 
+	memset(p.counters_fd, -1, sizeof(p.counters_fd));
+	memset(p.counters_read_fd, -1, sizeof(p.counters_read_fd));
 	signal(SIGPIPE, SIG_IGN);
 	umask(022);
 	more_descriptors();
@@ -507,6 +590,10 @@ int parent_run(const char *path)
 	control_server_free(p.control);
 	for (size_t i = 0; i < p.watched_count; i++)
 		free(p.watched[i].path);
+	free(p.watched);
+	close_metrics(&p);
+	close(p.limits_fd);
+	hop_close(&p);
 	close(p.bundle_fd);
 	tunnel_clear(&p.tunnel);
 	config_free(p.config);
