@@ -4,15 +4,20 @@ status and watch print. The daemons are played by this script.
 
 usage: cli.py SOURCE BUILD
 """
+import ctypes
+import ctypes.util
 import json
 import os
+import pty
 import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
+import time
 
 source, build = sys.argv[1:3]
 POSTERN = os.path.join(build, "postern")
@@ -33,7 +38,7 @@ def check(what, ok, seen=""):
 
 
 def run(*argv, **kw):
-    p = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=20, **kw)
+    p = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120, **kw)
     return p.returncode, p.stdout, p.stderr
 
 
@@ -113,8 +118,8 @@ EVENTS = [{"ok": True},
 
 WAY = {"bits_s": 941e6, "seconds": 4.5, "packets": 90, "lost": 10, "loss": 0.1, "packet_bytes": 1418,
        "rtt_ms": {"sent": 250, "answered": 249, "least": 0.5, "median": 1.25, "p99": 4.0, "most": 9.0},
-       "sender": {"cores": 0.5, "crypto": 0.25, "send": 0.5, "rest": 0.25},
-       "receiver": {"cores": 0.75, "crypto": 0.5, "send": 0.0, "rest": 0.5}}
+       "sender": {"cores": 0.5, "read": 0.1, "crypto": 0.25, "send": 0.5, "rest": 0.15},
+       "receiver": {"cores": 0.75, "read": 0.3, "crypto": 0.5, "send": 0.0, "rest": 0.2}}
 BENCH = [{"ok": True}, {"event": "bench", "phase": "out", "ms": 500, "bytes": 1000},
          {"event": "bench-done", "result": {"peer": "home", "idle_rtt_ms": {"sent": 50, "answered": 0}, "out": WAY, "in": WAY}}]
 
@@ -197,7 +202,7 @@ def answers(tmp):
     says("reload too", p + ["reload"], 0, "in force", "out")
     text = says("bench", p + ["bench", "--rate", "5M", "home"], 0, "to home\n", "out")
     for want in ("941 Mbit/s in packets of 1418 bytes, over 4.5 s", "10.00 % (10 of 100)", "no answer; 50 of 50 lost",
-                 "median 1.25 ms, 99 % below 4.00, 0.50 to 9.00; 1 of 250 lost", "0.50 cores: crypto 25 %, send 50 %, the rest 25 %"):
+                 "median 1.25 ms, 99 % below 4.00, 0.50 to 9.00; 1 of 250 lost", "0.50 cores: read 10 %, crypto 25 %, send 50 %, the rest 15 %"):
         check(f"bench says \"{want}\"", want in text, text)
     check("and asks for what was wished", d.asked[-1]["args"] == {"peer": "home", "ms": 5000, "rate": 5000000}, d.asked[-1])
     d.answers["bench"] = BENCH[:2] + [{"event": "bench-failed", "peer": "home", "error": "it is gone"}]
@@ -245,6 +250,25 @@ def certificate(d, name):
 
 
 def wrong_mail_files(tmp):
+    example = os.path.join(CONF, "mta-rules.conf")
+    rc, out, err = run(POSTERN, "--json", "mail", "rules", example)
+    told = {l["listener"]: l for l in json.loads(out)["listeners"]} if rc == 0 else {}
+    check("mail rules tells those of each listener in their order", rc == 0 and {n: [r["rule"] for r in l["rules"]] for n, l in told.items()} == {
+        "mx": ["banned", "names", "allow_only_tls_for_mydomain", "forged"],
+        "submission": ["allow_only_tls_for_mydomain", "forged"], "submissions": ["allow_only_tls_for_mydomain", "forged"]}, (out, err))
+    check("with every condition and the text of the reply", told and told["mx"]["rules"][1]["when"] == [
+        "helo = mail.mydomain.example", "helo-regex = (dsl|dyn|pool)[-.0-9]+[.].*"] and
+        told["mx"]["rules"][2]["when"] == ["tls = no", "recipients = @mydomain.example"] and
+        told["mx"]["rules"][2]["message"].startswith("5.7.10 ") and told["mx"]["rules"][0]["action"] == "reject", out)
+    text = says("in words what a class accepts stands behind them", [POSTERN, "mail", "rules", os.path.join(CONF, "mta-three-router.conf")], 0,
+                "accept by route workstation\n      peers = vps\n", "out")
+    check("for each listener", text.count("  else accept recipients that are ours") == 3, text)
+    with open(f"{tmp}/larger.conf", "w") as f:
+        f.write("[mta]\nrole = edge\nhostname = mx.example.net\ntunnel = no\n[deliver]\ndomains = example.net\n"
+                "[rule large]\naction = reject\nlarger-than = 2M\n")
+    says("and above which size a rule is one", [POSTERN, "mail", "rules", f"{tmp}/larger.conf"], 0,
+         "large (line 7): reject\n      larger-than = 2097152 bytes\n", "out")
+    says("mail rules of a file that is not there", [POSTERN, "mail", "rules", f"{tmp}/none.conf"], 1, "none.conf: cannot be opened")
     tools = ([POSTERN, "mail", "check"], [MTA, "-n", "-c"])
     d, path = copy_conf(tmp, "mta-edge.conf")
     says("mta-edge.conf without what it names", tools[0] + [path], 1, "home.recipients")
@@ -262,7 +286,7 @@ def wrong_mail_files(tmp):
     certificate(d, "mx.example.net")
     text = open(path).read()
     open(path, "w").write(text.replace("recipients = ", "#"))
-    says("a home whose recipients nobody knows", tools[0] + [path], 0, "all mail for [home home] will be deferred", "out")
+    says("a home that tells its recipients itself", tools[0] + [path], 0, "deferred until that home has told its recipients", "out")
     d, path = copy_conf(tmp, "mta-home.conf")
     certificate(d, "home.example.net")
     open(d + "/users", "w").write("joe:$6$abcdefgh$" + "x" * 86 + ":joe@example.net\n")
@@ -270,9 +294,72 @@ def wrong_mail_files(tmp):
     os.chmod(d + "/users", 0o600)
     for t in tools:
         says(f"{os.path.basename(t[0])} takes mta-home.conf", t + [path], 0, "nothing wrong", "out")
+    with open(f"{d}/typo.conf", "w") as f:
+        f.write("[mta]\nrole = home\nhostname = home.example.net\nedge = vps\n[listener tunnel]\nnormalize = no\n"
+                "tls-ciphers = ECDHE-TYPO\n")
+    for t in tools:
+        says("a cipher of a listener with the key of the hop alone", t + [f"{d}/typo.conf"], 1,
+             'typo.conf:7: listener "tunnel": tls-ciphers: "ECDHE-TYPO" is none')
     with open(path, "a") as f:
         f.write("uid-mim = 500\n")
     says("a wrong key", tools[0] + [path], 1, 'did you mean "uid-min"?')
+
+
+def hashes(password, text):
+    """Is this a hash of it, by the crypt(3) that the server asks?"""
+    lib = ctypes.CDLL(ctypes.util.find_library("crypt"))
+    lib.crypt.restype = ctypes.c_char_p
+    return text.startswith("$") and lib.crypt(password.encode(), text.encode()) == text.encode()
+
+
+def typed(*lines):
+    """The password verb on a terminal, where somebody types; its status, what it printed, what the screen shows."""
+    master, slave = pty.openpty()
+    p = subprocess.Popen([POSTERN, "mail", "hash-password"], stdin=slave, stderr=slave, stdout=subprocess.PIPE, text=True)
+    screen = b""
+    for line in lines:
+        while not screen.endswith((b"Password: ", b"again: ")):
+            screen += os.read(master, 1000)
+        deadline = 1000
+        while termios.tcgetattr(slave)[3] & termios.ECHO and deadline:
+            time.sleep(0.01)
+            deadline -= 1
+        screen += b"|"
+        os.write(master, line.encode() + b"\n")
+    out = p.communicate(timeout=120)[0]
+    shown = bool(termios.tcgetattr(slave)[3] & termios.ECHO)
+    os.close(slave)
+    os.set_blocking(master, False)
+    try:
+        screen += os.read(master, 1000)
+    except OSError:
+        pass
+    os.close(master)
+    return p.returncode, out, screen.decode(), shown
+
+
+def passwords():
+    verb = [POSTERN, "mail", "hash-password"]
+    secret = "gr\u00fcner G\u00e4rtner: 17"
+    one, two = (run(*verb, input=secret + end) for end in ("\n", ""))
+    check("a password from standard input is hashed", one[0] == 0 and hashes(secret, one[1].strip()), one)
+    check("with and without the end of the line", two[0] == 0 and hashes(secret, two[1].strip()), two)
+    check("each time with another salt", one[1] != two[1])
+    check("the hash fits into a line of the users file", one[1].count("\n") == 1 and ":" not in one[1], one)
+    rc, out, err = run(POSTERN, "--json", "mail", "hash-password", input=secret)
+    check("as JSON too", rc == 0 and hashes(secret, json.loads(out)["hash"]), (out, err))
+    says("one of 511 bytes", verb, 0, "$", "out", input="x" * 511)
+    for text, why in (("", "an empty password is none"), ("x" * 512, "too long; allowed: 511 bytes"),
+                      ("x" * 5000, "too long"), ("a\nb\n", "one line is needed"), ("a\0b", "one line is needed"),
+                      ("a\tb", "a control character")):
+        says(f"not taken: {text[:4]!r}", verb, 1, why, input=text)
+    says("never as an argument", verb + [secret], USAGE, "read from the terminal, or from standard input")
+    rc, out, screen, shown = typed(secret, secret)
+    check("on a terminal it is asked twice", rc == 0 and hashes(secret, out.strip()), (rc, out, screen))
+    check("and not shown", "17" not in screen and screen.count("|") == 2, screen)
+    check("and the terminal is as before", shown)
+    rc, out, screen, shown = typed("one", "two")
+    check("what differs is refused", rc == 1 and not out and "not the same" in screen and shown, (rc, out, screen))
 
 
 def settings(text):
@@ -302,4 +389,5 @@ with tempfile.TemporaryDirectory(prefix="postern-cli-") as tmp:
     answers(tmp)
     wrong_files(tmp)
     wrong_mail_files(tmp)
+    passwords()
 sys.exit(1 if failed else 0)

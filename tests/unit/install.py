@@ -23,10 +23,15 @@ DAEMON = ["sbin/posternd", "sbin/posternd-child", "lib/systemd/system/posternd.s
           "share/doc/postern/examples/home-by-port.conf",
           "share/doc/postern/examples/home.conf",
           "share/doc/postern/examples/vps.conf", "share/man/man5/postern.conf.5", "share/man/man8/posternd.8"]
-MTA = ["sbin/postern-mta", "sbin/postern-deliver", "lib/systemd/system/postern-deliver.service",
+MTA = ["sbin/postern-mta", "sbin/postern-deliver", "sbin/postern-sendmail", "lib/systemd/system/postern-deliver.service",
        "lib/systemd/system/postern-deliver.socket", "lib/systemd/system/postern-mta.service",
        "share/doc/postern/examples/mta-edge.conf", "share/doc/postern/examples/mta-home.conf",
-       "share/man/man5/mta.conf.5", "share/man/man8/postern-deliver.8", "share/man/man8/postern-mta.8"]
+       "share/doc/postern/examples/mta-rules.conf", "share/doc/postern/examples/mta-three-router.conf",
+       "share/doc/postern/examples/mta-three-vps.conf", "share/doc/postern/examples/mta-three-workstation.conf",
+       "share/doc/postern/examples/tables/aliases", "share/doc/postern/examples/tables/banned",
+       "share/doc/postern/examples/tables/valid_users",
+       "share/man/man5/mta.conf.5", "share/man/man5/postern-queue.5", "share/man/man8/postern-deliver.8", "share/man/man8/postern-mta.8",
+       "share/man/man8/postern-sendmail.8"]
 
 
 def check(what, ok, seen=""):

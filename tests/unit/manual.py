@@ -12,9 +12,9 @@ import sys
 source, build = sys.argv[1:3]
 failed = 0
 PAGES = ["daemon/posternd.8", "daemon/postern.8", "daemon/postern.conf.5", "mta/postern-mta.8", "mta/mta.conf.5",
-         "mta/postern-deliver.8"]
+         "mta/postern-deliver.8", "mta/postern-queue.5", "mta/sendmail/postern-sendmail.8"]
 PROGRAMS = {"daemon/posternd.8": "daemon/posternd", "mta/postern-mta.8": "mta/postern-mta",
-            "mta/postern-deliver.8": "mta/postern-deliver"}
+            "mta/postern-deliver.8": "mta/postern-deliver", "mta/sendmail/postern-sendmail.8": "mta/postern-sendmail"}
 
 
 def check(what, ok, seen=""):
@@ -70,7 +70,7 @@ def keys(name, printed):
 def verbs(printed):
     out = []
     for line in printed.splitlines():
-        if m := re.match(r"  ((?:mail )?[a-z]+)(?: |$)", line):
+        if m := re.match(r"  ((?:mail )?[a-z-]+)(?: |$)", line):
             out.append(m[1])
     return out
 
@@ -89,12 +89,12 @@ keys("daemon/postern.conf.5", output("postern", "check", "--keys"))
 keys("mta/mta.conf.5", output("mta/postern-mta", "--keys"))
 
 postern8 = page("daemon/postern.8")
-listed = re.findall(r"^\.It Cm ((?:mail )?[a-z]+)", postern8, re.M)
+listed = re.findall(r"^\.It Cm ((?:mail )?[a-z-]+)", postern8, re.M)
 code = verbs(output("postern", "help"))
 same("postern.8 has the verbs of the program", listed, code)
 takes = set()
 for v in code:
-    first = output("postern", "help", *v.split()).splitlines()[0]
+    first = output("postern", "help", *v.split()).split("\n\n")[0]
     takes |= options_of(first)
     words = set(re.findall(r"\b[A-Z]{2,}\b", first))
 same("postern.8 has the options of the program",
