@@ -98,7 +98,7 @@ static void add(struct fq *s, struct fq_unit *u, struct fq_flow *f, uint64_t now
 	u->next = NULL;
 	u->at_us = now_us;
 	u->flow = (uint16_t)(f - s->flow);
-	u->begun = false;
+	u->begun = u->told = false;
 	if (f->head)
 		f->tail->next = u;
 	else
@@ -192,8 +192,8 @@ struct fq_unit *fq_next(struct fq *s, uint64_t now_us, bool *mark)
 			}
 			continue;
 		}
-		if (!f->head->begun)
-			*mark = codel(f, now_us);
+		if (!f->head->begun && !f->head->told)
+			*mark = f->head->told = codel(f, now_us);
 		s->marks += *mark;
 		return f->head;
 	}

@@ -9,7 +9,8 @@
  *
  *	- flows take turns by deficit round robin; one that has just come goes before those with a backlog
  *	- CoDel (RFC 8289) looks at how long each flow's oldest unit has waited. When that is too long, the unit
- *	  is given out with @mark: its caller drops its first packet, or marks it where it may (RFC 3168)
+ *	  is given out with @mark: its caller drops its first packet, or marks it where it may (RFC 3168). One that
+ *	  is then parked is given out again, and not marked twice
  *	- when there is no room the flow with the most bytes loses its oldest unit
  *
  *	      new flow                        deficit > 0, empty            deficit > 0, empty
@@ -37,6 +38,7 @@ struct fq_unit {
 	uint32_t bytes; /* that it still has */
 	uint16_t flow;
 	bool begun; /* part of it has left: stays at the head of its flow */
+	bool told;  /* its caller knows that it has waited too long */
 };
 
 struct fq_flow {
@@ -73,7 +75,7 @@ void fq_add(struct fq *s, struct fq_unit *u, uint32_t hash, uint64_t now_us);
 void fq_add_apart(struct fq *s, struct fq_unit *u, uint64_t now_us);
 /**
  * fq_next() - Whose turn it is; NULL: nobody waits. The unit stays where it is until fq_took().
- * @mark: set when it has waited too long; only on one of which nothing has left.
+ * @mark: set when it has waited too long; once, and only while nothing of it has left.
  */
 struct fq_unit *fq_next(struct fq *s, uint64_t now_us, bool *mark);
 /**

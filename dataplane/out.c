@@ -126,18 +126,21 @@ static void police(struct worker *w, struct peer *p, struct split *s)
 	stats_add(&w->stats, DP_OUT_RATE_HELD, s->count - take);
 }
 
-/* It has waited too long: a mark where the sender reads them, else its first packet is lost (RFC 8289, RFC 3168). */
-static bool slow_down(struct worker *w, struct split *s)
+/*
+ * It has waited too long, and nothing of it has left: a mark where the sender reads them, else its first packet is lost
+ * (RFC 8289, RFC 3168); of fragments none is of use without the others.
+ */
+static void slow_down(struct worker *w, struct split *s)
 {
 	uint8_t ecn = pkt_ecn(s->p);
 
 	if (ecn == 1 || ecn == 2) {
 		pkt_set_ecn(s->p, 3);
 		worker_count(w, DP_OUT_MARKED);
-		return false;
+		return;
 	}
 	worker_count(w, DP_DROP_QUEUE_LONG);
-	return true;
+	s->i = s->frag ? s->take : 1;
 }
 
 /* Looked up again each time: between turns the tables may have changed. */
@@ -153,17 +156,16 @@ static enum dp_verdict find(struct worker *w, const struct split *s, struct spd_
 }
 
 /* The first time: cut, fitted to the path and to the peer's rate. */
-static enum dp_verdict prepare(struct worker *w, struct unit *u, const struct spd_hit *hit, bool mark)
+static enum dp_verdict prepare(struct worker *w, struct unit *u, const struct spd_hit *hit)
 {
 	struct split *s = &u->s;
 	struct ep *ep = atomic_load_explicit(&hit->peer->ep, memory_order_acquire);
 	uint16_t max = fit_inner(hit->peer, ep, &hit->sa->key.shape), mtu;
 	enum dp_verdict v;
-	bool clamped, drop;
+	bool clamped;
 
 	if (!ep)
 		return DP_DROP_NO_ENDPOINT;
-	drop = mark && slow_down(w, s);
 	mtu = atomic_load_explicit(&w->dp->tun_mtu, memory_order_relaxed);
 	v = split_init(s, u->vnet ? &u->v : NULL, max < mtu ? max : mtu, &clamped);
 	if (v != DP_OUT_PKT)
@@ -174,8 +176,6 @@ static enum dp_verdict prepare(struct worker *w, struct unit *u, const struct sp
 	v = fit_unit(w, hit->sa, s, max);
 	if (v != DP_OUT_PKT)
 		return v;
-	if (drop) /* of fragments none is of use without the others */
-		s->i = s->frag ? s->take : 1;
 	u->ready = true;
 	return DP_OUT_PKT;
 }
@@ -271,7 +271,9 @@ static enum dp_verdict send_unit(struct worker *w, struct unit *u, struct leave 
 	if (v == DP_OUT_PKT && !is_ours(w, &hit))
 		return send_on(w, u, hit.peer);
 	if (v == DP_OUT_PKT && !u->ready)
-		v = prepare(w, u, &hit, l->mark);
+		v = prepare(w, u, &hit);
+	if (v == DP_OUT_PKT && l->mark)
+		slow_down(w, s); /* it may have been made ready before, and have waited for the rate since */
 	if (v == DP_OUT_PKT && !l->wait)
 		police(w, hit.peer, s);
 	if (v != DP_OUT_PKT || s->i >= s->take)

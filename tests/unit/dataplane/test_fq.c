@@ -132,6 +132,25 @@ static void a_short_queue_is_never_marked_and_a_standing_one_is(void **state)
 	assert_true(at[3] > at[0]);
 }
 
+/* Its caller applies the mark at once, and the queue behind it is told once for each unit that leaves. */
+static void one_that_is_parked_again_and_again_is_marked_once(void **state)
+{
+	struct fq_unit *u;
+	unsigned marks = 0;
+	bool m;
+
+	(void)state;
+	u = add(1, 1000, 0);
+	add(1, 1000, 0);
+	for (uint64_t t = 0; t < 1000000; t += 10000) {
+		assert_ptr_equal(u, fq_next(&s, t, &m));
+		marks += m;
+		fq_park(&s, u, t + 10000);
+	}
+	assert_int_equal(1, marks);
+	assert_int_equal(1, s.marks);
+}
+
 static void one_unit_alone_is_no_queue(void **state)
 {
 	bool m;
@@ -328,6 +347,7 @@ int main(void)
 		cmocka_unit_test_setup(one_that_had_just_come_when_it_was_parked_goes_first_after_it, fresh),
 		cmocka_unit_test_setup(flows_get_as_many_bytes_whatever_their_units, fresh),
 		cmocka_unit_test_setup(a_short_queue_is_never_marked_and_a_standing_one_is, fresh),
+		cmocka_unit_test_setup(one_that_is_parked_again_and_again_is_marked_once, fresh),
 		cmocka_unit_test_setup(one_unit_alone_is_no_queue, fresh),
 		cmocka_unit_test_setup(a_parked_flow_waits_and_nobody_else, fresh),
 		cmocka_unit_test_setup(the_fattest_flow_loses_its_oldest_unit, fresh),
