@@ -11,7 +11,8 @@
 #include "log.h"
 #include "wire.h"
 
-#define TOGETHER   64	/* events in memory */
+#define TOGETHER   128	/* events in memory */
+#define MARKED	   100	/* of these, room for what may be taken back */
 #define READ_SLOTS 256	/* read at a time */
 #define FIND_MAX   4096 /* events of one letter that are shown */
 
@@ -231,6 +232,26 @@ static void add(struct history *h, struct history_event *e, const uint8_t id[sta
 	put_slot(h->fresh + h->fresh_count++ * HISTORY_SLOT, e);
 	if (h->fresh_count == TOGETHER)
 		history_tick(h);
+}
+
+uint64_t history_mark(struct history *h)
+{
+	if (!h)
+		return 0;
+	if (h->fresh_count > TOGETHER - MARKED)
+		history_tick(h);
+	return h->seq;
+}
+
+void history_take_back(struct history *h, uint64_t mark)
+{
+	uint64_t since;
+
+	if (!h)
+		return;
+	/* Their numbers follow each other, the last one is in @seq - 1; what was written stays. */
+	since = h->seq - mark;
+	h->fresh_count -= since < h->fresh_count ? (size_t)since : h->fresh_count;
 }
 
 void history_rcpt(struct history *h, enum history_kind kind, const uint8_t id[static LETTER_ID_LEN],

@@ -83,6 +83,12 @@ void history_note(struct history *h, enum history_kind kind, const uint8_t id[st
 		  const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /** history_accepted() - Where @e came from, and its recipients. */
 void history_accepted(struct history *h, const struct envelope *e, enum history_kind kind);
+/**
+ * history_mark() - What is noted from here on can be taken back, in the same turn: what it tells of may prove not to
+ * have happened. Some 100 events; of more the last ones.
+ */
+uint64_t history_mark(struct history *h);
+void history_take_back(struct history *h, uint64_t mark);
 /** history_tick() - Write what waits in memory. */
 void history_tick(struct history *h);
 /**

@@ -15,7 +15,8 @@
  *
  * Memory never says what the journal does not: what could not be put into a record is undone. Then who was
  * refused is simply tried again. But who has the letter must not get it again: such recipients stay in flight,
- * "owed" says with which report, and land_again() makes their record anew until it can be made.
+ * "owed" says with which report, and land_again() makes their record anew until it can be made. So does the
+ * history: that they have it is noted when relay says so, all else with its record.
  */
 #include "land.h"
 
@@ -153,11 +154,15 @@ static int tell_ends(struct queue *q, struct store_change *c, struct letter *l, 
 struct slice {
 	struct store_change *c; /* NULL: nothing is to be written */
 	struct ends ends;
+	size_t count;  /* of recipients in it */
+	uint64_t mark; /* history: what is noted since is in no record yet */
 };
 
 static int slice_begin(struct queue *q, struct letter *l, struct slice *s)
 {
-	*s = (struct slice){ .c = store_begin(q->store) };
+	s->ends = (struct ends){ .bad_count = 0 };
+	s->count = 0;
+	s->c = store_begin(q->store);
 	return s->c ? store_remember(s->c, l) : -ENOMEM;
 }
 
@@ -189,9 +194,12 @@ static int slice_end(struct queue *q, struct letter *l, struct slice *s, struct 
 	int rc = tell_ends(q, c, l, &s->ends);
 
 	s->c = NULL;
+	if (rc)
+		store_cancel(c);
+	else
+		rc = commit(q, c, w);
 	if (!rc)
-		return commit(q, c, w);
-	store_cancel(c);
+		s->mark = history_mark(q->history);
 	return rc;
 }
 
@@ -214,14 +222,16 @@ static int put_rcpt(struct queue *q, struct leg *g, struct slice *s, const struc
 	log_rcpt(l, g, res->index, res, m->host);
 	if (v.state == RCPT_PENDING && !v.charged)
 		return 0;
-	if (s->ends.bad_count + s->ends.good_count == FINISH_SLICE)
+	if (s->count == FINISH_SLICE)
 		rc = slice_end(q, l, s, NULL);
 	if (!rc && !s->c)
 		rc = slice_begin(q, l, s);
 	if (rc)
 		return rc;
 	attempts = (uint16_t)(r->attempts + (v.charged && r->attempts < UINT16_MAX));
-	note_rcpt(q, g, res->index, res, attempts, m->host);
+	if (res->result != RCPT_RES_DELIVERED)
+		note_rcpt(q, g, res->index, res, attempts, m->host);
+	s->count++;
 	add_end(&s->ends, res, v.state);
 	return store_put_rcpt(s->c, l, res->index, v.state, attempts,
 			      l->flags & ENV_PROBE ? probe_reply(m, res, text)
@@ -256,8 +266,8 @@ static void land_rest(struct queue *q, struct leg *g, uint64_t now_ms)
 			schedule_rcpt(q->schedule, g, i, &none, 0, now_ms);
 }
 
-/* Who has the letter now, as long as that is not written. */
-static void mark_owed(struct leg *g, const struct msg_r_result *m)
+/* Who has the letter now, as long as that is not written; what his host said is known only once. */
+static void mark_owed(struct queue *q, struct leg *g, const struct msg_r_result *m)
 {
 	struct msg_r_rcpt_result res;
 	struct rd rcpts = m->rcpts;
@@ -266,8 +276,12 @@ static void mark_owed(struct leg *g, const struct msg_r_result *m)
 		struct letter_rcpt *r =
 		    res.index < g->letter->rcpt_count ? &g->letter->rcpt[res.index] : NULL;
 
-		if (r && r->leg == g && r->flying && res.result == RCPT_RES_DELIVERED)
-			r->owed = res.report + 1u;
+		if (!r || r->leg != g || !r->flying || res.result != RCPT_RES_DELIVERED)
+			continue;
+		if (!r->owed)
+			note_rcpt(q, g, res.index, &res,
+				  (uint16_t)(r->attempts + (r->attempts < UINT16_MAX)), m->host);
+		r->owed = res.report + 1u;
 	}
 }
 
@@ -318,10 +332,11 @@ int land_result(struct queue *q, struct leg *g, const struct land_to *to, const 
 	bool write;
 	int rc;
 
-	mark_owed(g, m);
+	mark_owed(q, g, m);
 	look_at_host(m->rcpts, m->rcpt_count, &o);
 	if (!to->again)
 		schedule_host(q->schedule, g, m, o.fault, o.worked && to->id, o.text, now_ms);
+	s.mark = history_mark(q->history);
 	rc = x ? put_all(q, g, m, &s, now_ms) : -ENOMEM;
 	write = !rc && s.c;
 	if (x)
@@ -332,6 +347,7 @@ int land_result(struct queue *q, struct leg *g, const struct land_to *to, const 
 	if (rc || !write)
 		free(x);
 	if (rc) {
+		history_take_back(q->history, s.mark);
 		complain(l, rc, now_ms);
 		if (keep_owed(g, now_ms))
 			return rc;

@@ -3,6 +3,9 @@
  * Results of attempts in a process whose memory runs out at any place: who has the letter does not get it again,
  * and everybody else's end comes a little later. Linked so that each malloc() and its like pass here, and the time.
  */
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "queue_hand.h"
 
 void *__real_malloc(size_t n);
@@ -238,8 +241,56 @@ static void finish(struct hand *h)
 			answer_waiting();
 		hand_settle(h);
 		later(h, 11000);
+		if (the_letter(h) && schedule_misses(the_letter(h))) /* as finish_expired() does */
+			attempt_reroute(&h->q, the_letter(h));
 	}
 	assert_int_equal(store_count(h->q.store, LETTER_QUEUED), 0);
+}
+
+/* The history has a real disk: the other one needs memory for what is written. */
+static struct vfs_dir disk;
+
+/* What the history has of the letter. */
+static struct {
+	size_t delivered[80], failed[80], dead, bounced;
+} noted;
+
+static bool nothing_waits(void *arg, const uint8_t id[static LETTER_ID_LEN])
+{
+	(void)arg, (void)id;
+	return false;
+}
+
+static void count_event(const struct history_event *e, size_t which, void *arg)
+{
+	(void)which, (void)arg;
+	noted.dead += e->kind == HISTORY_DEAD;
+	noted.bounced += e->kind == HISTORY_BOUNCED;
+	if (e->kind != HISTORY_DELIVERED && e->kind != HISTORY_FAILED)
+		return;
+	assert_true(e->rcpt < 80);
+	++(e->kind == HISTORY_DELIVERED ? noted.delivered : noted.failed)[e->rcpt];
+	assert_non_null(strstr(e->text, "host=there "));
+	assert_non_null(strstr(e->text, "as the test says"));
+}
+
+/* Each end once, with what was said of it, as often as it had to be written. */
+static void look_at_history(struct hand *h, size_t rcpts)
+{
+	uint8_t id[1][LETTER_ID_LEN];
+
+	hand_id(1, id[0]);
+	memset(&noted, 0, sizeof(noted));
+	history_each(h->q.history, (const uint8_t(*)[LETTER_ID_LEN])id, 1, count_event, NULL);
+	for (uint16_t i = 0; i < rcpts; i++) {
+		assert_int_equal(noted.delivered[i], fate(i) == RCPT_RES_DELIVERED);
+		assert_int_equal(noted.failed[i], fate(i) == RCPT_RES_PERMFAIL);
+	}
+	assert_true(noted.dead <= 1);
+	assert_true(noted.bounced <= relay.reports);
+	history_close(h->q.history);
+	h->q.history = NULL;
+	assert_int_equal(unlinkat(disk.dirfd, "history", 0), 0);
 }
 
 /* False: no allocation failed any more. */
@@ -248,7 +299,10 @@ static bool run(size_t rcpts, long at, long how_many, bool crash)
 	struct hand *h = begin();
 	size_t bad = 0, left = 0;
 	struct letter *l;
+	bool more;
 
+	if (!crash)
+		h->q.history = history_open(&disk.vfs, 600, nothing_waits, NULL);
 	store_letter(h, rcpts);
 	attempt_pump(&h->q);
 	hand_settle(h);
@@ -261,6 +315,13 @@ static bool run(size_t rcpts, long at, long how_many, bool crash)
 	loop_once(h->ch.loop, 0);
 	armed = arm_at_result = false;
 	assert_true(asked > 0);
+	more = asked >= at;
+	for (int i = 0; i < 3 && how_many > 1; i++) { /* nor is there any in the next seconds */
+		asked = 0;
+		armed = true;
+		attempt_write(&h->q);
+		armed = false;
+	}
 	hand_settle(h);
 	if (crash) { /* not before it was to be made good */
 		later(h, 1500);
@@ -292,9 +353,11 @@ static bool run(size_t rcpts, long at, long how_many, bool crash)
 		assert_int_equal(relay.told, relay.attempts);
 	/* Somebody hears of each of them, or it is kept. */
 	assert_true(the_letter(h) ? the_letter(h)->state == LETTER_DEAD : relay.reports >= (bad > 0));
+	if (!crash)
+		look_at_history(h, rcpts);
 	relay_down(h);
 	hand_free(h);
-	return asked >= at;
+	return more;
 }
 
 static void each_allocation_of_a_result_may_fail(void **state)
@@ -472,6 +535,15 @@ int main(void)
 		cmocka_unit_test(a_letter_that_cannot_be_read_for_a_new_way_has_none),
 	};
 
+	char dir[] = "/tmp/postern-land-XXXXXX";
+	int rc;
+
 	log_setup("test_land", LOG_LVL_ERR, -1);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	if (!mkdtemp(dir))
+		return 1;
+	vfs_dir_init(&disk, open(dir, O_RDONLY | O_DIRECTORY));
+	rc = cmocka_run_group_tests(tests, NULL, NULL);
+	close(disk.dirfd);
+	rmdir(dir);
+	return rc;
 }
