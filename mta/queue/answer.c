@@ -151,17 +151,23 @@ int answer_commit(struct answer_later *a, struct store_change *c)
 	return rc;
 }
 
-void answer_count(struct answer_later *a, size_t count, const char *text)
+void answer_so_far(struct answer_later *a, size_t count, const char *text)
 {
-	a->complete = true;
 	a->count = count;
 	snprintf(a->text, sizeof(a->text), "%s", text);
+}
+
+void answer_count(struct answer_later *a, size_t count, const char *text)
+{
+	answer_so_far(a, count, text);
+	a->complete = true;
 	look_if_durable(a);
 }
 
 void answer_not(struct answer_later *a, struct queue *q, uint32_t id, const char *why)
 {
-	answer_fail(q, id, why);
+	if (!a || !a->answered)
+		answer_fail(q, id, why);
 	if (!a)
 		return;
 	a->complete = a->answered = true;

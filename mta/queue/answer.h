@@ -38,9 +38,14 @@ struct answer_later;
 struct answer_later *answer_later(struct queue *q, uint32_t id);
 /** answer_commit() - As store_commit() of records that are kept; the answer waits for this one too. */
 int answer_commit(struct answer_later *a, struct store_change *c);
+/** answer_so_far() - There are more changes to come; what an answer says that cannot wait for them. */
+void answer_so_far(struct answer_later *a, size_t count, const char *text);
 /** answer_count() - No more changes; "count" and "text" when all are durable. Takes @a. */
 void answer_count(struct answer_later *a, size_t count, const char *text);
-/** answer_not() - No more changes, and some could not be made: an error at once. Takes @a, which may be NULL. */
+/**
+ * answer_not() - No more changes, and some could not be made: an error at once, unless there was an answer. Takes @a,
+ * which may be NULL.
+ */
 void answer_not(struct answer_later *a, struct queue *q, uint32_t id, const char *why);
 
 #endif

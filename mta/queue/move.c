@@ -71,6 +71,7 @@ static int commit(struct answer_later *a, struct store_change *c, size_t in_reco
 	int rc = answer_commit(a, c);
 
 	*count += rc ? 0 : in_record;
+	answer_so_far(a, *count, "moved so far, and the others follow");
 	return rc;
 }
 

@@ -261,6 +261,51 @@ static void a_move_ends_with_its_route_and_with_the_process(void **state)
 	assert_non_null(strstr(reply, "the queue stops"));
 }
 
+/* The disk fails when some are moved: the answer tells of these, and of the others that they follow. */
+static void a_move_that_meets_a_full_disk_tells_how_far_it_is(void **state)
+{
+	struct hand *h = move_many();
+	uint32_t so_far = 0;
+	char count[32];
+
+	(void)state;
+	h->disk->fail_sync_at = h->disk->syncs + 1;
+	h->disk->fail_syncs = 1000;
+	while (!*reply) {
+		loop_once(h->ch.loop, 0);
+		so_far = moved(h, 1, MANY);
+		worker_step(h->q.worker);
+	}
+	assert_true(so_far && so_far < MANY);
+	snprintf(count, sizeof(count), "\"count\":%u,", so_far);
+	assert_non_null(strstr(reply, count));
+	assert_non_null(strstr(reply, "so far, and the others follow; but the disk takes nothing now"));
+	h->disk->fail_sync_at = 0;
+	hand_settle(h);
+	assert_int_equal(moved(h, 1, MANY), MANY);
+	/* What goes wrong later stands in the log. */
+	h->q.rerouting = false;
+	for (int i = 0; i < 3; i++) {
+		h->now_ms += 1000;
+		store_tick(h->q.store, h->now_ms);
+		hand_settle(h);
+	}
+	h->disk->fail_sync_at = h->disk->syncs + 1;
+	verb(h, "move", "\"route\":\"h1\",\"to\":\"h2\"");
+	for (struct letter *l = store_oldest(h->q.store); l; l = l->newer)
+		attempt_reroute(&h->q, l);
+	while (!*reply) {
+		loop_once(h->ch.loop, 0);
+		worker_step(h->q.worker);
+	}
+	assert_non_null(h->q.move);
+	memcpy(h->config.routes[2].name, "xx", 3); /* a reload */
+	hand_settle(h);
+	assert_null(h->q.move);
+	memcpy(h->config.routes[2].name, "h2", 3);
+	hand_free(h);
+}
+
 /* The same where nobody asked for it: its time is over, and the next look comes. */
 static void an_end_that_cannot_be_written_has_not_come(void **state)
 {
@@ -335,6 +380,7 @@ int main(void)
 		cmocka_unit_test(what_is_answered_is_durable),
 		cmocka_unit_test(many_that_move_leave_turns_to_others),
 		cmocka_unit_test(a_move_ends_with_its_route_and_with_the_process),
+		cmocka_unit_test(a_move_that_meets_a_full_disk_tells_how_far_it_is),
 		cmocka_unit_test(an_end_that_cannot_be_written_has_not_come),
 		cmocka_unit_test(a_full_disk_is_told_of_in_the_answer),
 		cmocka_unit_test(an_answer_that_fits_into_no_message_is_an_error),
