@@ -128,21 +128,31 @@ static bool listener_limits_hold(struct conf *conf, const struct mta_listener *l
 	return limits_hold(conf, "listener", l->name, &l->tls_versions, &l->tls_ciphers);
 }
 
-/* What relay will ask of next hops. */
-static void check_demands(struct conf *conf, const struct mta_route *r, const struct bundle *b)
+/* Whom relay will believe. */
+static void check_authorities(struct conf *conf, const char *kind, const char *name,
+			      const char *path, const struct bundle *b)
 {
-	const struct conf_section *s = conf_find(conf, "route", r->name);
+	const struct conf_section *s = conf_find(conf, kind, name);
 	struct tls_client_conf tc = { .verify = TLS_VERIFY_NAME };
 	struct tls_ctx *ctx = NULL;
 	char err[TLS_ERROR_MAX];
 
-	if (!limits_hold(conf, "route", r->name, &r->tls_versions, &r->tls_ciphers) || !r->ca_file)
+	if (!path)
 		return;
-	tc.ca_pem = bundle_file(b, r->ca_file, &tc.ca_pem_len);
+	tc.ca_pem = bundle_file(b, path, &tc.ca_pem_len);
 	if (tls_client_ctx_new(&ctx, &tc, err))
-		conf_error(conf, s ? conf_line(s, "ca-file") : 0, "route \"%s\": %s: %s", r->name,
-			   r->ca_file, err);
+		conf_error(conf, s ? conf_line(s, "ca-file") : 0,
+			   "%s%s%s%s: ca-file %s: %s; put certificates of authorities into it, "
+			   "PEM, or leave the key away",
+			   kind, *name ? " \"" : "", name, *name ? "\"" : "", path, err);
 	tls_ctx_put(ctx);
+}
+
+/* What relay will ask of next hops. */
+static void check_demands(struct conf *conf, const struct mta_route *r, const struct bundle *b)
+{
+	if (limits_hold(conf, "route", r->name, &r->tls_versions, &r->tls_ciphers))
+		check_authorities(conf, "route", r->name, r->ca_file, b);
 }
 
 /* What relay will show next hops. */
@@ -216,6 +226,8 @@ static void check_files(struct conf *conf, struct mta_config *c, int bundle)
 		    c->listeners[i].certificates.count)
 			check_listener(conf, c, &c->listeners[i], b);
 	}
+	if (b)
+		check_authorities(conf, "mta", "", c->ca_file, b);
 	for (size_t i = 0; b && i < c->route_count; i++)
 		check_demands(conf, &c->routes[i], b);
 	bundle_free(b);
@@ -243,6 +255,8 @@ int check_doors(const char *path, const char *text, size_t len, const struct mta
 	serving = true;
 	for (size_t i = 0; !rc && i < c->listener_count; i++)
 		(void)listener_limits_hold(conf, &c->listeners[i]);
+	if (!rc)
+		check_authorities(conf, "mta", "", c->ca_file, b);
 	for (size_t i = 0; !rc && i < c->route_count; i++)
 		check_demands(conf, &c->routes[i], b);
 	if (!rc && !conf_ok(conf)) {

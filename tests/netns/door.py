@@ -51,11 +51,13 @@ TYPO, WORDS = "ECDHE-TYPO", 'tls-ciphers: "ECDHE-TYPO" is none that OpenSSL allo
 mx.write("/etc/postern/empty.pem", "nothing\n")
 MORE_MX = more.replace("[listener mx]\n", f"[listener mx]\ntls-ciphers = ECDHE+AESGCM, {TYPO}\n")
 MORE_ROUTE = more + "[route strange]\nkind = smarthost\naddress = 192.0.2.2\nca-file = empty.pem\n"
+MORE_MTA = re.sub("ca-file = .*", "ca-file = empty.pem", more)
 DOOR = 'listener "submission" would have no TLS'
 for what, wrong, file, words in (("the key of another certificate", more.replace(key, other), "other.key", DOOR),
                                  ("a key that others may read", more.replace(key, loose), "loose.key", "readable by others"),
                                  ("a cipher of mx that is none", MORE_MX, TYPO, WORDS),
                                  ("a file without authorities", MORE_ROUTE, "empty.pem", "no certificate authority"),
+                                 ("none for the world", MORE_MTA, "empty.pem", "mta: ca-file /etc/postern/empty.pem: no certificate authority"),
                                  ("a chain that is not there", more.replace(chain, "/etc/postern/missing.pem"), "missing.pem", DOOR)):
     mx.write(CONF, wrong)
     p = post.cli("mail", "reload", check=False)
@@ -135,6 +137,14 @@ for what, wrong in (("the tunnel's listener", no_pair + f"[listener tunnel]\ntls
         p = mx.run([*tool, "-c", CONF], check=False)
         check(f"a cipher of {what} that is none is refused by {how}", p.returncode == 1 and f"mta.conf:{line}: " in p.stdout
               and WORDS in p.stdout.replace("\\", ""), p.stdout)
+
+wrong = re.sub("ca-file = .*", "ca-file = empty.pem", text)
+mx.write(CONF, wrong)
+line = wrong.splitlines().index("ca-file = empty.pem") + 1
+for how, *tool in (("the start", "timeout", "60", MTA), ("check", MTA, "-n")):
+    p = mx.run([*tool, "-c", CONF], check=False)
+    check(f"no authority in [mta]'s ca-file is refused by {how}", p.returncode == 1 and f"mta.conf:{line}: " in p.stdout
+          and "no certificate authority to verify with; put certificates" in p.stdout, p.stdout)
 
 mx.write(CONF, re.sub(r"\[listener submission.*?(?=\[deliver)", "", text.replace(key, later), flags=re.S))
 post.mta = mx.start([MTA, "-c", CONF], log="mta-late")
