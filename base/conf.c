@@ -63,6 +63,36 @@ void conf_error(struct conf *c, unsigned line, const char *fmt, ...)
 	c->errors = joined;
 }
 
+#define BESIDES_MAX 32 /* "... and 4294967295 more" */
+
+void conf_told(const struct conf *c, char *out, size_t cap)
+{
+	const char *p = c && c->errors ? c->errors : "out of memory";
+	size_t len = 0, room = cap - BESIDES_MAX, n;
+	unsigned lines = 0;
+
+	if (!c || c->error_count <= CONF_ERRORS_MAX) {
+		n = strlen(p);
+		room = n < cap ? n : room;
+	}
+	for (; *p; p += n + (p[n] == '\n')) {
+		n = strcspn(p, "\n");
+		if (len + !!len + n > room)
+			break;
+		len += (size_t)sprintf(out + len, "%s%.*s", len ? "\n" : "", (int)n, p);
+		lines++;
+	}
+	if (!lines) {
+		for (len = room; len && ((unsigned char)p[len] & 0xc0) == 0x80; len--)
+			;
+		memcpy(out, p, len);
+		len += (size_t)sprintf(out + len, "...");
+		lines++;
+	}
+	if (c && c->error_count > lines)
+		sprintf(out + len, "\n... and %u more", c->error_count - lines);
+}
+
 /* A bounded copy of what was read, for a message. */
 static const char *shown(char out[static SHOWN_MAX + 4], const char *s, size_t len)
 {

@@ -191,6 +191,14 @@ void conf_error(struct conf *c, unsigned line, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /**
+ * conf_told() - All that is wrong, a line each, into @out, which has 256 bytes or more.
+ *
+ * Where that is too long: as many whole lines as there is room for, and how many there are besides. Of a first line
+ * that is too long by itself its beginning. @c NULL: memory ran out.
+ */
+void conf_told(const struct conf *c, char *out, size_t cap);
+
+/**
  * conf_next() - Sections of one kind in file order: pass NULL first; NULL at the end.
  */
 const struct conf_section *conf_next(const struct conf *c, const char *kind,

@@ -250,6 +250,7 @@ int check_doors(const char *path, const char *text, size_t len, const struct mta
 	struct conf *conf = conf_parse(&config_schema, path, text, len);
 	struct bundle *b = bundle_open(bundle);
 	int rc = !conf || !b || !conf_ok(conf);
+	char end[600]; /* what it means, in view whatever else is cut */
 
 	snprintf(why, cap, "%s", rc ? "out of memory" : "");
 	serving = true;
@@ -260,7 +261,7 @@ int check_doors(const char *path, const char *text, size_t len, const struct mta
 	for (size_t i = 0; !rc && i < c->route_count; i++)
 		check_demands(conf, &c->routes[i], b);
 	if (!rc && !conf_ok(conf)) {
-		snprintf(why, cap, "%s", conf->errors);
+		conf_told(conf, why, cap);
 		rc = 1;
 	}
 	for (size_t i = 0; !rc && i < c->listener_count; i++) {
@@ -270,10 +271,12 @@ int check_doors(const char *path, const char *text, size_t len, const struct mta
 			continue;
 		check_listener(conf, c, l, b);
 		if (!conf_ok(conf)) {
-			snprintf(why, cap,
-				 "%s\n%s:%u: listener \"%s\" would have no TLS: mend that file, or "
+			snprintf(end, sizeof(end),
+				 "\n%.300s:%u: listener \"%s\" would have no TLS: mend that file, or "
 				 "name others by certificate and private-key",
-				 conf->errors, path, l->line, l->name);
+				 path, l->line, l->name);
+			conf_told(conf, why, cap - strlen(end));
+			strcat(why, end);
 			rc = 1;
 		}
 	}

@@ -16,7 +16,7 @@ struct mta_config;
  * check_doors() - Before the start and before a reload: would a listener for submission, or one that demands TLS,
  * have none, or any listener or route have none for what it allows of TLS or whom it believes?
  * @path: of the configuration whose text is @text; @bundle: the bundle made of it, borrowed.
- * @why: lines, what is at fault, and of which listener or route; cut at @cap.
+ * @why: lines, what is at fault, and of which listener or route; of at least 1024 bytes, and cut as by conf_told().
  *
  * 0 or 1. To be called in a process of its own: OpenSSL and keys are nothing to keep.
  */

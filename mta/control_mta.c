@@ -105,7 +105,7 @@ static void run_status(struct control_server *s, struct control_ref ref, const j
 static void run_reload(struct control_server *s, struct control_ref ref, const json_t *args,
 		       void *arg)
 {
-	char why[1024];
+	char why[PARENT_WHY_MAX];
 
 	(void)args;
 	if (parent_reload(arg, why, sizeof(why)))

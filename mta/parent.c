@@ -57,7 +57,7 @@ static int load(const char *path, char **text, size_t *len, struct conf **conf,
 	*config = *conf && conf_ok(*conf) ? config_new(*conf) : NULL;
 	if (*config)
 		return 0;
-	snprintf(why, cap, "%s", *conf && (*conf)->errors ? (*conf)->errors : "out of memory");
+	conf_told(*conf, why, cap);
 	conf_free(*conf);
 	*conf = NULL;
 	free(*text);
@@ -85,7 +85,10 @@ static int make_bundle(struct conf *conf, struct mta_config *c, const char *text
 	int fd = bundle_make(conf, text, len, NULL), rc;
 
 	if (fd < 0) {
-		snprintf(why, cap, "%s", conf->errors ? conf->errors : strerror(-fd));
+		if (conf->errors)
+			conf_told(conf, why, cap);
+		else
+			snprintf(why, cap, "%s", strerror(-fd));
 		return fd;
 	}
 	rc = check_tables(c, fd, why, cap);
@@ -237,7 +240,7 @@ static void resend(struct parent *p, int bundle_fd)
 
 void parent_resend(struct parent *p)
 {
-	char why[1024];
+	char why[PARENT_WHY_MAX];
 	int fd = make_bundle(p->conf, p->config, p->text, p->text_len, why, sizeof(why));
 
 	if (fd < 0) {
@@ -343,7 +346,7 @@ static int reload(struct parent *p, char *why, size_t cap)
 int parent_reload(struct parent *p, char *why, size_t cap)
 {
 	int rc = reload(p, why, cap);
-	char lines[1024];
+	char lines[PARENT_WHY_MAX];
 
 	if (!rc)
 		return 0;
@@ -354,7 +357,7 @@ int parent_reload(struct parent *p, char *why, size_t cap)
 
 static void on_sighup(int signo, void *arg)
 {
-	char why[1024];
+	char why[PARENT_WHY_MAX];
 
 	(void)signo;
 	(void)parent_reload(arg, why, sizeof(why));
@@ -519,7 +522,7 @@ static void start(struct parent *p)
 	static const struct ipc_ops ops = { .message = on_message, .closed = proc_default_closed };
 	uid_t queue_uid = geteuid();
 	gid_t queue_gid = getegid(), admin_gid;
-	char why[1024];
+	char why[PARENT_WHY_MAX];
 	int control_fd;
 
 	if (!geteuid() && proc_user(p->config->queue_user, &queue_uid, &queue_gid))

@@ -93,6 +93,9 @@ struct parent {
 
 /** parent_run() - From start to orderly end; returns the exit status. */
 int parent_run(const char *path);
+/* As much as control_fail() takes. */
+#define PARENT_WHY_MAX 3600
+
 /** parent_reload() - Read the whole file anew; on an error the old one stays, and @why and the log say so. */
 int parent_reload(struct parent *p, char *why, size_t cap);
 /** parent_resend() - Files changed: the same text with a new bundle, keys and tables. */

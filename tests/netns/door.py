@@ -65,6 +65,11 @@ for what, wrong, file, words in (("the key of another certificate", more.replace
           and words in p.stdout, p.stdout)
     check("so does the log", re.search("reload refused, the old configuration stays in force: .*" + re.escape(file), post.log()))
     check("and nothing of it is in force", takes("alice@new.example").startswith("550"))
+mx.write(CONF, more.replace("[mta]\n", "[mta]\n" + "".join(f"unheard-of-{n:02} = x\n" for n in range(25))))
+*told, rest = post.cli("mail", "reload", check=False).stdout.splitlines()
+check("of many faults the first ones are told whole, and how many more there are", len(told) > 5 and all(
+    re.search(r"mta.conf:\d+: unknown key .*dns-timeout$", x) for x in told) and rest == f"... and {25 - len(told)} more", told + [rest])
+mx.write(CONF, wrong)
 post.mta.send_signal(signal.SIGHUP)
 post.logged("reload refused, the old configuration stays in force: .*missing.pem")
 post.logged("reload refused, the old configuration stays in force: .*would have no TLS")

@@ -412,6 +412,63 @@ static void headers_are_checked(void **state)
 	conf_free(good(MAIN "[ peer   vps ]  # a comment\n[rule \"^a ;b]$\"]\n"));
 }
 
+/* Of many faults the first ones whole, and how many more there are; never half a character. */
+static void what_is_wrong_is_told_in_whole_lines(void **state)
+{
+	char text[4096] = MAIN, told[400], *line;
+	size_t lines = 0;
+	struct conf *c;
+
+	(void)state;
+	for (int i = 0; i < 60; i++)
+		sprintf(text + strlen(text), "unheard-of-%d = \"y\xc3\xa9s\"\n", i);
+	for (size_t cap = 256; cap <= sizeof(told); cap++) {
+		c = parse(text);
+		lines = 0;
+		memset(told, 'x', sizeof(told));
+		conf_told(c, told, cap);
+		assert_true(strlen(told) < cap);
+		for (char *rest = told; (line = strsep(&rest, "\n")); lines++) {
+			const char *key = strstr(c->errors, line);
+			char more[40];
+
+			if (rest) {
+				assert_non_null(key);
+				assert_true(key[strlen(line)] == '\n');
+				continue;
+			}
+			sprintf(more, "... and %zu more", 60 - lines);
+			assert_string_equal(line, more);
+		}
+		assert_true(lines > 1);
+		conf_free(c);
+	}
+	c = parse(MAIN "mtu = 5\n");
+	conf_told(c, told, sizeof(told));
+	assert_string_equal(told, c->errors);
+	conf_error(c, 0, "one more");
+	conf_told(c, told, sizeof(told));
+	assert_string_equal(told, c->errors);
+	conf_free(c);
+	for (size_t n = 200; n < 206; n++) { /* one that is too long by itself */
+		c = good(MAIN);
+		memset(text, 0, sizeof(text));
+		memset(text, 'a', n);
+		for (int i = 0; i < 200; i++)
+			strcat(text, "\xc3\xa9");
+		conf_error(c, 0, "%s", text);
+		conf_told(c, told, 256);
+		assert_true(strlen(told) < 256);
+		line = strstr(told, "...");
+		assert_non_null(line);
+		assert_string_equal(line, "...");
+		assert_true(line[-1] == 'a' || line[-1] == '\xa9');
+		conf_free(c);
+	}
+	conf_told(NULL, told, sizeof(told));
+	assert_string_equal(told, "out of memory");
+}
+
 static void errors_are_collected_up_to_a_bound(void **state)
 {
 	char text[4096] = MAIN;
@@ -666,6 +723,7 @@ int main(void)
 		cmocka_unit_test(bad_values_say_what_is_allowed),
 		cmocka_unit_test(headers_are_checked),
 		cmocka_unit_test(errors_are_collected_up_to_a_bound),
+		cmocka_unit_test(what_is_wrong_is_told_in_whole_lines),
 		cmocka_unit_test(a_file_that_others_can_write_is_refused),
 		cmocka_unit_test(a_bundle_carries_public_files_and_no_secret),
 		cmocka_unit_test(a_bundle_tells_whether_a_secret_has_changed),
