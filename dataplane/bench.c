@@ -170,10 +170,11 @@ static unsigned seal(struct worker *w, struct sa_out *sa, struct ep *ep, struct 
 	unsigned done = 0;
 	uint64_t seq;
 
-	if (!ep_may_send(ep, n * total))
+	if (!ep_take(ep, n * total))
 		return 0;
 	v = sa_out_next_seq(sa, n, 0, &seq);
 	if (v != DP_OUT_PKT) {
+		worker_charge(w, ep, n * total, 0);
 		out_expired(w, sa);
 		return 0;
 	}
@@ -198,7 +199,7 @@ static unsigned seal(struct worker *w, struct sa_out *sa, struct ep *ep, struct 
 	}
 	esp_key_done(&sa->key);
 	peer_stamp(&sa->peer->tx_any_ms, w->now_ms);
-	worker_add(w, &ep->tx_bytes, done * total);
+	worker_charge(w, ep, n * total, done * total);
 	stats_add(&w->stats, DP_OUT_DUMMY, done);
 	out_soft(w, sa);
 	return done;

@@ -151,7 +151,8 @@ struct dp_path {
  * @limited: the new address is not validated: no more than 3 x the bytes received from that
  *	tuple are sent to it until dp_peer_set() is called again with the same path and
  *	@limited false (RFC 7296 s2.23 and its amplification concern).
- * @credit_bytes: bytes already received from it, when @limited (the packet that caused the move).
+ * @credit_bytes: bytes already received from it, when @limited (the packet that caused the move). Where @path is the tuple
+ *	that was set before, limited too, they add to those, and what was sent to it stays charged.
  * Returns 0, -EINVAL (peer id, sock without a descriptor, family), -ENOMEM; on error nothing moved.
  */
 int dp_peer_set(struct dp *dp, uint32_t peer, const struct dp_path *path, bool limited,

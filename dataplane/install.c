@@ -124,8 +124,10 @@ int dp_peer_set(struct dp *dp, uint32_t id, const struct dp_path *path, bool lim
 	if (ep) {
 		ep->limited = limited;
 		ep->credit_bytes = credit_bytes;
-		if (old && old->path.sock == path->sock &&
+		/* Where it was already, what was sent stays charged, and what it was charged to goes with it. */
+		if (old && old->path.sock == path->sock && old->limited >= limited &&
 		    endpoint_eq(&old->path.remote, &path->remote)) {
+			ep->credit_bytes += old->credit_bytes;
 			atomic_store(&ep->rx_bytes, atomic_load(&old->rx_bytes));
 			atomic_store(&ep->tx_bytes, atomic_load(&old->tx_bytes));
 		}

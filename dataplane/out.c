@@ -23,8 +23,13 @@ static void acquire(struct worker *w, struct peer *p, const struct split *s)
 	worker_event(w, &ev);
 }
 
-static void note_sent(struct worker *w, struct sa_out *sa, struct ep *ep, size_t inner, unsigned n,
-		      size_t outer)
+/* What of a unit is sealed and in the open batch. */
+struct sealed {
+	unsigned pkts;
+	size_t inner, outer; /* bytes */
+};
+
+static void note_sent(struct worker *w, struct sa_out *sa, const struct sealed *d)
 {
 	struct peer *p = sa->peer;
 
@@ -33,11 +38,10 @@ static void note_sent(struct worker *w, struct sa_out *sa, struct ep *ep, size_t
 		peer_stamp(&p->tx_first_ms, w->now_ms);
 	peer_stamp(&p->tx_any_ms, w->now_ms);
 	count_set(&sa->last_ms, w->now_ms);
-	worker_add(w, &p->tx_pkts, n);
-	worker_add(w, &p->tx_bytes, inner);
-	worker_add(w, &ep->tx_bytes, outer);
-	stats_add(&w->stats, DP_OUT_PKT, n);
-	stats_add(&w->stats, DP_OUT_BYTES, inner);
+	worker_add(w, &p->tx_pkts, d->pkts);
+	worker_add(w, &p->tx_bytes, d->inner);
+	stats_add(&w->stats, DP_OUT_PKT, d->pkts);
+	stats_add(&w->stats, DP_OUT_BYTES, d->inner);
 	out_soft(w, sa);
 }
 
@@ -73,7 +77,7 @@ _Static_assert(SPLIT_SPARE >= ESP_TRAILER_MAX, "esp_seal() writes behind the las
 
 /* The pieces up to @until, under numbers that were taken for them. */
 static enum dp_verdict seal_pieces(struct worker *w, struct sa_out *sa, struct ep *ep, struct split *s,
-				   unsigned until, uint64_t seq)
+				   unsigned until, uint64_t seq, struct sealed *d)
 {
 	uint8_t nh = s->k.ver == 4 ? ESP_NH_IPV4 : ESP_NH_IPV6;
 	uint8_t ecn = pkt_ecn(s->p); /* RFC 6040 s4.1, normal mode: the outer field is a copy */
@@ -102,6 +106,9 @@ static enum dp_verdict seal_pieces(struct worker *w, struct sa_out *sa, struct e
 			break;
 		}
 		udp_queue(w, len);
+		d->pkts++;
+		d->inner += piece.len;
+		d->outer += len;
 		if (s->whole) {
 			w->tx->cut = true;
 			udp_flush(w);
@@ -252,6 +259,13 @@ static enum dp_verdict send_on(struct worker *w, struct unit *u, const struct pe
 	return DP_OUT_PKT;
 }
 
+/* What the pieces from @from to before @to will be on the wire: all but the last are of one size. */
+static size_t outer_bytes(const struct esp_shape *h, const struct split *s, unsigned from, unsigned to)
+{
+	return (to - from - 1) * esp_len(h, split_bytes(s, from, from + 1)) +
+	       esp_len(h, split_bytes(s, to - 1, to));
+}
+
 /*
  * Send of @u what @l allows. DP_OUT_PKT while nothing is wrong; u->s.i says how far it is. On anything else @u is
  * done with.
@@ -259,7 +273,7 @@ static enum dp_verdict send_on(struct worker *w, struct unit *u, const struct pe
 static enum dp_verdict send_unit(struct worker *w, struct unit *u, struct leave *l)
 {
 	struct split *s = &u->s;
-	const struct esp_shape *h;
+	struct sealed done = { 0 };
 	size_t outer;
 	enum dp_verdict v;
 	struct spd_hit hit;
@@ -281,7 +295,6 @@ static enum dp_verdict send_unit(struct worker *w, struct unit *u, struct leave 
 	ep = atomic_load_explicit(&hit.peer->ep, memory_order_acquire);
 	if (!ep)
 		return DP_DROP_NO_ENDPOINT;
-	h = &hit.sa->key.shape;
 	to = l->wait ? until(w, hit.peer, ep, u, l) : s->take;
 	n = to - s->i;
 	if (!n) {
@@ -290,17 +303,17 @@ static enum dp_verdict send_unit(struct worker *w, struct unit *u, struct leave 
 		return DP_OUT_PKT;
 	}
 	l->sent = split_bytes(s, s->i, to);
-	outer = l->sent + n * ((size_t)h->head_len + 2 + h->align - 1 + h->icv_len);
-	if (!ep_may_send(ep, outer))
+	outer = outer_bytes(&hit.sa->key.shape, s, s->i, to);
+	if (!ep_take(ep, outer))
 		return DP_DROP_BUDGET;
 	v = sa_out_next_seq(hit.sa, n, l->sent, &seq);
-	if (v != DP_OUT_PKT) {
-		out_expired(w, hit.sa);
-		return v;
-	}
-	v = seal_pieces(w, hit.sa, ep, s, to, seq);
 	if (v == DP_OUT_PKT)
-		note_sent(w, hit.sa, ep, l->sent, n, outer);
+		v = seal_pieces(w, hit.sa, ep, s, to, seq, &done);
+	else
+		out_expired(w, hit.sa);
+	worker_charge(w, ep, outer, done.outer);
+	if (done.pkts)
+		note_sent(w, hit.sa, &done);
 	return v;
 }
 

@@ -68,16 +68,23 @@ static inline void peer_stamp(_Atomic uint64_t *c, uint64_t now_ms)
 		atomic_store_explicit(c, now_ms, memory_order_relaxed);
 }
 
-/** ep_may_send() - Does the budget of an unvalidated address allow @bytes more? */
-static inline bool ep_may_send(struct ep *ep, uint64_t bytes)
+/**
+ * ep_take() - Does the budget of an unvalidated address allow @bytes more? Then they are taken from it, so that of several
+ * workers each has what no other has; what does not leave goes back by worker_charge(). Any worker.
+ */
+static inline bool ep_take(struct ep *ep, uint64_t bytes)
 {
-	uint64_t rx, tx;
+	uint64_t tx = atomic_load_explicit(&ep->tx_bytes, memory_order_relaxed), most;
 
 	if (!ep->limited)
 		return true;
-	rx = atomic_load_explicit(&ep->rx_bytes, memory_order_relaxed) + ep->credit_bytes;
-	tx = atomic_load_explicit(&ep->tx_bytes, memory_order_relaxed);
-	return tx + bytes <= 3 * rx;
+	most = 3 * (atomic_load_explicit(&ep->rx_bytes, memory_order_relaxed) + ep->credit_bytes);
+	do {
+		if (tx + bytes > most)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(&ep->tx_bytes, &tx, tx + bytes, memory_order_relaxed,
+							memory_order_relaxed));
+	return true;
 }
 
 #endif

@@ -76,33 +76,36 @@ void tun_send_dummy(struct worker *w, const struct cmd *c)
 	len = probe_build(&sa->key.shape, c->token, c->token_len, c->udp_bytes, w->scratch,
 			  DUMMY_MAX);
 	total = esp_len(&sa->key.shape, len);
-	if (!ep_may_send(ep, total)) {
+	if (!ep_take(ep, total)) {
 		worker_count(w, DP_DROP_BUDGET);
 		return;
 	}
 	v = sa_out_next_seq(sa, 1, 0, &seq);
 	if (v != DP_OUT_PKT) {
+		worker_charge(w, ep, total, 0);
 		out_expired(w, sa);
 		worker_count(w, v);
 		return;
 	}
 	udp_flush(w);
 	to = udp_room(w, ep, 0, total);
-	if (!to)
+	if (!to) {
+		worker_charge(w, ep, total, 0);
 		return;
+	}
 	esp_key_glance(&sa->key, w->now_ms);
 	rc = esp_seal(&sa->key, seq, ESP_NH_DUMMY, w->scratch, len, to);
 	esp_key_done(&sa->key);
 	if (rc) {
+		worker_charge(w, ep, total, 0);
 		worker_count(w, DP_DROP_SEAL);
 		return;
 	}
 	udp_queue(w, total);
 	udp_flush(w); /* also because @via does not outlive this call */
-	if (!c->has_via) {
+	worker_charge(w, ep, total, total);
+	if (!c->has_via)
 		peer_stamp(&p->tx_any_ms, w->now_ms);
-		worker_add(w, &ep->tx_bytes, total);
-	}
 	worker_count(w, DP_OUT_DUMMY);
 }
 

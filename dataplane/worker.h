@@ -252,6 +252,15 @@ static inline void worker_add(struct worker *w, _Atomic uint64_t *c, uint64_t by
 		peer_add(c, by);
 }
 
+/** worker_charge() - Of @took bytes, by ep_take(), @sent are on their way to @ep. */
+static inline void worker_charge(struct worker *w, struct ep *ep, uint64_t took, uint64_t sent)
+{
+	if (!ep->limited)
+		worker_add(w, &ep->tx_bytes, sent);
+	else if (sent < took)
+		atomic_fetch_sub_explicit(&ep->tx_bytes, took - sent, memory_order_relaxed);
+}
+
 /** worker_new() - Memory, pools; no backend yet. NULL: no memory. */
 struct worker *worker_new(struct dp *dp, unsigned index);
 void worker_free(struct worker *w);

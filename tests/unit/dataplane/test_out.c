@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <netinet/in.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "packets.h"
@@ -167,6 +168,62 @@ static void what_cannot_be_marked_is_dropped_by_the_same_decision(void **state)
 	assert_int_equal(worker_counted(&w, DP_DROP_QUEUE_LONG), w.fq.marks);
 }
 
+/* 1000 and the trailer of 2, to a multiple of 4; SPI, number and IV before, the ICV behind */
+#define OUTER 1036
+
+static void a_budget_is_charged_what_leaves_and_nothing_else(void **state)
+{
+	(void)state;
+	ep.limited = true;
+	ep.credit_bytes = OUTER; /* and so three of them may leave */
+	w.tx_free = NULL;
+	read_one(0);
+	turn();
+	assert_int_equal(worker_counted(&w, DP_DROP_NO_BUF), 1);
+	assert_int_equal(count_get(&ep.tx_bytes), 0);
+	assert_int_equal(count_get(&peer.tx_pkts), 0);
+	w.tx_free = pool;
+	for (int i = 0; i < 4; i++)
+		read_one(0);
+	turn();
+	assert_int_equal(sent, 3);
+	assert_int_equal(count_get(&ep.tx_bytes), 3 * OUTER);
+	assert_int_equal(count_get(&peer.tx_pkts), 3);
+	assert_int_equal(worker_counted(&w, DP_DROP_BUDGET), 1);
+	/* An SA at its end gives back what was taken for it. */
+	ep.credit_bytes *= 2;
+	sa->hard_pkts = 1;
+	read_one(0);
+	turn();
+	assert_int_equal(worker_counted(&w, DP_DROP_HARD_LIMIT), 1);
+	assert_int_equal(count_get(&ep.tx_bytes), 3 * OUTER);
+}
+
+static void *take_all(void *arg)
+{
+	pthread_barrier_wait(arg);
+	while (ep_take(&ep, 7))
+		;
+	return NULL;
+}
+
+static void workers_that_share_a_budget_take_no_more_than_it_has(void **state)
+{
+	pthread_barrier_t all;
+	pthread_t thread[4];
+
+	(void)state;
+	ep.limited = true;
+	ep.credit_bytes = 7 * 200000;
+	assert_int_equal(pthread_barrier_init(&all, NULL, 4), 0);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, take_all, &all), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(thread[i], NULL);
+	pthread_barrier_destroy(&all);
+	assert_int_equal(count_get(&ep.tx_bytes), 3 * ep.credit_bytes);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -174,6 +231,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(what_the_rate_holds_leaves_with_the_mark_that_it_got_meanwhile),
 		T(what_cannot_be_marked_is_dropped_by_the_same_decision),
+		T(a_budget_is_charged_what_leaves_and_nothing_else),
+		T(workers_that_share_a_budget_take_no_more_than_it_has),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

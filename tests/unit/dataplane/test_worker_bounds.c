@@ -53,6 +53,11 @@ static void an_unvalidated_address_gets_three_times_what_it_sent(void **state)
 	assert_true(through(w, 0, &inner, 100, got) > 0);
 	assert_true(nothing_through(w, 0, &inner, 100));
 	assert_true(counts(w->e[0].dp, DP_DROP_BUDGET, 1));
+	/* The same tuple once more, by another message from it: that counts beside what came before. */
+	assert_int_equal(dp_peer_set(w->e[0].dp, 1, &path, true, 50), 0);
+	assert_true(through(w, 0, &inner, 100, got) > 0);
+	assert_true(nothing_through(w, 0, &inner, 100));
+	assert_true(counts(w->e[0].dp, DP_DROP_BUDGET, 2));
 	assert_true(through(w, 1, &inner, 1000, got) > 0); /* it speaks: more may go */
 	assert_true(through(w, 0, &inner, 100, got) > 0);
 	assert_int_equal(dp_peer_set(w->e[0].dp, 1, &path, false, 0), 0);
