@@ -119,7 +119,9 @@ class Failed(Exception):
 
 def wait_for(what, probe, seconds=20.0, step=0.05):
     """Poll @probe until it gives something true; that value, or Failed after thrice @seconds, which are what an idle
-    machine may take: one that is busy with other tests is no fault of what is tested."""
+    machine may take: one that is busy with other tests is no fault of what is tested. No less than half a minute: a slow
+    machine needs that for a handshake and the start of a process with a sanitizer, and who passes does not wait."""
+    seconds = max(seconds, 10.0)
     end = time.monotonic() + 3 * seconds
     while True:
         value = probe()
