@@ -3,7 +3,7 @@
 fragment, both ways: the tunnel comes up all the same, since IKE cuts its messages itself (RFC 7383).
 """
 import testlib
-from testlib import Failed, case, check, require, wait_for
+from testlib import Failed, answered, case, check, require, wait_for
 
 lab, net = testlib.start(wire=True)
 import cast  # noqa: E402
@@ -80,11 +80,11 @@ def dropped():
     return int(text.split("packets")[1].split()[0])
 
 
-def pings(m, to, size, *args, wait="2"):
-    return m.run(["ping", "-c1", f"-W{wait}", "-s", str(size), *args, to], check=False).returncode == 0
+def pings(m, to, size, *args):
+    return m.run(["ping", "-c1", "-W2", "-s", str(size), *args, to], check=False).returncode == 0
 
 
-check("a packet that fits passes the carrier", pings(net.home, net.VPS4, 1000, wait="5"))
+check("a packet that fits passes the carrier", answered(net.home, net.VPS4, "-s", "1000"))
 check("one in two fragments does not", not pings(net.home, net.VPS4, 3000, "-M", "dont"))
 before = dropped()
 require("since the fragments are dropped", before >= 2, before)
@@ -118,5 +118,5 @@ for side, name in ((home, "home"), (vps, "VPS")):
     check(f"on a silent path of 620 bytes it comes up too, after a restart of the {name}",
           bool(wait_for("up again", lambda: home.up("vps") and pings(net.home, "10.99.0.1", 56), 90)))
 check("and data fits", bool(wait_for("the path is known", lambda: (home.peer("vps").get("mtu") or {}).get("path") in range(612, 621), 30))
-      and pings(net.home, "10.99.0.1", 1000, "-M", "dont", wait="5"), home.peer("vps").get("mtu"))
+      and answered(net.home, "10.99.0.1", "-s", "1000", "-M", "dont"), home.peer("vps").get("mtu"))
 testlib.done()

@@ -63,6 +63,12 @@ def best(measure, good, times=3):
     return seen
 
 
+def answered(m, to, *args, wait=5, tries=5):
+    """Does a ping from @m to @to come back, of so many one after the other? Where it is to pass now: one alone may meet a full
+    queue, an address that is just being resolved, a path that has just changed."""
+    return any(m.run(["ping", "-c1", f"-W{wait}", *args, to], check=False).returncode == 0 for _ in range(tries))
+
+
 def silence(log, step):
     """The longest silence in what a ping that sends each @step seconds has written, by what was lost in a row: in the
     time of the sender, which goes slower where all does. None: it has no two answers."""
