@@ -9,7 +9,6 @@
 #include <cmocka.h>
 
 #include <netinet/in.h>
-#include <pthread.h>
 #include <string.h>
 
 #include "packets.h"
@@ -199,31 +198,6 @@ static void a_budget_is_charged_what_leaves_and_nothing_else(void **state)
 	assert_int_equal(count_get(&ep.tx_bytes), 3 * OUTER);
 }
 
-static void *take_all(void *arg)
-{
-	pthread_barrier_wait(arg);
-	while (ep_take(&ep, 7))
-		;
-	return NULL;
-}
-
-static void workers_that_share_a_budget_take_no_more_than_it_has(void **state)
-{
-	pthread_barrier_t all;
-	pthread_t thread[4];
-
-	(void)state;
-	ep.limited = true;
-	ep.credit_bytes = 7 * 200000;
-	assert_int_equal(pthread_barrier_init(&all, NULL, 4), 0);
-	for (int i = 0; i < 4; i++)
-		assert_int_equal(pthread_create(&thread[i], NULL, take_all, &all), 0);
-	for (int i = 0; i < 4; i++)
-		pthread_join(thread[i], NULL);
-	pthread_barrier_destroy(&all);
-	assert_int_equal(count_get(&ep.tx_bytes), 3 * ep.credit_bytes);
-}
-
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -232,7 +206,6 @@ int main(void)
 		T(what_the_rate_holds_leaves_with_the_mark_that_it_got_meanwhile),
 		T(what_cannot_be_marked_is_dropped_by_the_same_decision),
 		T(a_budget_is_charged_what_leaves_and_nothing_else),
-		T(workers_that_share_a_budget_take_no_more_than_it_has),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
