@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,40 +23,68 @@
 #define SETTLED_MS     60000
 #define KEPT_COUNT     3
 
-int proc_program(const char *suffix)
+static int open_program(const char *path)
 {
-	char path[4096];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path));
+	struct stat st;
 	int fd, high;
 
-	if (n < 0)
+	/* Without this it were found out by each child, when all else is open. */
+	if (access(path, X_OK) < 0)
 		return -errno;
-	if ((size_t)n + strlen(suffix) >= sizeof(path))
-		return -ENAMETOOLONG;
-	snprintf(path + n, sizeof(path) - (size_t)n, "%s", suffix);
 	fd = open(path, O_PATH | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	high = fcntl(fd, F_DUPFD_CLOEXEC, PROC_IPC_FD + 1);
-	if (high < 0)
+	high = fstat(fd, &st) || !S_ISREG(st.st_mode) ? -EACCES : fcntl(fd, F_DUPFD_CLOEXEC, PROC_IPC_FD + 1);
+	if (high == -1)
 		high = -errno;
 	close(fd);
 	return high;
 }
 
+int proc_program(const char *suffix, struct proc_program *p)
+{
+	ssize_t n = readlink("/proc/self/exe", p->path, sizeof(p->path));
+
+	if (n < 0 || (size_t)n + strlen(suffix) >= sizeof(p->path)) {
+		p->fd = n < 0 ? -errno : -ENAMETOOLONG;
+		snprintf(p->path, sizeof(p->path), "the program beside ours");
+		return p->fd;
+	}
+	snprintf(p->path + n, sizeof(p->path) - (size_t)n, "%s", suffix);
+	p->fd = open_program(p->path);
+	return p->fd < 0 ? p->fd : 0;
+}
+
 /* By name, as for /proc/self/exe: the parent's filter lets no other way of it pass. */
-int proc_exec(int program, char *const argv[], char *const envp[])
+int proc_exec(const struct proc_program *p, char *const argv[], char *const envp[])
 {
 	char path[32];
 
-	if (program < 0)
-		return program;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", program);
+	if (p->fd < 0)
+		return p->fd;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", p->fd);
 	execve(path, argv, envp);
 	return -errno;
 }
 
-static void exec_child(const struct proc_table *t, const struct proc_spec *spec, int fd)
+const char *proc_cure(int rc)
+{
+	switch (rc) {
+	case -ENOENT:
+		return "it is installed beside the program that starts it: install both anew";
+	case -EACCES:
+	case -EPERM:
+		return "make it executable (chmod 755), on a file system that is not mounted noexec";
+	case -ENOEXEC:
+	case -ELIBBAD:
+		return "it is no program for this machine: install it anew";
+	default:
+		return "see what the machine is short of, or install it anew";
+	}
+}
+
+/* Returns -errno, if at all. */
+static int exec_child(const struct proc_table *t, const struct proc_spec *spec, int fd)
 {
 	char program[64], name[64], flag[] = "--proc";
 	char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", tz[] = "TZ=UTC";
@@ -81,12 +110,32 @@ static void exec_child(const struct proc_table *t, const struct proc_spec *spec,
 	if (fd == PROC_IPC_FD)
 		fcntl(fd, F_SETFD, 0);
 	else if (dup2(fd, PROC_IPC_FD) < 0)
-		_exit(127);
+		return -errno;
 	if (spec->beside)
-		proc_exec(t->beside, argv, envp);
-	else
-		execve("/proc/self/exe", argv, envp);
-	_exit(127);
+		return proc_exec(&t->beside, argv, envp);
+	execve("/proc/self/exe", argv, envp);
+	return -errno;
+}
+
+/* By @told the parent learns of an error; that it closes says that there was none. */
+static void become(const struct proc_table *t, const struct proc_spec *spec, int fd, int told)
+{
+	int rc = exec_child(t, spec, fd);
+	ssize_t n = write(told, &rc, sizeof(rc));
+
+	_exit(n == sizeof(rc) ? 126 : 127);
+}
+
+/* What a child says of its exec; 0: it runs. */
+static int became(int fd)
+{
+	int rc = 0;
+	ssize_t n;
+
+	do
+		n = read(fd, &rc, sizeof(rc));
+	while (n < 0 && errno == EINTR);
+	return n == sizeof(rc) ? rc : 0;
 }
 
 static void on_closed(struct ipc *ipc, void *arg)
@@ -99,27 +148,47 @@ static void on_closed(struct ipc *ipc, void *arg)
 		kill(p->pid, SIGKILL);
 }
 
-static int start(struct proc *p)
+/* A child that runs its program, and by @ipc_fd its end of the pair is kept; or -errno. */
+static pid_t spawn(const struct proc *p, int *ipc_fd)
 {
-	struct proc_table *t = p->table;
-	int fds[2], rc = ipc_pair(fds);
-	pid_t pid;
+	int fds[2], told[2], rc = ipc_pair(fds);
+	pid_t pid = -1;
 
 	if (rc)
 		return rc;
-	pid = fork();
-	if (pid < 0) {
+	if (pipe2(told, O_CLOEXEC) < 0) { /* behind the other one, so that PROC_IPC_FD is not of it */
 		rc = -errno;
-		close(fds[0]);
-		close(fds[1]);
-		return rc;
+		goto close_fds;
 	}
+	pid = fork();
 	if (!pid)
-		exec_child(t, p->spec, fds[1]);
+		become(p->table, p->spec, fds[1], told[1]);
+	rc = pid < 0 ? -errno : 0;
+	close(told[1]);
+	if (!rc)
+		rc = became(told[0]);
+	close(told[0]);
+	if (rc && pid > 0)
+		waitpid(pid, NULL, 0);
+close_fds:
 	close(fds[1]);
+	if (rc)
+		close(fds[0]);
+	*ipc_fd = fds[0];
+	return rc ? rc : pid;
+}
+
+static int start(struct proc *p)
+{
+	struct proc_table *t = p->table;
+	int fd, rc;
+	pid_t pid = spawn(p, &fd);
+
+	if (pid < 0)
+		return pid;
 	p->pid = pid;
 	p->started_ms = clock_boot_ms();
-	p->ipc = ipc_new(t->loop, fds[0], t->ops, p);
+	p->ipc = ipc_new(t->loop, fd, t->ops, p);
 	if (!p->ipc) {
 		rc = -errno;
 		kill(pid, SIGKILL);
@@ -130,13 +199,19 @@ static int start(struct proc *p)
 	return 0;
 }
 
+static void say_failed(const struct proc *p, int rc)
+{
+	log_err(NULL, "cannot start proc=%s, %s: %s; %s", p->spec->name,
+		p->spec->beside ? p->table->beside.path : p->table->program, strerror(-rc), proc_cure(rc));
+}
+
 static void on_restart(struct timer *timer, uint64_t now_ms)
 {
 	struct proc *p = timer->arg;
 	int rc = start(p);
 
 	if (rc) {
-		log_err(NULL, "cannot start proc=%s: %s", p->spec->name, strerror(-rc));
+		say_failed(p, rc);
 		timer_set(loop_timers(p->table->loop), timer, now_ms + PAUSE_MAX_MS);
 	}
 }
@@ -189,8 +264,11 @@ int proc_start_all(struct proc_table *t, const struct proc_spec *specs)
 		t->procs[i] = (struct proc){ .spec = &specs[i], .table = t };
 		t->procs[i].restart = (struct timer){ .fire = on_restart, .arg = &t->procs[i] };
 	}
-	for (size_t i = 0; !rc && i < t->count; i++)
+	for (size_t i = 0; !rc && i < t->count; i++) {
 		rc = start(&t->procs[i]);
+		if (rc)
+			say_failed(&t->procs[i], rc);
+	}
 	return rc;
 }
 

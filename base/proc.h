@@ -13,7 +13,8 @@
  *
  * and gets all else (configuration, keys, sockets, a socketpair to a sibling) as messages on fd 3. The
  * child ends when fd 3 closes; the parent restarts a child that ends, at once the first time,
- * then with a pause that doubles to 10 s, and back to at once after a minute of life.
+ * then with a pause that doubles to 10 s, and back to at once after a minute of life. A program that cannot be run
+ * is an error of the start, and later one that is told, and tried again, every 10 s.
  */
 
 #include <sys/types.h>
@@ -21,7 +22,8 @@
 #include "ipc.h"
 #include "loop.h"
 
-#define PROC_IPC_FD 3
+#define PROC_IPC_FD   3
+#define PROC_PATH_MAX 4096
 
 struct proc_spec {
 	const char *name; /* "child", "keys": what stands after --proc and in the log */
@@ -39,10 +41,15 @@ struct proc {
 	struct proc_table *table;
 };
 
+struct proc_program {
+	int fd; /* -errno: there is none to be run */
+	char path[PROC_PATH_MAX];
+};
+
 struct proc_table {
 	struct loop *loop;
 	const char *program; /* "posternd" */
-	int beside;	     /* by proc_program(); only for rows that say so */
+	struct proc_program beside; /* by proc_program(); only for rows that say so */
 	struct proc *procs;  /* count of them, owned by the caller */
 	size_t count;
 	const struct ipc_ops *ops; /* arg is the struct proc; .closed: usually proc_default_closed */
@@ -54,7 +61,7 @@ struct proc_table {
 	bool stopping;
 };
 
-/** proc_start_all() - Installs the SIGCHLD handler and starts every child; 0 or -errno. */
+/** proc_start_all() - Installs the SIGCHLD handler and starts every child; 0 or -errno, of which a line says why. */
 int proc_start_all(struct proc_table *t, const struct proc_spec *specs);
 /** proc_stop_all() - SIGTERM to each, wait up to @grace_ms, then SIGKILL; children reaped. */
 void proc_stop_all(struct proc_table *t, uint64_t grace_ms);
@@ -66,11 +73,14 @@ void proc_default_closed(struct ipc *ipc, void *arg);
  * proc_program() - The program beside ours whose name is ours with @suffix behind it.
  *
  * Opened once, by a parent at its start: what is installed in its place later does not mix with who runs now.
- * Returns a descriptor above PROC_IPC_FD, close-on-exec, for proc_table.beside and proc_exec(); or -errno.
+ * @p: its path, and a descriptor above PROC_IPC_FD, close-on-exec; or -errno where there is no such program or it may
+ *	not be run. Returns that too, or 0.
  */
-int proc_program(const char *suffix);
-/** proc_exec() - Become the program of proc_program() (or what it returned); gives -errno if that fails. */
-int proc_exec(int program, char *const argv[], char *const envp[]);
+int proc_program(const char *suffix, struct proc_program *p);
+/** proc_exec() - Become the program of proc_program(); gives -errno if that fails. */
+int proc_exec(const struct proc_program *p, char *const argv[], char *const envp[]);
+/** proc_cure() - For people: what to do about a program that proc_program() or proc_exec() gave @rc for. */
+const char *proc_cure(int rc);
 /**
  * proc_child_name() - NULL in the parent; in a child the NAME after --proc.
  * The child's main then calls ipc_new(loop, PROC_IPC_FD, ...).

@@ -48,11 +48,13 @@ static int judge(const char *config)
 {
 	char name[] = "posternd", flag[] = "-n", file[4096];
 	char *argv[] = { name, flag, file, NULL };
-	int rc;
+	struct proc_program child;
+	int rc = proc_program(PROC_CHILD_PROGRAM, &child);
 
 	snprintf(file, sizeof(file), "%s", config);
-	rc = proc_exec(proc_program(PROC_CHILD_PROGRAM), argv, environ);
-	fprintf(stderr, "posternd%s beside posternd: %s\n", PROC_CHILD_PROGRAM, strerror(-rc));
+	if (!rc)
+		rc = proc_exec(&child, argv, environ);
+	fprintf(stderr, "%s cannot be run: %s; %s\n", child.path, strerror(-rc), proc_cure(rc));
 	return 1;
 }
 

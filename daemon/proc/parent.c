@@ -431,22 +431,26 @@ static int open_tun(struct parent *p)
 	return net_tun_ifindex(p->net) ? 0 : rc;
 }
 
+static int open_program(struct proc_program *child)
+{
+	int rc = proc_program(PROC_CHILD_PROGRAM, child);
+
+	if (rc)
+		log_err(NULL, "%s cannot be run: %s; %s", child->path, strerror(-rc), proc_cure(rc));
+	return rc;
+}
+
 static int open_all(struct parent *p)
 {
 	const struct config *cfg = p->now.cfg;
 	char why[256];
 	int rc = resolve_users(p);
 
-	p->program = proc_program(PROC_CHILD_PROGRAM);
-	if (p->program < 0) {
-		log_err(NULL, "posternd%s, which belongs beside posternd: %s", PROC_CHILD_PROGRAM,
-			strerror(-p->program));
-		return p->program;
-	}
 	if (!rc)
-		rc = outer_open(&p->outer, cfg->port, cfg->workers, cfg->port_500, NET_MARK, why);
-	else
+		rc = open_program(&p->program);
+	if (rc)
 		return rc;
+	rc = outer_open(&p->outer, cfg->port, cfg->workers, cfg->port_500, NET_MARK, why);
 	if (!rc)
 		rc = outer_ports(&p->outer, cfg, why);
 	if (rc) {
@@ -522,8 +526,8 @@ static void close_all(struct parent *p)
 		if (p->state[i] >= 0)
 			close(p->state[i]);
 	}
-	if (p->program >= 0)
-		close(p->program);
+	if (p->program.fd >= 0)
+		close(p->program.fd);
 	outer_close(&p->outer);
 	loaded_clear(&p->now);
 	loop_free(p->loop);
@@ -543,7 +547,7 @@ static void init(struct parent *p)
 	p->now.bundle = -1;
 	p->netns = (struct netns){ -1, -1 };
 	p->tun_ns_sock = -1;
-	p->program = -1;
+	p->program.fd = -1;
 	p->generation = 1;
 	p->stop = (struct timer){ .fire = on_stop_timer, .arg = p };
 	p->forget = (struct timer){ .fire = on_forget, .arg = p };

@@ -45,7 +45,7 @@ struct parent {
 	gid_t admin_gid;
 	struct net *net;
 	struct netns netns;
-	int program;	 /* of child and keys */
+	struct proc_program program; /* of child and keys */
 	int tun_ns_sock; /* a socket in the TUN's namespace, to ask about it */
 	int tun[PROC_WORKERS_MAX];
 	struct outer outer;

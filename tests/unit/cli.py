@@ -236,6 +236,13 @@ def wrong_files(tmp):
         for tool in ([POSTERN, "check"], [POSTERND, "-n", "-c"]):
             says(f"{os.path.basename(tool[0])} names file, line and the nearest key", tool + [path], 1,
                  f'{path}:{line}: unknown key "strat" in [peer {other}]; did you mean "start"?')
+    half = shutil.copy(POSTERND, tmp)
+    child = half + "-child"
+    for what, make, text in (("is missing", lambda: None, "No such file or directory; it is installed beside"),
+                             ("may not be run", lambda: open(child, "w").close(), "Permission denied; make it executable (chmod 755)"),
+                             ("is no program", lambda: os.chmod(child, 0o755), "Exec format error; it is no program for this machine")):
+        make()
+        says(f"posternd-child {what}", [half, "-n", "-c", path], 1, f"{child} cannot be run: {text}")
     says("a key is never overwritten", [POSTERN, "keygen", f"{d}/keys/home.key"], 1, "no key is ever overwritten")
     says("a folder that is missing", [POSTERN, "keygen", f"{tmp}/none/x.key"], 1, f"make it first: mkdir -p -m 700 {tmp}/none")
     says("a file that is not there", [POSTERN, "check", f"{tmp}/none.conf"], 1, f"{tmp}/none.conf: cannot be opened")
