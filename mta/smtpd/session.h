@@ -166,6 +166,8 @@ struct session_rcpt {
 	char *orcpt; /* or NULL */
 };
 
+#define SIZE_TEXT_MAX 384 /* of a reply that names a recipient */
+
 /* The largest letter that recipients take, size.c. */
 struct size_cap {
 	uint64_t bytes; /* 0: as large as the listener takes */
@@ -185,6 +187,8 @@ struct transaction {
 	struct command_rcpt asked; /* while WAIT_RCPT, and the last one after it */
 	struct size_cap asked_cap; /* of that recipient */
 	struct size_cap cap;	   /* the least of those that were accepted */
+	bool cap_is_ones;	   /* others take more, and the reply names him */
+	char cap_text[SIZE_TEXT_MAX];
 	size_t env_bytes;	   /* bound of the encoding */
 	uint8_t id[LETTER_ID_LEN];
 	int64_t received_s;

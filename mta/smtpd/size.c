@@ -15,12 +15,14 @@
  * one byte: what fits twice over is sure to fit, and needs no letter of its own.
  *
  * A mail program, other than a server, sends one letter and shows its user the reply: of who has logged in
- * all recipients stay together, and the least of what they take holds for the letter.
+ * all recipients stay together, and the least of what they take holds for the letter. The reply names who takes it.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "session.h"
+
+#define WHOSE_MAX 100 /* of an address, in a reply */
 
 static const char too_large[] = "5.3.4 Letter is larger than this server takes";
 
@@ -37,9 +39,11 @@ uint64_t size_max(const struct session *s)
 
 struct reply size_refusal(const struct session *s)
 {
-	const struct size_cap *cap = &s->t.cap;
+	const struct transaction *t = &s->t;
 
-	return (struct reply){ 552, cap->bytes && size_max(s) == cap->bytes ? cap->text : too_large };
+	if (!t->cap.bytes || size_max(s) != t->cap.bytes)
+		return (struct reply){ 552, too_large };
+	return (struct reply){ 552, t->cap_is_ones ? t->cap_text : t->cap.text };
 }
 
 bool size_fits(const struct session *s)
@@ -72,14 +76,30 @@ bool session_rcpt_admits(const struct session *s, struct reply *r)
 	return false;
 }
 
+/* As he was asked for, which the client knows; nothing that is not plain text, and no more than a part. */
+static void name_recipient(struct transaction *t)
+{
+	char whose[WHOSE_MAX + 4];
+
+	snprintf(whose, sizeof(whose), "%.*s%s", WHOSE_MAX, t->asked.rcpt.text,
+		 strlen(t->asked.rcpt.text) > WHOSE_MAX ? "..." : "");
+	for (char *p = whose; *p; p++)
+		if (*p < ' ' || *p > '~')
+			*p = '?';
+	snprintf(t->cap_text, sizeof(t->cap_text), "%s (for <%s>)", t->cap.text, whose);
+}
+
 void size_take(struct session *s)
 {
 	struct transaction *t = &s->t;
 
 	uint64_t home = least(t->cap.home, t->asked_cap.home);
 
-	if (t->asked_cap.bytes && (!t->cap.bytes || t->asked_cap.bytes < t->cap.bytes))
+	t->cap_is_ones |= t->rcpt_commands && t->asked_cap.bytes != t->cap.bytes;
+	if (t->asked_cap.bytes && (!t->cap.bytes || t->asked_cap.bytes < t->cap.bytes)) {
 		t->cap = t->asked_cap;
+		name_recipient(t);
+	}
 	t->cap.home = home;
 	t->cap.apart = apart(s, t->asked_cap.bytes);
 }

@@ -443,6 +443,8 @@ static struct reply judge(struct session *s)
 		return (struct reply){ t->early.code, t->early.text };
 	if (t->no_memory)
 		return (struct reply){ 451, "4.3.0 Out of memory" };
+	if (!size_fits(s) && t->cap_is_ones && t->cap.home != t->cap.bytes)
+		return (struct reply){ 552, "5.3.4 Letter is larger than one of its recipients takes" };
 	if (!size_fits(s))
 		return size_refusal(s);
 	if (!s->conf->check_from || (!t->mail.sender.len && !s->conf->auth_required))
@@ -733,7 +735,7 @@ static size_t feed_discard(struct session *s, size_t len)
 	s->chunk_left -= n;
 	if (!s->chunk_left) {
 		struct reply r = s->chunk_reply;
-		char text[sizeof(s->t.cap.text)];
+		char text[SIZE_TEXT_MAX];
 
 		snprintf(text, sizeof(text), "%s", r.text); /* it may be of the letter that is dropped */
 		/* The last chunk ends its letter, refused or not: what follows begins a new one. */

@@ -473,6 +473,51 @@ static void who_logs_in_sends_one_letter_to_all_and_the_least_limit_holds_for_it
 	drive_free(d);
 }
 
+/* One answer for all: whose limit it was decides whom the sender leaves out. */
+static void a_letter_too_large_for_one_of_many_is_refused_by_his_name(void **state)
+{
+	struct drive *d = ready();
+	const char *expected = "250 250 250 354";
+	char text[6000];
+
+	(void)state;
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = 0;
+	/* They take the same. */
+	SMALL("", TO("smaller1") TO("smaller2") "DATA\r\n");
+	say(d, text);
+	assert_string_equal(say(d, "\r\n.\r\n"), "552 5.3.4 Smaller ones\r\n");
+	d->conf.auth_offered = d->conf.auth_in_clear = true;
+	starts(say(d, "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n"), "235 ");
+	expected = "250 250 354";
+	SMALL("", TO("smaller1") "DATA\r\n"); /* alone */
+	say(d, text);
+	assert_string_equal(say(d, "\r\n.\r\n"), "552 5.3.4 Smaller ones\r\n");
+	expected = "250 250 250 250 354";
+	SMALL("", TO("joe") TO("smaller1") TO("small2") "DATA\r\n");
+	say(d, text);
+	assert_string_equal(say(d, "\r\n.\r\n"), "552 5.3.4 Smaller ones (for <smaller1@home.example>)\r\n");
+	expected = "250 250 250 354";
+	SMALL("", TO("smaller1") TO("joe") "DATA\r\n"); /* whoever came last */
+	say(d, text);
+	assert_string_equal(say(d, "\r\n.\r\n"), "552 5.3.4 Smaller ones (for <smaller1@home.example>)\r\n");
+	/* By a chunk, whose reply outlives its letter. */
+	expected = "250 250 250";
+	SMALL("", TO("joe") TO("smaller1"));
+	say(d, "BDAT 6000 LAST\r\n");
+	assert_string_equal(say_bytes(d, text, sizeof(text)),
+			    "552 5.3.4 Smaller ones (for <smaller1@home.example>)\r\n");
+	/* A part of a long one, and nothing but ASCII. */
+	expected = "250 250 250 354";
+	assert_string_equal(codes(say(d, "MAIL FROM:<a@out.example> SMTPUTF8\r\n" TO("joe")
+#define LABEL "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+				      "RCPT TO:<smaller\xc3\xa9@" LABEL "." LABEL ".example>\r\nDATA\r\n")),
+			    expected);
+	say(d, text);
+	starts(say(d, "\r\n.\r\n"), "552 5.3.4 Smaller ones (for <smaller??@" LABEL ".aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...>)\r\n");
+	drive_free(d);
+}
+
 static void a_recipient_that_the_letter_has_already_is_known_as_such(void **state)
 {
 	struct drive *d = ready();
@@ -1535,6 +1580,7 @@ int main(void)
 		    mail_case_035_a_recipient_past_the_limit_is_452_and_the_others_stay),
 		cmocka_unit_test(who_logs_in_sends_one_letter_to_all_and_the_least_limit_holds_for_it),
 		cmocka_unit_test(recipients_for_another_letter_are_no_errors_of_the_client),
+		cmocka_unit_test(a_letter_too_large_for_one_of_many_is_refused_by_his_name),
 		cmocka_unit_test(a_recipient_that_the_letter_has_already_is_known_as_such),
 		cmocka_unit_test(mail_case_036_utf8_needs_smtputf8_and_must_be_well_formed),
 		cmocka_unit_test(who_asks_for_smtputf8_and_needs_it_not_is_not_held_to_it),
