@@ -109,14 +109,15 @@ static int send_attempt(struct queue *q, uint32_t id, struct leg *g, const struc
 }
 
 /*
- * It cannot be sent: listed, told in the log, in nobody's way. What of it is in flight lands as ever,
- * and comes back here if anything is left of it.
+ * It cannot be sent: listed, told in the log, in nobody's way, until finish.c finds that it can be read. What of it is
+ * in flight lands as ever, and comes back here if anything is left of it.
  */
 static void set_aside(struct queue *q, struct leg *g, uint64_t now_ms)
 {
 	struct letter *l = g->letter;
 
 	l->unreadable = true;
+	l->bad_reads += l->bad_reads < FINISH_BAD_READS;
 	schedule_landed(q->schedule, g, now_ms);
 	schedule_remove_idle(q->schedule, l);
 }
@@ -258,6 +259,7 @@ static bool start(struct queue *q, struct leg *g, uint8_t families, bool probe, 
 		free(a);
 		return not_started(q, g, rc, now_ms);
 	}
+	l->bad_reads = 0;
 	note_tried(g);
 	q->credits -= !a->why;
 	return true;

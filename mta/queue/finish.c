@@ -13,6 +13,7 @@
 #include "queue.h"
 #include "way.h"
 
+#define SWEEP_BAD_READS	    4	       /* at one look through all letters */
 #define SWEEP_PENDING_BYTES (4u << 20) /* of records on their way to the disk */
 
 static const struct mta_route *route_of(struct queue *q, const struct letter *l,
@@ -159,12 +160,36 @@ static bool expire(struct queue *q, struct letter *l, uint64_t uptime_s)
 	return !rc;
 }
 
+/*
+ * A disk, or the way to it, may come back. A read that fails may take long: that is a turn of the loop, and few of them
+ * are tried at one look, the longer one has failed the more rarely, and not all at the same one. What can be read goes
+ * out before anybody asks how old it is.
+ */
+static size_t read_again(struct queue *q, struct letter *l)
+{
+	uint64_t each = 1ull << (l->bad_reads ? l->bad_reads - 1 : 0);
+	int rc;
+
+	if (q->sweep.bad >= SWEEP_BAD_READS || (q->sweep.number + l->seq) % each)
+		return 0;
+	rc = store_retry(q->store, l);
+	if (!rc)
+		attempt_reroute(q, l);
+	if (!rc || rc == -EBUSY || rc == -ENOMEM)
+		return 1;
+	q->sweep.bad++;
+	l->bad_reads += l->bad_reads < FINISH_BAD_READS;
+	return QUEUE_SWEEP_ENDS;
+}
+
 /* @l and what its turn costs; all of it, so that it is not met again with a part. */
 static size_t look(struct queue *q, struct letter *l)
 {
 	uint64_t uptime_s = (q->sweep.now_ms - q->started_ms) / 1000;
 	size_t n = 0;
 
+	if (l->unreadable)
+		return l->state == LETTER_QUEUED ? read_again(q, l) : 0;
 	if (schedule_misses(l)) {
 		attempt_reroute(q, l);
 		n++;
@@ -211,5 +236,7 @@ void finish_expired(struct queue *q, uint64_t now_ms)
 	q->sweep.timer.arg = q;
 	store_walk_begin(q->store, &q->sweep.walk);
 	q->sweep.now_ms = now_ms;
+	q->sweep.number++;
+	q->sweep.bad = 0;
 	q->sweep.on = !timer_set(loop_timers(q->loop), &q->sweep.timer, loop_now_ms(q->loop));
 }

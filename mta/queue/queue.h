@@ -40,6 +40,7 @@
 #define QUEUE_SWEEP_ENDS     64	  /* and records that it writes in one, of expiry, delay or removal */
 #define QUEUE_ROUTE_CHUNK    2000 /* letters routed anew per turn of the loop */
 #define QUEUE_RESERVE_INODES 1000
+#define FINISH_BAD_READS     7	  /* then a letter that cannot be read is tried at each 64th look */
 #define FINISH_SLICE	     64 /* bad ends in one journal record, with the DSNs that tell of them */
 
 struct txn;
@@ -71,6 +72,8 @@ struct queue {
 		struct timer timer;
 		struct store_walk walk; /* ended: only dead ones are left to be looked at */
 		uint64_t now_ms;	/* when it began */
+		uint64_t number;	/* of them */
+		size_t bad;		/* letters that could not be read at this one */
 		bool on;
 	} sweep; /* finish_expired() */
 	struct dead *dead; /* dead.c; NULL before the first time */
@@ -149,6 +152,7 @@ int finish_letter(struct queue *q, struct store_change *c, struct letter *l, boo
 /**
  * finish_expired() - Look through all letters, also for those whose senders are told of a delay.
  *
+ * And for those that could not be read, ever more rarely, until they can be: they neither expire nor leave.
  * In slices, one a turn of the loop, from the next turn on; one that is under way goes on. Many letters may
  * have come together, and end so.
  */

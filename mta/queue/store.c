@@ -469,6 +469,41 @@ int store_open_body(struct store *s, const struct letter *l)
 	return s->cfg.vfs->open_read(s->cfg.vfs, store_body_name(l->id, name));
 }
 
+/* There, and as long as it should be. */
+static int look_at_body(struct store *s, const struct letter *l)
+{
+	struct vfs *v = s->cfg.vfs;
+	int fd = store_open_body(s, l);
+	ssize_t last = 1, more = 0;
+	uint8_t byte;
+
+	if (fd < 0)
+		return fd;
+	if (l->body_len)
+		last = v->pread(v, fd, &byte, 1, l->body_len - 1);
+	if (last == 1)
+		more = v->pread(v, fd, &byte, 1, l->body_len);
+	v->close(v, fd);
+	return last < 0 ? (int)last : more < 0 ? (int)more : last == 1 && !more ? 0 : -EBADMSG;
+}
+
+int store_retry(struct store *s, struct letter *l)
+{
+	char hex[LETTER_ID_STR_MAX];
+	struct store_reading r;
+	int rc = store_rescuing(s, l) ? -EBUSY : store_read(s, l, &r);
+
+	if (rc)
+		return rc;
+	rc = r.body ? 0 : look_at_body(s, l);
+	store_reading_clear(&r);
+	if (rc)
+		return rc;
+	l->unreadable = false;
+	log_warn(NULL, "letter=%s msg=\"can be read again\"", letter_id_str(l->id, hex));
+	return 0;
+}
+
 /* --- segments come and go --- */
 
 static int move_letter(struct store *s, struct letter *l)

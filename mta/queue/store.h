@@ -85,7 +85,8 @@ struct letter {
 	uint8_t state;	  /* enum letter_state */
 	bool own_file;	  /* body/ID */
 	bool moving;
-	bool unreadable;
+	bool unreadable : 1;
+	uint8_t bad_reads : 7; /* finish.c's: how often it was since it was last sent */
 	uint16_t open; /* recipients still RCPT_PENDING */
 	uint16_t rcpt_count;
 	struct letter_rcpt rcpt[];
@@ -230,6 +231,11 @@ struct store_reading {
 /** store_read() - 0, -EBADMSG or -EIO (then the letter is marked unreadable: see store_rescue.c), -ENOMEM. */
 int store_read(struct store *s, struct letter *l, struct store_reading *r);
 void store_reading_clear(struct store_reading *r);
+/**
+ * store_retry() - Is a letter that was marked unreadable whole again, with its body? Then it is no more; else -errno,
+ * -EBUSY while it is put into quarantine.
+ */
+int store_retry(struct store *s, struct letter *l);
 /** store_open_body() - The letter's own file, read-only; or -errno. */
 int store_open_body(struct store *s, const struct letter *l);
 /** store_body_name() - "body/ID"; returns @out. */

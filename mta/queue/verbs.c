@@ -213,6 +213,11 @@ static bool flies(const struct letter *l)
 
 static void on_letter(struct queue *q, uint32_t id, const char *verb, struct letter *l)
 {
+	if (!strcmp(verb, "flush") && l->unreadable && l->state == LETTER_QUEUED &&
+	    !store_retry(q->store, l))
+		attempt_reroute(q, l);
+	if (!strcmp(verb, "flush") && l->unreadable)
+		return answer_fail(q, id, "it cannot be read now; the log says why, and it is tried again");
 	if (!strcmp(verb, "flush"))
 		return done(q, id, schedule_flush(q->schedule, NULL, l, loop_now_ms(q->loop)),
 			    "its waits are cleared; a route that is held or down still holds it");

@@ -306,6 +306,150 @@ static void a_move_that_meets_a_full_disk_tells_how_far_it_is(void **state)
 	hand_free(h);
 }
 
+static size_t bad_reads, attempts;
+static bool bad_disk;
+
+static ssize_t pread_of_bad_disk(struct vfs *v, int fd, void *p, size_t n, uint64_t off)
+{
+	bad_reads += bad_disk;
+	return bad_disk ? -EIO : h_pread(v, fd, p, n, off);
+}
+
+static void on_relay(struct ipc *ipc, struct ipc_msg *m, void *arg)
+{
+	(void)ipc, (void)arg;
+	attempts += m->type == MSG_R_ATTEMPT;
+}
+
+/* A look through all letters, @s later. */
+static void look(struct hand *h, uint32_t s)
+{
+	h->now_ms += s * 1000ull;
+	store_tick(h->q.store, h->now_ms);
+	finish_expired(&h->q, h->now_ms);
+	hand_settle(h);
+}
+
+/* A relay; the tunnel is up, and the disk gives nothing: letters 1 and 2 should go, and cannot. */
+static struct hand *cannot_read(struct ipc **relay)
+{
+	static const struct ipc_ops ops = { .message = on_relay, .closed = hand_closed };
+	uint8_t ten[4] = { 0, 0, 0, 10 };
+	struct hand *h = begin();
+	int fds[2];
+
+	bad_disk = true;
+	bad_reads = attempts = 0;
+	h->q.dir.vfs.pread = pread_of_bad_disk;
+	h->peers[0].state = TUNNEL_UP;
+	schedule_tunnel(h->q.schedule, &h->ch.tunnel, h->now_ms);
+	assert_int_equal(ipc_pair(fds), 0);
+	*relay = ipc_new(h->ch.loop, fds[0], &ops, NULL);
+	attempt_attach(&h->q, fds[1]);
+	ipc_send(*relay, MSG_R_CREDIT, 0, ten, sizeof(ten));
+	hand_settle(h);
+	attempt_pump(&h->q);
+	hand_settle(h);
+	for (uint32_t txn = 1; txn <= 2; txn++) {
+		assert_true(letter(h, txn)->unreadable);
+		assert_null(letter(h, txn)->legs);
+	}
+	assert_int_equal(attempts, 0);
+	return h;
+}
+
+static void end_relay(struct hand *h, struct ipc *relay)
+{
+	attempt_close(&h->q);
+	ipc_free(relay);
+	hand_free(h);
+}
+
+/* A disk that comes back after a month: nobody was told anything, and what was late goes out. */
+static void what_could_not_be_read_is_tried_again(void **state)
+{
+	struct ipc *relay;
+	struct hand *h = cannot_read(&relay);
+	size_t before, looks;
+
+	(void)state;
+	look(h, 60); /* soon, */
+	assert_true(bad_reads >= 4);
+	for (looks = 0; looks < 200; looks++)
+		look(h, 60);
+	before = bad_reads;
+	for (looks = 0; looks < 640; looks++)
+		look(h, 60);
+	assert_in_range(bad_reads - before, 2 * 8, 2 * 12); /* and then ever more rarely */
+	look(h, 30 * 86400);
+	assert_int_equal(store_count(h->q.store, LETTER_QUEUED), 2);
+	assert_int_equal(attempts, 0);
+	bad_disk = false;
+	for (looks = 0; looks < 64; looks++) {
+		look(h, 60);
+		attempt_pump(&h->q);
+		hand_settle(h);
+	}
+	assert_int_equal(attempts, 2);
+	for (uint32_t txn = 1; txn <= 2; txn++) {
+		assert_false(letter(h, txn)->unreadable);
+		assert_int_equal(letter(h, txn)->rcpt[0].state, RCPT_PENDING);
+	}
+	end_relay(h, relay);
+}
+
+static void a_flush_tries_at_once_what_could_not_be_read(void **state)
+{
+	struct ipc *relay;
+	struct hand *h = cannot_read(&relay);
+
+	(void)state;
+	verb(h, "flush", id_arg(1));
+	assert_non_null(strstr(reply, "it cannot be read now"));
+	bad_disk = false;
+	verb(h, "flush", id_arg(1));
+	hand_settle(h);
+	assert_non_null(strstr(reply, "\"count\":1"));
+	assert_int_equal(attempts, 1);
+	assert_true(letter(h, 2)->unreadable);
+	end_relay(h, relay);
+}
+
+/* Hundreds of them cost a look no more than a few. */
+static void of_many_that_cannot_be_read_few_are_tried_at_a_look(void **state)
+{
+	struct ipc *relay;
+	struct hand *h = cannot_read(&relay);
+	size_t before;
+
+	(void)state;
+	bad_disk = false;
+	h->peers[0].state = TUNNEL_DOWN;
+	schedule_tunnel(h->q.schedule, &h->ch.tunnel, h->now_ms);
+	for (uint32_t txn = 5; txn <= 100; txn++) {
+		hand_store(h, txn, "a@h0.example", 100, false);
+		if (txn % 16 == 0)
+			hand_settle(h);
+	}
+	hand_settle(h);
+	bad_disk = true;
+	for (struct letter *l = store_oldest(h->q.store); l; l = l->newer) {
+		l->unreadable |= l->state == LETTER_QUEUED;
+		schedule_remove(h->q.schedule, l);
+	}
+	for (int i = 0; i < 100; i++) {
+		before = bad_reads;
+		look(h, 60);
+		assert_in_range(bad_reads - before, 0, 4);
+	}
+	bad_disk = false;
+	for (int i = 0; i < 70; i++)
+		look(h, 60);
+	for (struct letter *l = store_oldest(h->q.store); l; l = l->newer)
+		assert_false(l->unreadable && l->state == LETTER_QUEUED);
+	end_relay(h, relay);
+}
+
 /* The same where nobody asked for it: its time is over, and the next look comes. */
 static void an_end_that_cannot_be_written_has_not_come(void **state)
 {
@@ -381,6 +525,9 @@ int main(void)
 		cmocka_unit_test(many_that_move_leave_turns_to_others),
 		cmocka_unit_test(a_move_ends_with_its_route_and_with_the_process),
 		cmocka_unit_test(a_move_that_meets_a_full_disk_tells_how_far_it_is),
+		cmocka_unit_test(what_could_not_be_read_is_tried_again),
+		cmocka_unit_test(a_flush_tries_at_once_what_could_not_be_read),
+		cmocka_unit_test(of_many_that_cannot_be_read_few_are_tried_at_a_look),
 		cmocka_unit_test(an_end_that_cannot_be_written_has_not_come),
 		cmocka_unit_test(a_full_disk_is_told_of_in_the_answer),
 		cmocka_unit_test(an_answer_that_fits_into_no_message_is_an_error),
