@@ -79,6 +79,8 @@ struct queue {
 	struct dead *dead; /* dead.c; NULL before the first time */
 	struct report report;
 	struct move *move; /* move.c; NULL: none is under way */
+	struct flush *flushing; /* flush.c; so is this */
+	struct stats *stats;	/* stats.c; and this */
 	bool accepting; /* as last told to smtpd */
 	bool told;
 	uint64_t told_room;
@@ -201,9 +203,21 @@ void levels_count(struct queue *q);
 void move_run(struct queue *q, uint32_t id, struct letter *l, const char *from, const char *to);
 void move_close(struct queue *q);
 
+/* flush.c */
+/**
+ * flush_run() - What waits on @route (NULL: on all) may be tried now; in slices, one such flush at a time. Answers
+ * request @id when all is done.
+ */
+void flush_run(struct queue *q, uint32_t id, const char *route);
+void flush_close(struct queue *q);
+
 /* stats.c */
-/** stats_json() - How many letters there are, and what waits by route and age; NULL without memory. */
-json_t *stats_json(struct queue *q);
+/**
+ * stats_run() - How many letters there are, and what waits by route and age: in slices, then requests @id that came
+ * meanwhile are answered all.
+ */
+void stats_run(struct queue *q, uint32_t id);
+void stats_close(struct queue *q);
 
 /* export.c */
 void export_run(struct queue *q, uint32_t id, const json_t *args);

@@ -315,6 +315,8 @@ static void on_stop(struct child *ch)
 	store_walk_end(&q->reroute);
 	dead_close(q);
 	move_close(q);
+	flush_close(q);
+	stats_close(q);
 	history_tick(q->history);
 	store_close(q->store);
 	history_close(q->history);

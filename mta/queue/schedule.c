@@ -506,36 +506,49 @@ bool schedule_behind(const struct letter *l, uint64_t now_ms)
 
 static void clear_leg(struct schedule *s, struct leg *g, uint64_t now_ms)
 {
-	for (size_t i = 0; i < g->letter->rcpt_count; i++)
-		if (g->letter->rcpt[i].leg == g)
-			g->letter->rcpt[i].next_s = 0;
-	if (g->node.slot) {
+	bool waited = false;
+
+	for (size_t i = 0; i < g->letter->rcpt_count; i++) {
+		struct letter_rcpt *r = &g->letter->rcpt[i];
+
+		if (r->leg != g)
+			continue;
+		waited |= r->next_s;
+		r->next_s = 0;
+	}
+	if (g->node.slot && (waited || g->waiting)) {
 		unqueue(g);
 		leg_queue(s, g, now_ms);
 	}
 }
 
-size_t schedule_flush(struct schedule *s, const char *route, struct letter *l, uint64_t now_ms)
+size_t schedule_flush(struct schedule *s, const char *route, uint64_t now_ms)
 {
 	struct dest *d;
 	size_t n = 0;
 
-	if (l) {
-		for (struct leg *g = l->legs; g; g = g->next, n++)
-			clear_leg(s, g, now_ms);
-		return n;
-	}
 	TAILQ_FOREACH(d, &s->all, all)
 	{
 		if (route && strcmp(route, d->route))
 			continue;
-		n += d->ready.count;
-		for (size_t left = d->waiting.count; left; left--, n++)
-			clear_leg(s, leg_of(heap_first(&d->waiting)), now_ms);
+		n += d->ready.count + d->waiting.count;
 		if (!dest_is_tunnel(d) && d->state == DEST_PROBING)
 			d->until_ms = now_ms;
 		memset(d->family, 0, sizeof(d->family));
 		turn_touch(s, d);
+	}
+	return n;
+}
+
+size_t schedule_flush_letter(struct schedule *s, const char *route, struct letter *l, uint64_t now_ms)
+{
+	size_t n = 0;
+
+	for (struct leg *g = l->legs; g; g = g->next) {
+		if (route && strcmp(route, g->dest->route))
+			continue;
+		clear_leg(s, g, now_ms);
+		n++;
 	}
 	return n;
 }

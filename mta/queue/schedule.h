@@ -179,8 +179,13 @@ void schedule_lost(struct schedule *s, struct letter *l, uint64_t now_ms);
 /** schedule_expired() - Is a recipient's time over? @uptime_s of this process. */
 bool schedule_expired(const struct leg *g, const struct letter_rcpt *r, uint64_t age_s,
 		      uint64_t uptime_s);
-/** schedule_flush() - Clear waits of a dest's legs (route NULL: all); not holds, down or the pace. */
-size_t schedule_flush(struct schedule *s, const char *route, struct letter *l, uint64_t now_ms);
+/**
+ * schedule_flush() - Next hops of @route (NULL: all) may be tried now; not holds, down or the pace. How many legs are
+ * ready or wait there, whose waits are ended by schedule_flush_letter() of each letter.
+ */
+size_t schedule_flush(struct schedule *s, const char *route, uint64_t now_ms);
+/** schedule_flush_letter() - End the waits of its legs on @route (NULL: of all); how many those are. */
+size_t schedule_flush_letter(struct schedule *s, const char *route, struct letter *l, uint64_t now_ms);
 /** schedule_force() - One attempt on each dest of this route now, whatever its state; how many. */
 size_t schedule_force(struct schedule *s, const char *route, uint64_t now_ms);
 /**

@@ -2,19 +2,23 @@
 /*
  * Theory: `postern mail stats`: how old is what waits, by route. A route with all its recipients in the
  * young columns is busy, one with all in the old ones is broken. Counted when it is asked, of the index in
- * memory; what happened since the start is not its business.
+ * memory, in slices, one a turn of the loop, the first one in that of the verb itself; what happened since the start is
+ * not its business. Who asks meanwhile has the same answer.
  */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "queue.h"
+#include "answer.h"
 
-#define AGES 6
+#define AGES	6
+#define ASKED_MAX 64 /* as many as the parent has clients */
 
 static const uint32_t bounds_s[AGES - 1] = { 300, 3600, 14400, 86400, 432000 };
 
 /* What waits in one row: of a route, or of those that have none. */
 struct row {
-	const char *name;
+	char name[MTA_NAME_MAX]; /* the route may go meanwhile */
 	size_t recipients, ages[AGES];
 	uint64_t oldest_s;
 };
@@ -35,7 +39,8 @@ static struct row *row_of(struct rows *t, const char *name)
 			t->last = &t->row[i];
 	if (!t->last && t->count < sizeof(t->row) / sizeof(t->row[0])) {
 		t->last = &t->row[t->count++];
-		*t->last = (struct row){ .name = name };
+		*t->last = (struct row){ .recipients = 0 };
+		snprintf(t->last->name, sizeof(t->last->name), "%s", name);
 	}
 	return t->last;
 }
@@ -88,29 +93,102 @@ static json_t *rows_json(const struct rows *t)
 	return all;
 }
 
-json_t *stats_json(struct queue *q)
-{
-	static struct rows t;
-	json_t *bounds = json_array();
-	struct journal_stats st;
-	uint64_t bytes = 0;
+struct stats {
+	struct timer timer;
+	struct queue *q;
+	struct store_walk walk;
+	uint64_t until_seq; /* what came later is not counted */
+	uint64_t bytes;
+	struct rows rows;
+	uint32_t asked[ASKED_MAX]; /* by these requests */
+	size_t asked_count;
+};
 
-	t.count = 0;
-	t.last = NULL;
-	for (const struct letter *l = store_oldest(q->store); l; l = l->newer) {
-		if (l->state == LETTER_GONE)
-			continue;
-		bytes += l->body_len;
-		if (l->state != LETTER_DEAD)
-			add_letter(&t, l, store_age(q->store, l));
-	}
+static json_t *stats_json(const struct stats *x)
+{
+	json_t *bounds = json_array();
+	struct queue *q = x->q;
+	struct journal_stats st;
+
 	for (size_t k = 0; k < AGES - 1; k++)
 		json_array_append_new(bounds, json_integer(bounds_s[k]));
 	store_journal_stats(q->store, &st);
 	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o}", "queued",
 			 (json_int_t)store_count(q->store, LETTER_QUEUED), "held",
 			 (json_int_t)store_count(q->store, LETTER_HELD), "dead",
-			 (json_int_t)store_count(q->store, LETTER_DEAD), "bytes", (json_int_t)bytes,
+			 (json_int_t)store_count(q->store, LETTER_DEAD), "bytes", (json_int_t)x->bytes,
 			 "journal_segments", (json_int_t)st.segments, "journal_bytes",
-			 (json_int_t)st.bytes, "bounds_s", bounds, "routes", rows_json(&t));
+			 (json_int_t)st.bytes, "bounds_s", bounds, "routes", rows_json(&x->rows));
+}
+
+static void slice(struct stats *x)
+{
+	struct letter *l;
+
+	for (size_t looks = 0; looks < QUEUE_SWEEP_LOOKS; looks += 1 + l->rcpt_count) {
+		l = store_walk_next(&x->walk);
+		if (!l || l->seq >= x->until_seq)
+			return store_walk_end(&x->walk);
+		if (l->state == LETTER_GONE)
+			continue;
+		x->bytes += l->body_len;
+		if (l->state != LETTER_DEAD)
+			add_letter(&x->rows, l, store_age(x->q->store, l));
+	}
+}
+
+/* @why NULL: it is counted. */
+static void end(struct stats *x, const char *why)
+{
+	struct queue *q = x->q;
+
+	timer_clear(loop_timers(q->loop), &x->timer);
+	store_walk_end(&x->walk);
+	q->stats = NULL;
+	for (size_t i = 0; i < x->asked_count; i++) {
+		if (why)
+			answer_fail(q, x->asked[i], why);
+		else
+			answer_reply(q, x->asked[i], stats_json(x));
+	}
+	free(x);
+}
+
+static void on_turn(struct timer *t, uint64_t now_ms)
+{
+	struct stats *x = t->arg;
+
+	slice(x);
+	if (!store_walk_on(&x->walk))
+		end(x, NULL);
+	else if (timer_set(loop_timers(x->q->loop), t, now_ms))
+		end(x, "out of memory");
+}
+
+void stats_run(struct queue *q, uint32_t id)
+{
+	struct stats *x = q->stats;
+
+	if (x && x->asked_count == ASKED_MAX)
+		return answer_fail(q, id, "too many ask; ask again in a moment");
+	if (x) {
+		x->asked[x->asked_count++] = id;
+		return;
+	}
+	x = calloc(1, sizeof(*x));
+	if (!x)
+		return answer_fail(q, id, "out of memory");
+	x->timer = (struct timer){ .fire = on_turn, .arg = x };
+	x->q = q;
+	x->until_seq = store_next_seq(q->store);
+	x->asked[x->asked_count++] = id;
+	store_walk_begin(q->store, &x->walk);
+	q->stats = x;
+	on_turn(&x->timer, loop_now_ms(q->loop));
+}
+
+void stats_close(struct queue *q)
+{
+	if (q->stats)
+		end(q->stats, "the queue stops");
 }

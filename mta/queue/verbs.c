@@ -219,7 +219,7 @@ static void on_letter(struct queue *q, uint32_t id, const char *verb, struct let
 	if (!strcmp(verb, "flush") && l->unreadable)
 		return answer_fail(q, id, "it cannot be read now; the log says why, and it is tried again");
 	if (!strcmp(verb, "flush"))
-		return done(q, id, schedule_flush(q->schedule, NULL, l, loop_now_ms(q->loop)),
+		return done(q, id, schedule_flush_letter(q->schedule, NULL, l, loop_now_ms(q->loop)),
 			    "its waits are cleared; a route that is held or down still holds it");
 	if (flies(l))
 		return answer_fail(q, id, "the letter is just being sent; ask again in a moment");
@@ -244,8 +244,7 @@ static void on_route(struct queue *q, uint32_t id, const char *verb, const char 
 		return done(q, id, schedule_force(q->schedule, route, now_ms),
 			    "one attempt for each next hop of the route, whatever its state");
 	if (!strcmp(verb, "flush"))
-		return done(q, id, schedule_flush(q->schedule, route, NULL, now_ms),
-			    "waits are cleared; holds, down routes and the pace still count");
+		return flush_run(q, id, route);
 	answer_fail(q, id, "needs a letter id, or a route");
 }
 
@@ -298,7 +297,7 @@ void verbs_run(struct queue *q, uint32_t id, const char *json, size_t len)
 	else if (!strcmp(verb, "import"))
 		import_run(q, id, args);
 	else if (!strcmp(verb, "stats"))
-		answer_reply(q, id, stats_json(q));
+		stats_run(q, id);
 	else if (!strcmp(verb, "trace"))
 		ask_admin(q, id, args);
 	else if (!strcmp(verb, "path-test"))

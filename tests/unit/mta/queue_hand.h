@@ -183,7 +183,7 @@ static inline void hand_settle(struct hand *h)
 			loop_once(h->ch.loop, 0);
 			quiet = -1;
 		}
-		if (h->q.sweep.on || h->q.move)
+		if (h->q.sweep.on || h->q.move || h->q.flushing || h->q.stats)
 			quiet = -1;
 	}
 }
@@ -236,6 +236,8 @@ static inline void hand_end(struct hand *h, bool orderly, bool power)
 	store_walk_end(&h->q.reroute);
 	dead_close(&h->q);
 	move_close(&h->q);
+	flush_close(&h->q);
+	stats_close(&h->q);
 	accept_close(&h->q);
 	ipc_free(h->smtpd);
 	worker_drain(h->q.worker);

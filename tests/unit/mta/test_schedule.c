@@ -64,7 +64,7 @@ static void limit_grows_with_success_and_release_is_paced(void **state)
 				break;
 			land(b, x, RCPT_RES_NOT_TRIED, SCOPE_NONE, 0, 0);
 			x->letter->rcpt[0].next_s = 0;
-			schedule_flush(b->s, "to-home", NULL, b->now);
+			schedule_flush_letter(b->s, "to-home", x->letter, b->now);
 			n++;
 		}
 	assert_int_equal(n - 2000, SCHEDULE_RELEASE_PER_S);
@@ -376,6 +376,15 @@ static void letters_expire_by_ttl_and_a_try_or_a_day(void **state)
 	bench_free(b);
 }
 
+static size_t flush(struct bench *b, const char *route)
+{
+	size_t n = schedule_flush(b->s, route, b->now);
+
+	for (size_t i = 0; i < b->count; i++)
+		schedule_flush_letter(b->s, route, b->letters[i], b->now);
+	return n;
+}
+
 static void flush_clears_waits_but_neither_hold_nor_down(void **state)
 {
 	struct bench *b = bench_new(TUNNEL_UP);
@@ -385,15 +394,17 @@ static void flush_clears_waits_but_neither_hold_nor_down(void **state)
 	g = next(b);
 	land(b, g, RCPT_RES_TEMPFAIL, SCOPE_RECIPIENT, 1, 0);
 	assert_null(next(b));
-	assert_int_equal(schedule_flush(b->s, "to-home", NULL, b->now), 1);
+	assert_int_equal(flush(b, "internet"), 0);
+	assert_null(next(b));
+	assert_int_equal(flush(b, "to-home"), 1);
 	assert_non_null(g = next(b));
 	land(b, g, RCPT_RES_TEMPFAIL, SCOPE_RECIPIENT, 1, 0);
 	schedule_hold(b->s, "to-home", NULL, true, b->now);
-	schedule_flush(b->s, NULL, NULL, b->now);
+	flush(b, NULL);
 	assert_null(next(b));
 	schedule_hold(b->s, "to-home", NULL, false, b->now);
 	tunnel(b, TUNNEL_DOWN);
-	schedule_flush(b->s, NULL, NULL, b->now);
+	flush(b, NULL);
 	assert_null(next(b));
 	assert_int_equal(schedule_force(b->s, "to-home", b->now), 1);
 	assert_non_null(next(b)); /* one attempt, asked for by name */

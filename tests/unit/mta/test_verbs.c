@@ -238,6 +238,81 @@ static void many_that_move_leave_turns_to_others(void **state)
 	hand_free(h);
 }
 
+/* So do a flush and a count of all that waits; both end with the process. */
+static void a_flush_and_a_count_of_many_leave_turns_to_others(void **state)
+{
+	struct hand *h = hand_new(1, 2);
+	const uint32_t many = 2040;
+	uint32_t turns, waiting, before, most = 0;
+	uint8_t id[LETTER_ID_LEN];
+
+	(void)state;
+	no_memory = false;
+	assert_int_equal(hand_start(h), 0);
+	for (uint32_t txn = 1; txn <= many; txn++) {
+		struct env_rcpt to[4] = { { .addr = "a@h0.example" }, { .addr = "b@h0.example" },
+					  { .addr = "c@h0.example" }, { .addr = "d@h1.example" } };
+		struct envelope e = { .sender = "x@out.example", .rcpt = to, .rcpt_count = 4 };
+		struct store_change *c = store_begin(h->q.store);
+
+		hand_id(txn, e.id);
+		assert_int_equal(store_put_letter(c, &e, (const uint8_t *)"A: b\r\n\r\nc\r\n", 11), 0);
+		assert_int_equal(store_commit(c, true, NULL), 0);
+		if (txn % 64 == 0)
+			hand_settle(h);
+	}
+	hand_settle(h);
+	for (struct letter *l = store_oldest(h->q.store); l; l = l->newer) {
+		for (int i = 0; i < 4; i++)
+			l->rcpt[i].next_s = UINT32_MAX / 1000;
+		schedule_settle(h->q.schedule, l, h->now_ms);
+	}
+	verb(h, "flush", "\"route\":\"h0\"");
+	for (turns = 0, before = many; !*reply; turns++, before = waiting) {
+		waiting = 0;
+		for (struct letter *l = store_oldest(h->q.store); l; l = l->newer)
+			waiting += l->rcpt[0].next_s != 0;
+		most = before - waiting > most ? before - waiting : most;
+		if (turns == 1) {
+			char args[] = "{\"verb\":\"flush\",\"args\":{}}";
+
+			verbs_run(&h->q, 2, args, sizeof(args) - 1);
+			assert_non_null(strstr(reply, "a flush is under way"));
+			reply[0] = 0;
+		}
+		loop_once(h->ch.loop, 0);
+	}
+	assert_true(turns >= 2);
+	assert_in_range(most, 1, 820); /* of five looks each */
+	assert_non_null(strstr(reply, "\"count\":2040,"));
+	for (struct letter *l = store_oldest(h->q.store); l; l = l->newer) {
+		assert_int_equal(l->rcpt[0].next_s, 0);
+		assert_false(l->rcpt[0].leg->waiting);
+		assert_true(l->rcpt[3].next_s && l->rcpt[3].leg->waiting);
+	}
+	verb(h, "stats", "");
+	for (turns = 0; !*reply; turns++) {
+		if (turns == 1) { /* one that was not counted yet leaves */
+			struct store_change *c = store_begin(h->q.store);
+
+			hand_id(many, id);
+			assert_int_equal(finish_letter(&h->q, c, store_find(h->q.store, id), false), 0);
+			schedule_remove(h->q.schedule, store_find(h->q.store, id));
+			assert_int_equal(store_commit(c, true, NULL), 0);
+			worker_drain(h->q.worker);
+		}
+		loop_once(h->ch.loop, 0);
+	}
+	assert_true(turns >= 2);
+	assert_non_null(strstr(reply, "\"queued\":2039,"));
+	assert_non_null(strstr(reply, "{\"route\":\"h0\",\"recipients\":6117,"));
+	assert_non_null(strstr(reply, "{\"route\":\"h1\",\"recipients\":2039,"));
+	verb(h, "stats", "");
+	assert_string_equal(reply, "");
+	hand_free(h);
+	assert_non_null(strstr(reply, "the queue stops"));
+}
+
 static void a_move_ends_with_its_route_and_with_the_process(void **state)
 {
 	struct hand *h = move_many();
@@ -523,6 +598,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_written_is_told_and_not_done),
 		cmocka_unit_test(what_is_answered_is_durable),
 		cmocka_unit_test(many_that_move_leave_turns_to_others),
+		cmocka_unit_test(a_flush_and_a_count_of_many_leave_turns_to_others),
 		cmocka_unit_test(a_move_ends_with_its_route_and_with_the_process),
 		cmocka_unit_test(a_move_that_meets_a_full_disk_tells_how_far_it_is),
 		cmocka_unit_test(what_could_not_be_read_is_tried_again),
