@@ -38,7 +38,8 @@ struct replay *replay_new(uint32_t window, bool esn);
 void replay_free(struct replay *r);
 /**
  * replay_infer() - The full number behind the 32 bits on the wire (RFC 4303 App. A2).
- * 0 when there is none: zero itself, or a high half below zero.
+ * 0 when there is none: zero itself, or a high half below zero. What is older than the window stays so, for replay_check()
+ * to tell.
  */
 uint64_t replay_infer(const struct replay *r, uint32_t seq_lo);
 /** replay_check() - Before any crypto. */
