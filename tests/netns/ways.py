@@ -144,7 +144,7 @@ wait_for("posternd answers", lambda: vps.status())
 home.start_posternd()
 require("the tunnel comes up", wait_for("ping", ping, 20))
 check("status knows both ways", wait_for("both ways", lambda: sorted(w["way"] for w in path().get("ways", [])) == ["dsl", "mobile"]))
-check("by the preferred line", path().get("way") == "dsl" and path().get("interface") == "wan", path())
+check("by the preferred line", wait_for("dsl", lambda: path().get("way") == "dsl" and path().get("interface") == "wan", 40), path())
 inner, ups = home.peer("vps")["inner"], home.peer("vps")["ups"]
 streams = [net.vps.start(["python3", "-u", "-c", STREAM, "serve", "10.99.0.1"], log="stream")]
 wait_for("it listens", lambda: "listens" in open(streams[0].log).read())
@@ -207,7 +207,7 @@ time.sleep(8)
 begin = time.monotonic()
 mobile.run(["ip", "link", "set", "inner", "up"])
 passes("both lines gone, one back", 20, begin)
-check("by that one", path()["way"] == "mobile", path())
+check("by that one", wait_for("mobile", lambda: path().get("way") == "mobile"), path())
 net.cgnat.run(["ip", "link", "set", "inner", "up"])
 
 check("no stream has ended, and none was made again", last(streams[0])[0] != "end" and last(streams[1])[0] != "end" and
