@@ -13,8 +13,8 @@ import cast  # noqa: E402
 vps, home = cast.tunnel(net, peer="tcp = never")  # UDP alone is muted here
 
 
-def ping(wait="0.2"):
-    return net.home.run(["ping", "-c1", f"-W{wait}", "10.99.0.1"], check=False).returncode == 0
+def ping():
+    return net.home.run(["ping", "-c1", "-W0.2", "10.99.0.1"], check=False).returncode == 0
 
 
 def counters(side):
@@ -40,11 +40,11 @@ for i in range(200):
 before, ours, dropped = counters(vps)["ike_in"], vps.peer("home")["ups"], counters(home)["unknown_spi"]
 began = time.monotonic()
 net.vps.run([sys.executable, "-c", ESP, vps.peer("home")["endpoint"]])
-check("all of them were seen", wait_for("all", lambda: counters(home)["unknown_spi"] - dropped == 200), counters(home)["unknown_spi"] - dropped)
+check("all of them were seen", wait_for("all", lambda: counters(home)["unknown_spi"] - dropped >= 200), counters(home)["unknown_spi"] - dropped)
 time.sleep(1)
 told, took = counters(vps)["ike_in"] - before, time.monotonic() - began
 check("it says so, once a second and no more", 1 <= told <= took + 2, (told, took))
-check("which changes nothing", ping("5") and vps.peer("home")["ups"] == ours)
+check("which changes nothing", testlib.answered(net.home, "10.99.0.1") and vps.peer("home")["ups"] == ours)
 check("and neither side has dropped it", home.up("vps") and vps.up("home"))
 
 # --- the VPS loses the IKE SA and its keys, and its last word does not arrive
@@ -54,8 +54,8 @@ for n in range(2):
     wait_for("the VPS has forgotten", lambda: "ike" not in vps.peer("home"), 30)
     vps.cli("up", "home")
     dropped = counters(vps)["unknown_spi"]
-    ping()
-    check("home does not know and goes on to send", wait_for("unknown", lambda: counters(vps)["unknown_spi"] > dropped, 5))
+    check("home does not know and goes on to send",
+          wait_for("unknown", lambda: (ping() or True) and counters(vps)["unknown_spi"] > dropped))
     net.vps.run(["nft", "delete", "table", "ip", "mute"])
     began = time.monotonic()
     check("once it hears from the VPS, data passes again", wait_for("ping", ping, 30, 0.02))
