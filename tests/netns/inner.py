@@ -170,11 +170,11 @@ def ask(address, port, *sizes):
     s = socket.socket(family(address), socket.SOCK_DGRAM)
     # Without DF, so that what is too large is made into fragments.
     s.setsockopt(*((socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER) if ":" in address else (socket.IPPROTO_IP, IP_MTU_DISCOVER)), 0)
-    s.settimeout(2)
+    s.settimeout(4)
     s.connect((address, int(port)))
     bad = []
     for size in [n for text in sizes for n in range(int(text.split("-")[0]), int(text.split("-")[-1]) + 1)]:
-        if not any(answered(s, random.randbytes(size)) for _ in range(2)):  # the first may teach the path's size
+        if not any(answered(s, random.randbytes(size)) for _ in range(3)):  # the first may teach the path's size
             bad.append(size)
             if len(bad) > 3:
                 break
