@@ -50,7 +50,7 @@ def bench(*args):
     return home.cli("bench", *args, check=False)
 
 
-def begin(way, seconds=20):
+def begin(way, seconds):
     """The command in the background, from when it loads that way; gives its process."""
     p = net.home.start([testlib.POSTERN, "--json", "bench", "--seconds", seconds, "--rate", "20M", "vps"], log="bench")
     wait_for("the load is on", lambda: bits(0.2)[way] > 8e6, 6 + seconds)
@@ -165,22 +165,22 @@ for line in ((10, 1, 3), (20, 280, 5), (60, 100, 4)):
     check(f"a line of {line[0]} Mbit/s with {line[1]} ms is filled", filled(line))
 
 # --- inner traffic beside it, and one at a time
-p = begin(0)
+p = begin(0, 60)
 check("inner traffic passes beside it", sum(ping("3") for _ in range(20)) >= 19)
 other = bench("vps")
 check("a second one is refused", other.returncode == 1 and "another measurement is on here" in other.stdout, other.stdout)
 
 # --- broken off
 killed(p)
-check("the load to the peer ends with the command", quiet(5))
-p = begin(1, 9)
+check("the load to the peer ends with the command", quiet(20))
+p = begin(1, 15)
 killed(p)
 check("and so does the load from it", quiet(5))
 
 # --- consent taken away
 for way in (0, 1):
     set_consent("allow")
-    p = begin(way, 20 if not way else 9)
+    p = begin(way, 60 if not way else 15)
     set_consent("deny")
     check(f"a reload that takes the consent away ends it ({'from it' if way else 'to it'})", quiet(5))
     p.wait(60)
@@ -189,15 +189,15 @@ for way in (0, 1):
 set_consent("allow")
 
 # --- kill -9 in the middle
-p = begin(1, 9)
+p = begin(1, 15)
 os.kill(home.process("child"), signal.SIGKILL)
 check("kill -9 of who asked ends the load from the other", quiet(5))
 p.wait(45)
 check("and the command", p.returncode == 69, p.returncode)
 require("the tunnel comes back", wait_for("ping", ping, 30))
-p = begin(0)
+p = begin(0, 60)
 os.kill(vps.process("child"), signal.SIGKILL)
-check("kill -9 of who was asked ends the load to it", quiet(8))
+check("kill -9 of who was asked ends the load to it", quiet(10))
 p.wait(60)
 check("and the command fails", p.returncode == 1, p.returncode)
 require("the tunnel comes back", wait_for("ping", ping, 30))
