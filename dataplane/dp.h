@@ -159,7 +159,8 @@ int dp_peer_set(struct dp *dp, uint32_t peer, const struct dp_path *path, bool l
 		uint64_t credit_bytes);
 /**
  * dp_peer_networks() - What lies behind @peer: a packet for it without an SA gives DP_EV_ACQUIRE.
- * Replaces the former list; copied; @count <= DP_NETWORKS_MAX. The peer must be known.
+ * Replaces the former list, in which case what is in both is never without it; copied; @count <= DP_NETWORKS_MAX. The peer
+ * must be known. Returns 0, -EINVAL, -ENOMEM; on error the former list stays.
  */
 int dp_peer_networks(struct dp *dp, uint32_t peer, const struct prefix *nets, size_t count);
 /**

@@ -152,10 +152,38 @@ static void drop_networks(struct dp *dp, struct peer *p)
 	p->net_count = 0;
 }
 
+static bool is_among(const struct prefix *net, const struct prefix *nets, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (nets[i].len == net->len && prefix_contains(&nets[i], &net->addr))
+			return true;
+	}
+	return false;
+}
+
+/* Those of @nets, up to @end, that are not among the others: in @p's name, or no more. */
+static int set_traps(struct dp *dp, struct peer *p, const struct prefix *nets, size_t end, const struct prefix *others,
+		     size_t count, bool on)
+{
+	for (size_t i = 0; i < end && !p->passive; i++) {
+		if (is_among(&nets[i], others, count))
+			continue;
+		if (!on) {
+			spd_del_trap(&dp->spd, &dp->rcu, p, &nets[i]);
+		} else if (spd_add_trap(&dp->spd, &dp->rcu, p, &nets[i])) {
+			(void)set_traps(dp, p, nets, i, others, count, false);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+/* What stays is never gone: a packet for it would meanwhile be for a peer whose selectors are wider. */
 int dp_peer_networks(struct dp *dp, uint32_t id, const struct prefix *nets, size_t count)
 {
 	struct peer *p = get_peer(dp, id);
-	int rc = 0;
+	struct prefix *fresh;
+	int rc;
 
 	if (!p || count > DP_NETWORKS_MAX)
 		return -EINVAL;
@@ -163,18 +191,20 @@ int dp_peer_networks(struct dp *dp, uint32_t id, const struct prefix *nets, size
 		if (!addr_len(&nets[i].addr) || nets[i].len > addr_bits(&nets[i].addr))
 			return -EINVAL;
 	}
-	drop_networks(dp, p);
-	if (!count)
-		return 0;
-	p->nets = malloc(count * sizeof(*nets));
-	if (!p->nets)
+	fresh = count ? malloc(count * sizeof(*nets)) : NULL;
+	if (count && !fresh)
 		return -ENOMEM;
-	for (; p->net_count < count && !rc; p->net_count++) {
-		p->nets[p->net_count] = nets[p->net_count];
-		rc = p->passive ? 0 : spd_add_trap(&dp->spd, &dp->rcu, p, &nets[p->net_count]);
+	rc = set_traps(dp, p, nets, count, p->nets, p->net_count, true);
+	if (rc) {
+		free(fresh);
+	} else {
+		(void)set_traps(dp, p, p->nets, p->net_count, nets, count, false);
+		free(p->nets);
+		if (count)
+			memcpy(fresh, nets, count * sizeof(*nets));
+		p->nets = fresh;
+		p->net_count = count;
 	}
-	if (rc)
-		drop_networks(dp, p);
 	install_reap(dp);
 	return rc;
 }
