@@ -139,9 +139,7 @@ static void police(struct worker *w, struct peer *p, struct split *s)
  */
 static void slow_down(struct worker *w, struct split *s)
 {
-	uint8_t ecn = pkt_ecn(s->p);
-
-	if (ecn == 1 || ecn == 2) {
+	if (pkt_ecn(s->p)) { /* one that bears the mark already says what is to be said */
 		pkt_set_ecn(s->p, 3);
 		worker_count(w, DP_OUT_MARKED);
 		return;

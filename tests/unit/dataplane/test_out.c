@@ -167,6 +167,15 @@ static void what_cannot_be_marked_is_dropped_by_the_same_decision(void **state)
 	assert_int_equal(worker_counted(&w, DP_DROP_QUEUE_LONG), w.fq.marks);
 }
 
+static void what_was_marked_on_its_way_here_is_not_dropped(void **state)
+{
+	(void)state;
+	serve_slowly(3);
+	assert_int_equal(sent, 24);
+	assert_int_equal(sent_ce, 24);
+	assert_int_equal(worker_counted(&w, DP_DROP_QUEUE_LONG), 0);
+}
+
 /* 1000 and the trailer of 2, to a multiple of 4; SPI, number and IV before, the ICV behind */
 #define OUTER 1036
 
@@ -205,6 +214,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(what_the_rate_holds_leaves_with_the_mark_that_it_got_meanwhile),
 		T(what_cannot_be_marked_is_dropped_by_the_same_decision),
+		T(what_was_marked_on_its_way_here_is_not_dropped),
 		T(a_budget_is_charged_what_leaves_and_nothing_else),
 	};
 
