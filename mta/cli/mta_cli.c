@@ -168,6 +168,19 @@ static int run_show(struct cli *cli, int argc, char **argv)
 	return 0;
 }
 
+static bool has_text(const json_t *array, const json_t *text)
+{
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach(array, i, v)
+	{
+		if (json_equal(v, text))
+			return true;
+	}
+	return false;
+}
+
 static int run_routes(struct cli *cli, int argc, char **argv)
 {
 	json_t *reply, *r;
@@ -210,7 +223,8 @@ static int run_routes(struct cli *cli, int argc, char **argv)
 		puts("and more next hops than one answer holds");
 	json_array_foreach(json_object_get(reply, "holds"), i, r)
 	{
-		printf("%s  held by the admin\n", json_string_value(r));
+		printf("%s  held by the admin%s\n", json_string_value(r),
+		       has_text(json_object_get(reply, "quiet_holds"), r) ? ", quietly" : "");
 	}
 	json_decref(reply);
 	return 0;
@@ -257,21 +271,24 @@ static int change(struct cli *cli, const char *verb, json_t *args)
 /* flush, hold, release, remove: of a letter or, but for remove, of a route. */
 static int run_change(struct cli *cli, int argc, char **argv)
 {
-	bool force = argc > 1 && !strcmp(argv[1], "--force") && !strcmp(argv[0], "flush");
-	const char *what = argc > 1 + force ? argv[1 + force] : NULL;
 	bool flush = !strcmp(argv[0], "flush");
+	bool force = argc > 1 && !strcmp(argv[1], "--force") && flush;
+	bool quiet = argc > 1 && !strcmp(argv[1], "--quiet") && !strcmp(argv[0], "hold");
+	int at = 1 + force + quiet;
+	const char *what = argc > at ? argv[at] : NULL;
 	json_t *args = json_object();
 
-	if (argc > 2 + force || (!what && (force || !flush))) {
+	if (argc > at + 1 || (!what && (force || !flush)) || (quiet && is_id(what))) {
 		json_decref(args);
-		return cli_usage(cli, force ? "--force needs a route"
-					    : "the id of a letter or the name of a "
-					      "route is needed");
+		return cli_usage(cli, force   ? "--force needs a route"
+				      : quiet ? "--quiet needs a route"
+					      : "the id of a letter or the name of a "
+						"route is needed");
 	}
 	if (what)
 		json_object_set_new(args, is_id(what) ? "id" : "route", json_string(what));
-	if (force)
-		json_object_set_new(args, "force", json_true());
+	if (force || quiet)
+		json_object_set_new(args, force ? "force" : "quiet", json_true());
 	return change(cli, argv[0], args);
 }
 
@@ -577,7 +594,8 @@ static const struct cli_verb mail_verbs[] = {
 	{ "stats", NULL, "how old is what waits, by route", run_stats, NULL },
 	{ "flush", "[[--force] ROUTE | ID]", "try now; --force: even a route that is down",
 	  run_change, NULL },
-	{ "hold", "ID | ROUTE[/HOP]", "no attempts until release", run_change, NULL },
+	{ "hold", "ID | [--quiet] ROUTE[/HOP]",
+	  "no attempts; --quiet: nor notices of delay", run_change, NULL },
 	{ "release", "ID | ROUTE[/HOP]", "end a hold; a dead letter comes back", run_change, NULL },
 	{ "remove", "ID", "delete a letter; nobody is told", run_change, NULL },
 	{ "move", "ID|ROUTE ROUTE", "what waits there goes by another route", run_move, NULL },

@@ -4,6 +4,7 @@
  * (RFC 3461 s4.1, RFC 3464 s2.3.3). Recipients of one route go into one notice: their time is over at
  * the same moment. That they were told of stands in the journal beside the notice, so it comes once
  * across restarts too. Whom nobody tells is marked in memory alone, not to be looked at each minute.
+ * What the admin holds quietly is not told of while he does; after that it is, if it still waits.
  */
 #include <errno.h>
 
@@ -21,7 +22,7 @@ static bool late(const struct letter_rcpt *r, uint64_t age_s)
 	const struct mta_route *p = route_of(r);
 
 	return p && p->delay_warning_ms && !r->told && !r->flying && r->state == RCPT_PENDING &&
-	       age_s * 1000 >= p->delay_warning_ms;
+	       age_s * 1000 >= p->delay_warning_ms && !r->leg->dest->quiet;
 }
 
 /* Of one route, FINISH_SLICE at most; all are marked. */

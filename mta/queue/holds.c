@@ -13,7 +13,8 @@
 #define FILE_NAME "holds"
 #define NEW_NAME  FILE_NAME ".new"
 #define HOLD_LINE_MAX (MTA_NAME_MAX + ROUTE_HOP_MAX)
-#define TEXT_MAX  (SCHEDULE_HOLDS_MAX * HOLD_LINE_MAX)
+#define QUIET	      " quiet"
+#define TEXT_MAX      (SCHEDULE_HOLDS_MAX * (2 * HOLD_LINE_MAX + sizeof(QUIET)))
 
 struct write_job {
 	struct job job;
@@ -31,11 +32,14 @@ struct text {
 	size_t len;
 };
 
-static void add_line(const char *route, const char *hop, void *arg)
+static void add_line(const char *route, const char *hop, bool quiet, void *arg)
 {
+	const char *slash = *hop ? "/" : "";
 	struct text *t = arg;
 
-	t->len += (size_t)sprintf(t->p + t->len, "%s%s%s\n", route, *hop ? "/" : "", hop);
+	t->len += (size_t)sprintf(t->p + t->len, "%s%s%s\n", route, slash, hop);
+	if (quiet)
+		t->len += (size_t)sprintf(t->p + t->len, "%s%s%s" QUIET "\n", route, slash, hop);
 }
 
 static int write_file(struct vfs *v, const char *text, size_t len)
@@ -104,11 +108,11 @@ struct search {
 	bool found;
 };
 
-static void match(const char *route, const char *hop, void *arg)
+static void match(const char *route, const char *hop, bool quiet, void *arg)
 {
 	struct search *s = arg;
 
-	(void)hop;
+	(void)hop, (void)quiet;
 	s->found |= !strcmp(route, s->route);
 }
 
@@ -121,7 +125,7 @@ static bool stands(const struct queue *q, const char *route)
 	return s.found;
 }
 
-void holds_change(struct queue *q, uint32_t id, const char *what, bool hold)
+void holds_change(struct queue *q, uint32_t id, const char *what, bool hold, bool quiet)
 {
 	uint64_t now_ms = loop_now_ms(q->loop);
 	char route[HOLD_LINE_MAX];
@@ -141,6 +145,8 @@ void holds_change(struct queue *q, uint32_t id, const char *what, bool hold)
 		return answer_fail(q, id,
 				   n == -ENOMEM ? "out of memory" : "too many holds; hold the route");
 	}
+	if (hold && quiet)
+		schedule_hush(q->schedule, route, hop);
 	t = (struct text){ .p = j->text };
 	schedule_holds(q->schedule, add_line, &t);
 	j->job = (struct job){ .run = run, .done = done };
@@ -169,17 +175,34 @@ static ssize_t read_file(struct vfs *v, char *text)
 	return n < 0 ? n : (ssize_t)at;
 }
 
+/* False: the line says nothing of that. */
+static bool load_quiet(struct queue *q, char *line)
+{
+	size_t len = strlen(line), n = strlen(QUIET);
+	char route[HOLD_LINE_MAX];
+	const char *hop;
+
+	if (len <= n || strcmp(line + len - n, QUIET) != 0)
+		return false;
+	line[len - n] = 0;
+	if (len - n < HOLD_LINE_MAX && parts(line, route, &hop))
+		schedule_hush(q->schedule, route, hop);
+	return true;
+}
+
 void holds_load(struct queue *q)
 {
 	char *text = calloc(1, TEXT_MAX + 1), route[HOLD_LINE_MAX], *rest = text;
 	ssize_t n = text ? read_file(&q->dir.vfs, text) : -ENOMEM;
-	const char *line, *hop;
+	const char *hop;
+	char *line;
 
 	if (n < 0 && n != -ENOENT)
 		log_err(NULL, "msg=\"holds cannot be read, nothing is held: %s\"",
 			strerror((int)-n));
 	while (n > 0 && (line = strsep(&rest, "\n"))) {
-		if (!*line || strlen(line) >= HOLD_LINE_MAX || !parts(line, route, &hop) || !*route ||
+		if (load_quiet(q, line) || !*line || strlen(line) >= HOLD_LINE_MAX ||
+		    !parts(line, route, &hop) || !*route ||
 		    schedule_hold(q->schedule, route, hop, true, loop_now_ms(q->loop)) < 0)
 			continue;
 		log_warn(NULL, "route=%s msg=\"still held by the admin\"", line);

@@ -142,15 +142,17 @@ static void set_policy(struct schedule *s, struct dest *d, uint64_t now_ms)
 }
 
 /* Domains are compared as the DNS has them. */
-static bool is_held(const struct schedule *s, const char *route, const char *hop)
+static void look_at_holds(const struct schedule *s, struct dest *d)
 {
+	d->admin_hold = d->quiet = false;
 	for (size_t i = 0; i < s->held_count; i++) {
 		const struct hold *h = &s->held[i];
 
-		if (!strcmp(h->route, route) && (!h->hop[0] || !strcasecmp(h->hop, hop)))
-			return true;
+		if (strcmp(h->route, d->route) || (h->hop[0] && strcasecmp(h->hop, d->hop) != 0))
+			continue;
+		d->admin_hold = true;
+		d->quiet |= h->quiet;
 	}
-	return false;
 }
 
 static struct dest *dest_of(struct schedule *s, const char *route, const char *hop, uint64_t now_ms)
@@ -172,7 +174,7 @@ static struct dest *dest_of(struct schedule *s, const char *route, const char *h
 	}
 	snprintf(d->route, sizeof(d->route), "%s", route);
 	snprintf(d->hop, sizeof(d->hop), "%s", hop);
-	d->admin_hold = is_held(s, route, hop);
+	look_at_holds(s, d);
 	d->limit = SCHEDULE_LIMIT_FIRST;
 	d->state = DEST_HELD;
 	d->waiting.before = sooner;
@@ -596,6 +598,7 @@ static int note_hold(struct schedule *s, const char *route, const char *hop, boo
 	a += s->held_count++;
 	snprintf(a->route, sizeof(a->route), "%s", route);
 	snprintf(a->hop, sizeof(a->hop), "%s", hop ? hop : "");
+	a->quiet = false;
 	return 0;
 }
 
@@ -613,7 +616,7 @@ ssize_t schedule_hold(struct schedule *s, const char *route, const char *hop, bo
 	{
 		if (strcmp(route, d->route) || (hop && strcasecmp(hop, d->hop) != 0))
 			continue;
-		d->admin_hold = is_held(s, d->route, d->hop);
+		look_at_holds(s, d);
 		d->catching_up = true;
 		turn_touch(s, d);
 		n++;
@@ -621,11 +624,25 @@ ssize_t schedule_hold(struct schedule *s, const char *route, const char *hop, bo
 	return n;
 }
 
+void schedule_hush(struct schedule *s, const char *route, const char *hop)
+{
+	struct dest *d;
+
+	for (size_t i = 0; i < s->held_count; i++) {
+		struct hold *h = &s->held[i];
+
+		if (!strcmp(h->route, route) && !strcasecmp(h->hop, hop ? hop : ""))
+			h->quiet = true;
+	}
+	TAILQ_FOREACH(d, &s->all, all)
+	look_at_holds(s, d);
+}
+
 void schedule_holds(const struct schedule *s,
-		    void (*fn)(const char *route, const char *hop, void *arg), void *arg)
+		    void (*fn)(const char *route, const char *hop, bool quiet, void *arg), void *arg)
 {
 	for (size_t i = 0; i < s->held_count; i++)
-		fn(s->held[i].route, s->held[i].hop, arg);
+		fn(s->held[i].route, s->held[i].hop, s->held[i].quiet, arg);
 }
 
 uint64_t schedule_home_bytes(const struct schedule *s, const char *home)

@@ -96,6 +96,7 @@ struct dest {
 	char home[MTA_NAME_MAX];	/* whose queue-max this counts against, or "" */
 	enum dest_state state;
 	bool admin_hold, force;
+	bool quiet; /* and no sender is told of the delay */
 	uint64_t until_ms;   /* PROBING, UNKNOWN, hold-down: not before */
 	uint32_t failures;   /* host-scope, in a row */
 	uint64_t changed_ms; /* the tunnel's last change that was acted on */
@@ -196,9 +197,11 @@ size_t schedule_force(struct schedule *s, const char *route, uint64_t now_ms);
  */
 ssize_t schedule_hold(struct schedule *s, const char *route, const char *hop, bool hold,
 		      uint64_t now_ms);
+/** schedule_hush() - What of it is held just so, is held quietly: senders are told of no delay meanwhile. */
+void schedule_hush(struct schedule *s, const char *route, const char *hop);
 /** schedule_holds() - Each that stands; @hop is "" where it is of the whole route. */
 void schedule_holds(const struct schedule *s,
-		    void (*fn)(const char *route, const char *hop, void *arg), void *arg);
+		    void (*fn)(const char *route, const char *hop, bool quiet, void *arg), void *arg);
 /** schedule_each() - Every dest, for status. */
 void schedule_each(struct schedule *s, void (*fn)(const struct dest *d, void *arg), void *arg);
 /** schedule_home_bytes() - Of all that waits for this home, with what each letter costs besides its body. */

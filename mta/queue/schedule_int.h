@@ -27,6 +27,7 @@ enum turn_line { LINE_OWN, LINE_MX, LINE_SHARE, LINES };
 struct hold {
 	char route[MTA_NAME_MAX];
 	char hop[ROUTE_HOP_MAX]; /* "": all of the route */
+	bool quiet;
 };
 
 struct schedule {

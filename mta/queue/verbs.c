@@ -8,7 +8,7 @@
  *	path-test {address, from, mailbox}, path-test-report {id}		probe.c
  *	flush   {id | route, force}	 clear waits; with force one attempt whatever the state
  *	hold, release {id | route}	 release brings a dead letter back, its age at 0; "ROUTE/HOP" is
- *					 one next hop of a route
+ *					 one next hop of a route; {quiet}: no sender is told of the delay
  *	remove  {id}			 without a bounce	     routes {}	       state of next hops
  *	export, export-remove		 export.c		      import		import.c
  *	move    {id | route, to}	 goes by another route	     stats {}	       how old it is
@@ -135,19 +135,29 @@ static void one_route(const struct dest *d, void *arg)
 				"fault", text_json(d->fault[0] ? d->fault : NULL)));
 }
 
-static void one_hold(const char *route, const char *hop, void *arg)
+struct holds_json {
+	json_t *all, *quiet;
+};
+
+static void one_hold(const char *route, const char *hop, bool quiet, void *arg)
 {
-	json_array_append_new(arg, json_sprintf("%s%s%s", route, *hop ? "/" : "", hop));
+	struct holds_json *h = arg;
+	json_t *name = json_sprintf("%s%s%s", route, *hop ? "/" : "", hop);
+
+	if (quiet)
+		json_array_append(h->quiet, name);
+	json_array_append_new(h->all, name);
 }
 
 static void run_routes(struct queue *q, uint32_t id)
 {
 	struct answer a = { .q = q, .id = id, .name = "routes", .items = json_array() };
-	json_t *holds = json_array();
+	struct holds_json h = { json_array(), json_array() };
 
 	schedule_each(q->schedule, one_route, &a);
-	schedule_holds(q->schedule, one_hold, holds);
-	answer_end(&a, json_pack("{s:b,s:o}", "cut", answer_full(&a), "holds", holds));
+	schedule_holds(q->schedule, one_hold, &h);
+	answer_end(&a, json_pack("{s:b,s:o,s:o}", "cut", answer_full(&a), "holds", h.all,
+				 "quiet_holds", h.quiet));
 }
 
 static void done(struct queue *q, uint32_t id, size_t n, const char *text)
@@ -229,14 +239,17 @@ static void on_letter(struct queue *q, uint32_t id, const char *verb, struct let
 					     : LETTER_GONE);
 }
 
-static void on_route(struct queue *q, uint32_t id, const char *verb, const char *route, bool force)
+static void on_route(struct queue *q, uint32_t id, const char *verb, const char *route,
+		     const json_t *args)
 {
+	bool force = json_is_true(json_object_get(args, "force"));
 	uint64_t now_ms = loop_now_ms(q->loop);
 
 	bool hold = !strcmp(verb, "hold");
 
 	if (route && (hold || !strcmp(verb, "release")))
-		return holds_change(q, id, route, hold);
+		return holds_change(q, id, route, hold,
+				    json_is_true(json_object_get(args, "quiet")));
 	if (route && !config_route(q->ch->config, route))
 		return answer_fail(q, id,
 				   "no such route in mta.conf; postern mail routes lists them");
@@ -316,7 +329,7 @@ void verbs_run(struct queue *q, uint32_t id, const char *json, size_t len)
 	else if (!strcmp(verb, "flush") || !strcmp(verb, "hold") || !strcmp(verb, "release") ||
 		 !strcmp(verb, "remove"))
 		l ? on_letter(q, id, verb, l)
-		  : on_route(q, id, verb, route, json_is_true(json_object_get(args, "force")));
+		  : on_route(q, id, verb, route, args);
 	else
 		answer_fail(q, id, "unknown verb");
 	json_decref(o);

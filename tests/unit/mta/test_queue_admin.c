@@ -305,6 +305,48 @@ static void a_delay_is_told_once(void **state)
 	driver_free(d);
 }
 
+/* An outage that was announced: nobody is told of it by each of his letters, whatever is restarted meanwhile. */
+static void what_is_held_quietly_tells_nobody_of_the_delay(void **state)
+{
+	static const char early[] = "[route home]\ndelay-warning = 1s\nttl = 1d\n";
+	struct bench b;
+	struct driver *d = start(&b, early);
+	char path[256], file[64] = "";
+	FILE *f;
+
+	(void)state;
+	notice.count = 0;
+	d->attempt = on_notice;
+	d->flags = ENV_AUTHENTICATED;
+	driver_verb(d, "{\"verb\":\"hold\",\"args\":{\"route\":\"home\",\"quiet\":true}}");
+	assert_non_null(strstr(driver_verb(d, "{\"verb\":\"routes\",\"args\":{}}"),
+			       "\"holds\":[\"home\"],\"quiet_holds\":[\"home\"]"));
+	driver_store(d, 1, "a@home.example", "Subject: x\r\n\r\ny\r\n", 17, b.id[1]);
+	wait_code(d, &b, 1);
+	snprintf(path, sizeof(path), "%s/queue/holds", d->dir);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	assert_true(fread(file, 1, sizeof(file) - 1, f) > 0);
+	fclose(f);
+	assert_string_equal(file, "home\nhome quiet\n"); /* the first line is all that an older version knows */
+	turns(d, 2500);
+	driver_reload(d); /* has it look at once */
+	turns(d, 500);
+	driver_kill(d, SIGKILL);
+	assert_true(driver_start(d));
+	driver_reload(d);
+	turns(d, 2500);
+	assert_int_equal(notice.count, 0);
+	assert_int_equal(b.attempts, 0);
+	/* Held as usual it is late, and that is told. */
+	driver_verb(d, "{\"verb\":\"hold\",\"args\":{\"route\":\"home\"}}");
+	assert_non_null(strstr(driver_verb(d, "{\"verb\":\"routes\",\"args\":{}}"),
+			       "\"holds\":[\"home\"],\"quiet_holds\":[]"));
+	driver_reload(d);
+	wait_for(d, &notice.count, 1);
+	driver_free(d);
+}
+
 static const char *move_verb(struct driver *d, const char *key, const char *what, const char *to)
 {
 	char verb[256];
@@ -438,6 +480,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_long_queue_is_listed_in_several_answers),
 		cmocka_unit_test(a_letter_to_very_many_is_shown_whole),
 		cmocka_unit_test(a_delay_is_told_once),
+		cmocka_unit_test(what_is_held_quietly_tells_nobody_of_the_delay),
 		cmocka_unit_test(what_waits_is_moved_to_another_route),
 		cmocka_unit_test(a_move_is_kept_until_its_route_is_gone),
 		cmocka_unit_test(stats_count_what_waits_by_route_and_age),
