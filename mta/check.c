@@ -272,8 +272,8 @@ int check_doors(const char *path, const char *text, size_t len, const struct mta
 		check_listener(conf, c, l, b);
 		if (!conf_ok(conf)) {
 			snprintf(end, sizeof(end),
-				 "\n%.300s:%u: listener \"%s\" would have no TLS: mend that file, or "
-				 "name others by certificate and private-key",
+				 "\n%.300s:%u: listener \"%s\" would have no TLS: mend that file, "
+				 "or name others by certificate and private-key",
 				 path, l->line, l->name);
 			conf_told(conf, why, cap - strlen(end));
 			strcat(why, end);

@@ -55,7 +55,8 @@ static void run(struct flush *f)
 	} else {
 		answer_reply(q, f->id,
 			     json_pack("{s:I,s:s}", "count", (json_int_t)f->count, "text",
-				       "waits are cleared; holds, down routes and the pace still count"));
+				       "waits are cleared; holds, down routes and the pace still "
+				       "count"));
 	}
 	end(f);
 	attempt_pump(q);

@@ -116,9 +116,10 @@ static json_t *stats_json(const struct stats *x)
 	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o}", "queued",
 			 (json_int_t)store_count(q->store, LETTER_QUEUED), "held",
 			 (json_int_t)store_count(q->store, LETTER_HELD), "dead",
-			 (json_int_t)store_count(q->store, LETTER_DEAD), "bytes", (json_int_t)x->bytes,
-			 "journal_segments", (json_int_t)st.segments, "journal_bytes",
-			 (json_int_t)st.bytes, "bounds_s", bounds, "routes", rows_json(&x->rows));
+			 (json_int_t)store_count(q->store, LETTER_DEAD), "bytes",
+			 (json_int_t)x->bytes, "journal_segments", (json_int_t)st.segments,
+			 "journal_bytes", (json_int_t)st.bytes, "bounds_s", bounds, "routes",
+			 rows_json(&x->rows));
 }
 
 static void slice(struct stats *x)

@@ -227,9 +227,11 @@ static void on_letter(struct queue *q, uint32_t id, const char *verb, struct let
 	    !store_retry(q->store, l))
 		attempt_reroute(q, l);
 	if (!strcmp(verb, "flush") && l->unreadable)
-		return answer_fail(q, id, "it cannot be read now; the log says why, and it is tried again");
+		return answer_fail(q, id,
+				   "it cannot be read now; the log says why, and it is tried again");
 	if (!strcmp(verb, "flush"))
-		return done(q, id, schedule_flush_letter(q->schedule, NULL, l, loop_now_ms(q->loop)),
+		return done(q, id,
+			    schedule_flush_letter(q->schedule, NULL, l, loop_now_ms(q->loop)),
 			    "its waits are cleared; a route that is held or down still holds it");
 	if (flies(l))
 		return answer_fail(q, id, "the letter is just being sent; ask again in a moment");

@@ -444,7 +444,8 @@ static struct reply judge(struct session *s)
 	if (t->no_memory)
 		return (struct reply){ 451, "4.3.0 Out of memory" };
 	if (!size_fits(s) && t->cap_is_ones && t->cap.home != t->cap.bytes)
-		return (struct reply){ 552, "5.3.4 Letter is larger than one of its recipients takes" };
+		return (struct reply){ 552,
+				       "5.3.4 Letter is larger than one of its recipients takes" };
 	if (!size_fits(s))
 		return size_refusal(s);
 	if (!s->conf->check_from || (!t->mail.sender.len && !s->conf->auth_required))
