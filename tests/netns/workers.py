@@ -51,7 +51,7 @@ def one(i):
     s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
     s.sendall(random.Random(i).randbytes(int(sys.argv[4])))
     s.shutdown(socket.SHUT_WR)
-    s.settimeout(60)
+    s.settimeout(120)
     said[i] = s.recv(200).decode().split()
 t = [threading.Thread(target=one, args=(i,)) for i in range(int(sys.argv[3]))]
 [x.start() for x in t]
@@ -65,7 +65,7 @@ s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
 s.bind((sys.argv[1], int(sys.argv[2])))
 print("ready", flush=True)
 top, got, late = {}, 0, 0
-while select.select([s], [], [], 20 if not got else 3)[0]:
+while select.select([s], [], [], 30 if not got else 5)[0]:
     flow, n = struct.unpack("!II", s.recv(2000)[:8])
     late += n <= top.get(flow, 0)
     top[flow] = max(n, top.get(flow, 0))
@@ -113,7 +113,7 @@ class Way:
         """(what TCP said, what UDP counted)"""
         for p in (self.source, self.numbers, self.count):
             if p:
-                p.wait(90)
+                p.wait(150)
         self.sink.terminate()
         self.sink.wait(60)
         said = json.loads(open(self.source.log).read() or "{}") if self.source else None
