@@ -115,7 +115,12 @@ wait_for("all letters at home", lambda: len(delivered()) > COUNT, 180, 0.2)
 came = sorted(os.stat(os.path.join(box, n)).st_mtime for n in delivered())[1:]
 first, last = came[0] - up_at(), came[-1] - up_at()
 # Over the hop they have come when home has taken them; its disk comes after that.
-taken = [l for l in log(net.home).splitlines() if re.search(r'from="n\d+@.*msg="accepted"', l)][1:]
+def accepted():
+    return [l for l in log(net.home).splitlines() if re.search(r'from="n\d+@.*msg="accepted"', l)][1:]
+
+
+wait_for("home's log to have the last of them, which its disk may have first", lambda: len(accepted()) >= COUNT)
+taken = accepted()
 over = stamp(taken[-1]) - up_at()
 print(f"     {COUNT} letters by BDAT at {RTT} ms: the first {first:.2f} s after the tunnel is up "
       f"({(first - 0.3) * 1000 / RTT:.1f} RTT + 0.3 s), all after {last:.1f} s, all taken after {over:.1f} s, {sessions() - before} sessions",

@@ -133,8 +133,8 @@ check("and the other goes by the main line again", settled("other", "main"), by(
 reload("")
 check("a reload takes it away", settled("vps", "main"), by("vps"))
 check("by the same IKE SAs", home.peer("vps")["ups"] == ups, home.peer("vps")["ups"])
-rules = net.home.run(["ip", "rule"]).stdout
-check("of our rules for it none is left", not re.search(r"157\d\d:.*fwmark (0x10|0x23d54)", rules), rules)
+rules = lambda: net.home.run(["ip", "rule"]).stdout
+check("of our rules for it none is left", wait_for("none", lambda: not re.search(r"157\d\d:.*fwmark (0x10|0x23d54)", rules())), rules())
 reload("mark = 0x10")
 check("and gives it back", settled("vps", "mobile"), by("vps"))
 
