@@ -9,7 +9,7 @@ import sys
 import time
 
 import testlib
-from testlib import check, require, wait_for
+from testlib import answered, check, require, wait_for
 
 lab, net = testlib.start()
 import cast  # noqa: E402
@@ -154,7 +154,7 @@ for what, m, to in (("the VPS reaches the LAN, IPv6", net.vps, "fd77::10"),
                     ("and that reaches the LAN, IPv6", back, "fd77::10"),
                     ("home reaches the network behind the VPS, IPv4", net.home, "172.31.5.10"),
                     ("home reaches the network behind the VPS, IPv6", net.home, "fd55::10")):
-    check(what, ping(m, to))
+    check(what, answered(m, to))
 for what, m, to, server in (("LAN to the network behind the VPS", net.lan, "172.31.5.10", back),
                             ("the same, IPv6", net.lan, "fd55::10", back),
                             ("network behind the VPS to LAN", back, "192.168.77.10", net.lan),
@@ -208,7 +208,7 @@ check("without a new call", home.peer("vps")["ups"] == before, home.peer("vps")[
 for what, m, to, server in (("home to VPS", net.home, "10.99.0.1", net.vps), ("VPS to home", net.vps, "10.99.0.2", net.home),
                             ("home to VPS, IPv6", net.home, "fd99::1", net.vps), ("VPS to home, IPv6", net.vps, "fd99::2", net.home)):
     check(f"SMTP passes, {what}", stream(m, to, server, 25, 0.2) is not None)
-    check(f"and ping, {what}", ping(m, to))
+    check(f"and ping, {what}", answered(m, to))
     check(f"another port does not, {what}", stream(m, to, server, 5001, 0.1, 2) is None)
 check("the LAN is out of reach again", not ping(net.vps, "192.168.77.10"))
 counts = {c["name"]: c["tx_packets"] + c["rx_packets"] for c in children(home, "vps")}

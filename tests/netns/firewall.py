@@ -111,7 +111,7 @@ for pid in [vps.d.pid] + vps.m.child_pids(vps.d):
 vps.d.wait(60)
 vps.start_posternd()
 wait_for("posternd answers", lambda: vps.status())
-check("after kill -9 and a start they are there once", wait_for("ping", ping, 20) and len(rules()) == OURS, rules())
+check("after kill -9 and a start they are there once", wait_for("ping", lambda: ping() and len(rules()) == OURS, 20), rules())
 stop(vps)
 after = vps.m.run(["nft", "-s", "list", "ruleset"]).stdout
 check("a stop takes them away, and leaves the firewall as it was", before in after and not rules(), after)
