@@ -23,7 +23,7 @@ import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind(("0.0.0.0", int(sys.argv[1])))
 for wait in sys.argv[2:]:
-    s.settimeout(float(wait) + 4)
+    s.settimeout(float(wait) + 10)
     s.sendto(wait.encode(), ("198.51.100.10", 4500))
     try:
         print(s.recv(100).decode())
