@@ -47,7 +47,7 @@ def sendmail(*args, text=LETTER.format("one"), user="alice"):
     who = {"alice": 2100, "bob": 2101, "root": 0}[user]
     p = subprocess.run(m._cmd(["setpriv", f"--reuid={who}", f"--regid={who}", "--clear-groups", "--inh-caps=-all",
                                "/usr/sbin/sendmail", *args]), input=text.encode() if isinstance(text, str) else text,
-                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=180)
     return p.returncode, p.stdout.decode(errors="replace")
 
 
