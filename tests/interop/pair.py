@@ -96,8 +96,8 @@ CLIENT = """
 import hashlib, os, socket, struct, sys
 n = int(sys.argv[2])
 data = os.urandom(n)
-s = socket.create_connection((sys.argv[1], int(sys.argv[4])), 5, source_address=(sys.argv[3], 0) if sys.argv[3] else None)
-s.settimeout(20)
+s = socket.create_connection((sys.argv[1], int(sys.argv[4])), 60, source_address=(sys.argv[3], 0) if sys.argv[3] else None)
+s.settimeout(60)
 s.sendall(struct.pack("!Q", n) + data)
 got = s.recv(32, socket.MSG_WAITALL)
 while n:
@@ -304,7 +304,7 @@ identity = {self.their_id}
         """Whoever calls in this role does; returns at once where it is posternd."""
         self.us.cli("up", "swan")
         if not self.starts:
-            self.swan.ctl("--initiate", "--child", "net", "--timeout", "8", check=False, timeout=20)
+            self.swan.ctl("--initiate", "--child", "net", "--timeout", "8", check=False)
 
     def connect(self, seconds=8):
         self.call()

@@ -191,7 +191,7 @@ class Swan:
         self.write("swanctl.conf", connections)
         self.ctl("--load-all", "--clear")
 
-    def ctl(self, *args, check=True, timeout=30):
+    def ctl(self, *args, check=True, timeout=120):
         return self.m.run(self._cmd(["/usr/sbin/swanctl", *args]), check=check, timeout=timeout, env=ENV)
 
     def sas(self):
