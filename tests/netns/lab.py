@@ -359,7 +359,7 @@ class Wire:
         wait_for(f"wire {name}", lambda: os.path.exists(path))
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.sock.connect(path)
-        self.sock.settimeout(10)
+        self.sock.settimeout(60)
 
     def command(self, text):
         self.sock.send(text.encode())
