@@ -181,7 +181,7 @@ close_fds:
 static int start(struct proc *p)
 {
 	struct proc_table *t = p->table;
-	int fd, rc;
+	int fd = -1, rc;
 	pid_t pid = spawn(p, &fd);
 
 	if (pid < 0)
