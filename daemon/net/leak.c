@@ -46,6 +46,7 @@
 #include "nft_msg.h"
 
 #define TABLE	    NET_LEAK_TABLE
+#define STANDBY	    NET_LEAK_TABLE "_new" /* while TABLE is written */
 #define CHAIN	    "leak"
 #define ELEMENT_MAX 96 /* bytes of a network in a set, both its ends */
 #define BATCH_BASE  65536
@@ -171,7 +172,7 @@ static const char *const near6[] = { "fc00::/7", "fe80::/10", "ff01::/16", "ff02
 
 static struct nft_rule rule(struct nft_batch *b)
 {
-	return nft_rule(b, NFPROTO_INET, TABLE, CHAIN, true);
+	return nft_rule(b, NFPROTO_INET, b->table, CHAIN, true);
 }
 
 static void end(struct nft_rule *r, int verdict)
@@ -281,8 +282,8 @@ static void everything(struct nft_batch *b, uint8_t family)
 	dhcp(b, family, v4 ? 67 : 547, v4 ? 68 : 546);
 	if (!v4)
 		discovery(b);
-	nft_set(b, TABLE, v4 ? "near4" : "near6", v4 ? SET_NEAR4 : SET_NEAR6, family, true);
-	nft_set_prefixes(b, TABLE, v4 ? "near4" : "near6", v4 ? SET_NEAR4 : SET_NEAR6, family, near,
+	nft_set(b, b->table, v4 ? "near4" : "near6", v4 ? SET_NEAR4 : SET_NEAR6, family, true);
+	nft_set_prefixes(b, b->table, v4 ? "near4" : "near6", v4 ? SET_NEAR4 : SET_NEAR6, family, near,
 			 count);
 	by_set(b, family, v4 ? "near4" : "near6", v4 ? SET_NEAR4 : SET_NEAR6, NF_ACCEPT);
 	r = rule(b);
@@ -332,20 +333,20 @@ static void sets(struct nft_batch *b, struct steps *s)
 				 *const net[] = { "net4", "net6" };
 
 	for (uint32_t i = 0; i < 2; i++) {
-		nft_set(b, TABLE, first[i], SET_FIRST4 + i, family[i], true);
-		nft_set_prefixes(b, TABLE, first[i], SET_FIRST4 + i, family[i], s->first,
+		nft_set(b, b->table, first[i], SET_FIRST4 + i, family[i], true);
+		nft_set_prefixes(b, b->table, first[i], SET_FIRST4 + i, family[i], s->first,
 				 s->first_count);
-		nft_set(b, TABLE, lan[i], SET_LAN4 + i, family[i], true);
-		nft_set_prefixes(b, TABLE, lan[i], SET_LAN4 + i, family[i], s->lan, s->lan_count);
-		nft_set(b, TABLE, net[i], SET_NET4 + i, family[i], true);
-		nft_set_prefixes(b, TABLE, net[i], SET_NET4 + i, family[i], s->net, s->net_count);
+		nft_set(b, b->table, lan[i], SET_LAN4 + i, family[i], true);
+		nft_set_prefixes(b, b->table, lan[i], SET_LAN4 + i, family[i], s->lan, s->lan_count);
+		nft_set(b, b->table, net[i], SET_NET4 + i, family[i], true);
+		nft_set_prefixes(b, b->table, net[i], SET_NET4 + i, family[i], s->net, s->net_count);
 		by_set(b, family[i], first[i], SET_FIRST4 + i, NF_DROP);
 		by_set(b, family[i], lan[i], SET_LAN4 + i, NF_ACCEPT);
 		by_set(b, family[i], net[i], SET_NET4 + i, NF_DROP);
 	}
 }
 
-static int write_table(struct net *n)
+static int write_table(struct net *n, const char *table)
 {
 	struct steps s = { .first = NULL };
 	struct nft_batch b;
@@ -356,8 +357,9 @@ static int write_table(struct net *n)
 			       BATCH_BASE + ELEMENT_MAX * (n->leak_count + n->leak_lan_count));
 	if (rc)
 		goto out;
-	nft_table_anew(&b, TABLE);
-	nft_chain(&b, TABLE, CHAIN, NF_INET_POST_ROUTING, NFT_PRI_LAST);
+	b.table = table;
+	nft_table_anew(&b, table);
+	nft_chain(&b, table, CHAIN, NF_INET_POST_ROUTING, NFT_PRI_LAST);
 	let_out(&b, n);
 	sets(&b, &s);
 	if (s.all4)
@@ -368,6 +370,26 @@ static int write_table(struct net *n)
 out:
 	free(s.first);
 	return rc;
+}
+
+/*
+ * One transaction takes the former chain away and puts the new one up, but a packet may meet the new one before it counts
+ * and the former one when it does no more: so another table with the same stands beside it meanwhile.
+ */
+static int write_guard(struct net *n)
+{
+	int rc = write_table(n, STANDBY);
+
+	rc = rc ? rc : write_table(n, TABLE);
+	return rc ? rc : net_nft_remove(&n->nf, STANDBY);
+}
+
+/* Who was killed while he wrote it may have left both. */
+static int remove_guard(struct net *n)
+{
+	int rc = net_nft_remove(&n->nf, TABLE), step = net_nft_remove(&n->nf, STANDBY);
+
+	return rc ? rc : step;
 }
 
 int net_leak_apply(struct net *n)
@@ -389,7 +411,7 @@ int net_leak_apply(struct net *n)
 	}
 	if (!n->leak_dirty)
 		return 0;
-	rc = n->leak_count ? write_table(n) : net_nft_remove(&n->nf, TABLE);
+	rc = n->leak_count ? write_guard(n) : remove_guard(n);
 	if (rc && n->leak_count && !n->leak_failed)
 		log_err(NULL,
 			"nft: cannot write table inet %s: %s; `leak = never` has its routes alone. "
@@ -455,7 +477,7 @@ int net_leak_early(struct net *n)
 
 int net_leak_remove(struct net *n)
 {
-	int rc = n->nf.s ? net_nft_remove(&n->nf, TABLE) : 0, step;
+	int rc = n->nf.s ? remove_guard(n) : 0, step;
 
 	if (n->ifindex)
 		return rc; /* with a TUN there is, or was, a daemon: the routes are its own */

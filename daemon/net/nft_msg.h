@@ -31,6 +31,7 @@ struct nft_batch {
 	uint32_t first_seq;
 	unsigned count; /* of messages that are acknowledged */
 	bool full;
+	const char *table; /* for who makes it: the one that is being written */
 };
 
 struct nft_rule {
